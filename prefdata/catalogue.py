@@ -1,0 +1,58 @@
+"""Names that a recipe may use, and the class behind each: one table a kind, loaded when a name is used."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from prefdata.errors import UnknownNameError
+
+LAYOUTS = {
+    "events": "prefdata.logs.layout_events:Events",
+    "conversations": "prefdata.logs.layout_conversations:Conversations",
+    "replies": "prefdata.logs.layout_replies:Replies",
+    "transcript": "prefdata.logs.layout_transcript:Transcript",
+}
+
+TRANSFORMS = {
+    "unicode": "prefdata.transforms.unicode:Unicode",
+    "personal_data": "prefdata.transforms.personal_data:PersonalData",
+    "control_tokens": "prefdata.transforms.control_tokens:ControlTokens",
+}
+
+FILTERS = {
+    "chat_quality": "filters.quality:ChatQuality",
+    "language": "filters.language:Language",
+    "toxicity": "filters.toxicity:Toxicity",
+}
+
+GROUPINGS = {
+    "exact_duplicates": "prefdata.dedup.exact:ExactDuplicates",
+    "near_duplicates": "prefdata.dedup.near:NearDuplicates",
+}
+
+FORMATS = {
+    "trl": "prefdata.formats.trl:Trl",
+}
+
+TRAINERS = {
+    "kto": "trainers.kto:KTOSettings",
+}
+
+KINDS = {
+    "layout": LAYOUTS,
+    "transform": TRANSFORMS,
+    "filter": FILTERS,
+    "grouping": GROUPINGS,
+    "format": FORMATS,
+    "trainer": TRAINERS,
+}
+
+
+def load(kind: str, name: str) -> Any:
+    """The settings class behind `name`. Raises UnknownNameError with the nearest name."""
+    table = KINDS[kind]
+    if name not in table:
+        raise UnknownNameError(kind, name, table)
+    module, _, attribute = table[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)

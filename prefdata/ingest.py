@@ -1,0 +1,158 @@
+"""From the files of a recipe to records: read, sessionise, transform, mine. The first step of a run.
+
+What stays in memory is one source at a time; raw text is never written, only what the transforms made of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from prefdata.build.unpaired import from_log, revisions
+from prefdata.errors import InputError
+from prefdata.io import QUARANTINE, FileReport, ReadLimits, sha256_file
+from prefdata.logs.events import FATE_NAMES
+from prefdata.recipe import Recipe, Source
+
+ALIGNED = ("id", "rev", "session", "turn")
+"""Columns that stand before the signals in the frame beside the records."""
+
+
+class Mined(NamedTuple):
+    """One source, read: canonical records without labels, the signals beside them row for row, and the account."""
+
+    records: pl.DataFrame
+    signals: pl.DataFrame
+    quarantine: pl.DataFrame
+    files: list[FileReport]
+    fates: list[dict[str, Any]]
+    set_aside: dict[str, int]
+    touched: dict[str, int]
+    sessions: dict[str, Any]
+
+
+def paths_of(source: Source, root: Path) -> list[Path]:
+    """The files of a source, in a fixed order. Raises InputError for a path that is not there."""
+    found: list[Path] = []
+    for given in source.path:
+        path = (root / given).resolve()
+        if path.is_dir():
+            inside = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
+            if not inside:
+                raise InputError(f"source {source.name}: {given} is a folder without files")
+            found += inside
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise InputError(f"source {source.name}: {given} is not there (looked in the recipe's folder)")
+    return found
+
+
+def input_hashes(recipe: Recipe) -> dict[str, dict[str, str]]:
+    """Source -> file (as the recipe's folder sees it) -> SHA-256."""
+    hashes: dict[str, dict[str, str]] = {}
+    for source in recipe.sources:
+        files = paths_of(source, recipe.root)
+        hashes[source.name] = {shown(file, recipe.root): sha256_file(file) for file in files}
+    return hashes
+
+
+def shown(file: Path, root: Path) -> str:
+    """A file's path as the run records it: relative to the recipe's folder, or its bare name outside of it."""
+    return str(file.relative_to(root)) if file.is_relative_to(root) else file.name
+
+
+def ingest(recipe: Recipe, source: Source, transforms: list[Callable[[pl.DataFrame], pl.DataFrame]]) -> Mined:
+    """One source of a recipe, mined. Rows are sorted by session and turn; ids are given before any transform."""
+    from prefdata.logs.rows import rows as rows_of
+    from prefdata.logs.sessions import build_sessions
+    from prefdata.logs.signals import mine
+
+    limits = ReadLimits(
+        max_line_bytes=recipe.limits.max_line_bytes,
+        max_bytes=recipe.limits.max_bytes,
+        max_ratio=recipe.limits.max_ratio,
+    )
+    read = source.layout.settings.read(paths_of(source, recipe.root), source=source.name, limits=limits)
+    built = build_sessions(read.events, settings=recipe.sessions)
+    turns = built.turns.sort(["session", "turn"]).with_columns(touched=pl.lit([], dtype=pl.List(pl.String)))
+    for transform in transforms:
+        turns = transform(turns)
+    sessions = _clean_surveys(built.sessions, transforms)
+    settings = dataclasses.replace(
+        recipe.signals,
+        scale=source.ratings.scale,
+        **{
+            name: value
+            for name in ("satisfied", "dissatisfied")
+            if (value := getattr(source.ratings, name)) is not None
+        },
+    )
+    rows = rows_of(turns, max_context_turns=recipe.max_context_turns)
+    touched = turns.select("session", "turn", "touched")
+    rows = rows.join(touched, on=["session", "turn"], how="left", maintain_order="left")
+    records = from_log(rows, source=source.name)
+    aligned = rows.sort(["session", "turn"]).select("session", "turn")
+    signals = aligned.join(
+        mine(turns, sessions, settings=settings), on=["session", "turn"], how="left", maintain_order="left"
+    )
+    signals = signals.with_columns(id=records["id"], rev=revisions(records), session=records["group"])
+    signals = signals.select(*ALIGNED, pl.exclude(ALIGNED))
+    return Mined(
+        records=records,
+        signals=signals,
+        quarantine=read.quarantine.select(QUARANTINE.names()).with_columns(source=pl.lit(source.name)),
+        files=read.files,
+        fates=_fates(built.fates, read.quarantine, read.files, source.name),
+        set_aside=_counts(built.fates.filter(pl.col("fate") == "set_aside"), "reason"),
+        touched=_touched(turns),
+        sessions=built.report,
+    )
+
+
+def _clean_surveys(sessions: pl.DataFrame, transforms: list[Callable[[pl.DataFrame], pl.DataFrame]]) -> pl.DataFrame:
+    """Sessions with their survey texts through the same transforms as the turns."""
+    frame = sessions.with_columns(
+        turn=pl.lit(0, dtype=pl.Int32),
+        text=pl.col("survey"),
+        names=pl.lit([], dtype=pl.List(pl.String)),
+        touched=pl.lit([], dtype=pl.List(pl.String)),
+    )
+    for transform in transforms:
+        frame = transform(frame)
+    return frame.with_columns(survey=pl.col("text")).select(sessions.columns)
+
+
+def _fates(
+    fates: pl.DataFrame, quarantine: pl.DataFrame, files: list[FileReport], source: str
+) -> list[dict[str, Any]]:
+    """Counts of each fate, a file; `units` is what the reader saw, and the fates add up to it."""
+    counted = fates.group_by("file", "fate").agg(pl.len().alias("n")).sort("file", "fate")
+    bad = quarantine.group_by("file").agg(pl.len().alias("n")).sort("file")
+    table: dict[str, dict[str, int]] = {report.file: dict.fromkeys(FATE_NAMES, 0) for report in files}
+    for file, fate, number in counted.iter_rows():
+        table.setdefault(file, dict.fromkeys(FATE_NAMES, 0))[fate] += number
+    for file, number in bad.iter_rows():
+        table.setdefault(file, dict.fromkeys(FATE_NAMES, 0))["quarantined"] += number
+    return [{"source": source, "file": file, **row, "units": sum(row.values())} for file, row in sorted(table.items())]
+
+
+def _counts(frame: pl.DataFrame, column: str) -> dict[str, int]:
+    counted = frame.group_by(column).agg(pl.len().alias("n")).sort(column)
+    return dict(counted.select(pl.col(column).fill_null("unknown"), "n").iter_rows())
+
+
+def _touched(turns: pl.DataFrame) -> dict[str, int]:
+    """What the transforms touched -> how often, summed over the turns."""
+    parts = turns.select(pl.col("touched").explode(empty_as_null=True).drop_nulls().str.splitn(":", 2).alias("entry"))
+    counted = (
+        parts.unnest("entry")
+        .group_by("field_0")
+        .agg(pl.col("field_1").cast(pl.Int64).sum().alias("n"))
+        .sort("field_0")
+    )
+    return dict(counted.iter_rows())

@@ -1,0 +1,365 @@
+"""Scoring and deciding: what a scorer, a rule, a row filter and a grouping are; `judge` scores, `decide` removes.
+
+Scores are kept and cost time; decisions are expressions over kept scores and cost none. Reading, writing and the
+order of steps belong to the runner.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, Protocol
+
+import polars as pl
+
+from prefdata.errors import PrefdataError
+from prefdata.text import joined_text, last_user_text
+
+Side = Literal["prompt", "completion", "chosen", "rejected"]
+Reads = Literal["text", "prompt", "images"]
+
+SCORE_DECIMALS = 4
+"""Scores are rounded to this many decimals before they are kept, so that a decision never hangs on the last bits."""
+
+
+def threshold(default: Any) -> Any:
+    """A dataclass field that only decides: it never changes a score, so a sidecar's key leaves it out."""
+    return field(default=default, metadata={"threshold": True})
+
+
+def scoring_parameters(settings: Any) -> dict[str, Any]:
+    """The fields of a settings dataclass that scores depend on: all but the thresholds."""
+    return {
+        entry.name: getattr(settings, entry.name)
+        for entry in dataclasses.fields(settings)
+        if not entry.metadata.get("threshold")
+    }
+
+
+class TextScorer(Protocol):
+    """What is measured about a text, alone, with its prompt, or with its pictures."""
+
+    @property
+    def name(self) -> str:
+        """Name of the scorer and of its main score."""
+        ...
+
+    @property
+    def version(self) -> int:
+        """Raised whenever the same text would get another score."""
+        ...
+
+    @property
+    def reads(self) -> frozenset[Reads]:
+        """What `items` must hold beside nothing: `text`, `prompt`, `images`."""
+        ...
+
+    @property
+    def better(self) -> Literal["higher", "lower"]:
+        """Which end of the main score is the good one."""
+        ...
+
+    def parameters(self) -> Mapping[str, Any]:
+        """All that the scores depend on besides name and version, as JSON values (a model's file hash, say)."""
+        ...
+
+    def score(self, items: pl.DataFrame) -> pl.DataFrame:
+        """Unique items in, as many rows in the same order out: only score columns, the main one first, null = unjudged.
+
+        `items` has String columns `text` and, where the scorer reads it, `prompt` (the last customer turn).
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """Which scores pass. Bounds are inclusive; a percentile is of the judged rows of the whole run, in [0, 100]."""
+
+    column: str | None = None
+    """Score column of the scorer; None is its main score."""
+    min: float | None = None
+    max: float | None = None
+    min_percentile: float | None = None
+    max_percentile: float | None = None
+    values: tuple[str, ...] | None = None
+    """For text columns: the values that pass."""
+    only: Literal["desirable", "undesirable"] | None = None
+    """The rows the rule speaks for; None is all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowFilter:
+    """A scorer applied to sides of a row, and the rules that decide. It never edits or reorders a row."""
+
+    name: str
+    scorer: TextScorer
+    sides: tuple[Side, ...]
+    rules: Mapping[str, Rule]
+    """Reason -> rule. A reason reads true in "dropped because ..."."""
+
+
+class Grouping(Protocol):
+    """Relations between rows: exact and near-duplicates, overlap with another set."""
+
+    @property
+    def name(self) -> str:
+        """Name of the grouping, and of its reason for dropping."""
+        ...
+
+    @property
+    def version(self) -> int:
+        """Raised whenever the same rows would get other edges."""
+        ...
+
+    @property
+    def min_similarity(self) -> float:
+        """Edges below it are not followed; in [0, 1]."""
+        ...
+
+    def parameters(self) -> Mapping[str, Any]:
+        """All that the edges depend on besides name and version."""
+        ...
+
+    def keys(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Of a shard (`id`, `customer`, `reply`): `id`, `key` and the narrow columns that `edges` needs."""
+        ...
+
+    def edges(self, bucket: pl.DataFrame) -> pl.DataFrame:
+        """All rows of one or several keys in: verified pairs `left` < `right` with their `similarity` out."""
+        ...
+
+    def groups(self, edges: pl.DataFrame) -> pl.DataFrame:
+        """`id`, `cluster` (its smallest id), `size`, `similarity` (the row's best); edges come above the threshold."""
+        ...
+
+
+class Transform(Protocol):
+    """Edits turns before anything is written, and says in the column `touched` what it did."""
+
+    def __call__(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The same rows in the same order, text edited, `touched` extended."""
+        ...
+
+
+def score_columns(row_filter: RowFilter, side: Side, names: Sequence[str]) -> dict[str, str]:
+    """Columns of the scorer -> columns of the scored frame: the main one is `<scorer>_<side>`."""
+    stem = f"{row_filter.scorer.name}_{side}"
+    return {name: stem if position == 0 else f"{stem}_{name}" for position, name in enumerate(names)}
+
+
+def sidecar_key(scorer: TextScorer, side: Side, revs: pl.Series) -> str:
+    """Hash of what a shard's scores depend on: the contents of its rows, the scorer, its parameters; no threshold."""
+    made_of = json.dumps([scorer.name, scorer.version, dict(scorer.parameters()), side], sort_keys=True, default=str)
+    digest = hashlib.blake2b(made_of.encode(), digest_size=12)
+    digest.update("\n".join(revs.to_list()).encode())
+    return digest.hexdigest()
+
+
+def judge(frame: pl.DataFrame, row_filter: RowFilter, side: Side) -> pl.DataFrame:
+    """The score columns of one side: as many rows as `frame`, in its order.
+
+    Every distinct text is scored once. Null is "unjudged"; floats are rounded to SCORE_DECIMALS.
+    """
+    scorer = row_filter.scorer
+    columns = [joined_text(side).alias("text")]
+    if "prompt" in scorer.reads:
+        columns.append(last_user_text("prompt").alias("prompt"))
+    items = frame.select(columns)
+    unique = items.unique(maintain_order=True)
+    scores = scorer.score(unique)
+    if scores.height != unique.height:
+        raise PrefdataError(f"scorer {scorer.name} gave {scores.height} rows for {unique.height} items")
+    renamed = scores.rename(score_columns(row_filter, side, scores.columns))
+    rounded = renamed.with_columns(pl.selectors.float().fill_nan(None).round(SCORE_DECIMALS).cast(pl.Float32))
+    joined = items.join(
+        unique.hstack(rounded), on=items.columns, how="left", maintain_order="left", nulls_equal=True
+    )
+    return joined.select(rounded.columns)
+
+
+class FunnelStep(NamedTuple):
+    """Rows left after a step, by class."""
+
+    step: str
+    rows: int
+    desirable: int
+    undesirable: int
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What `decide` came to.
+
+    `rows`: id, kept, reasons (all of them, in rule order), unjudged (names of filters that had no score), cluster
+    (null outside clusters), survivor (the row kept in this one's place, else null).
+    """
+
+    rows: pl.DataFrame
+    thresholds: dict[str, dict[str, Any]]
+    funnel: list[FunnelStep]
+    clusters: pl.DataFrame
+
+
+def decide(
+    scored: pl.DataFrame,
+    filters: Sequence[RowFilter],
+    groupings: Sequence[tuple[Grouping, pl.DataFrame]],
+    *,
+    unjudged: Literal["keep", "drop"] = "keep",
+    quality: str | None = None,
+) -> Decision:
+    """The one place where rows leave.
+
+    `scored` holds `id`, `label` (null = abstained), `label_confidence` and the score columns; `groupings` come with
+    their verified edges. A row that abstained is dropped as `label_abstained`. Of a duplicate group the survivor is
+    chosen last, among the rows that pass every filter: the most confident, then the best by `quality`, then the
+    smallest id. Where passing members carry both labels, all of them are dropped as `conflicting_labels`.
+    """
+    scored = scored.sort("id")
+    thresholds: dict[str, dict[str, Any]] = {}
+    checks: dict[str, pl.Series] = {}
+    checks["label_abstained"] = scored.select(pl.col("label").is_null()).to_series()
+    unjudged_flags: dict[str, pl.Series] = {}
+    for row_filter in filters:
+        for side in row_filter.sides:
+            stem = f"{row_filter.scorer.name}_{side}"
+            missing = pl.lit(False)
+            for reason, rule in row_filter.rules.items():
+                column = stem if rule.column in (None, row_filter.scorer.name) else f"{stem}_{rule.column}"
+                if column not in scored.columns:
+                    continue
+                low, high = _bounds(scored[column], rule)
+                thresholds[reason] = {"column": column, "min": low, "max": high, "only": rule.only}
+                if rule.values is not None:
+                    thresholds[reason]["values"] = list(rule.values)
+                speaks = _speaks(rule)
+                failed = scored.select(failed=~_passes(column, rule, low, high) & speaks).to_series().fill_null(False)
+                checks[reason] = checks[reason] | failed if reason in checks else failed
+                missing = missing | (pl.col(column).is_null() & speaks)
+            gone = scored.select(missing=missing).to_series().fill_null(False)
+            known = unjudged_flags.get(row_filter.name)
+            unjudged_flags[row_filter.name] = gone if known is None else known | gone
+    if unjudged == "drop":
+        checks.update({f"unjudged_by_{name}": flags for name, flags in unjudged_flags.items()})
+
+    label = scored["label"]
+    alive = pl.repeat(True, scored.height, eager=True)
+    funnel = [_funnel("rows", alive, label)]
+    for reason, failed in checks.items():
+        alive = alive & ~failed
+        funnel.append(_funnel(reason, alive, label))
+    passing = alive
+
+    survivor = pl.Series("survivor", [None] * scored.height, dtype=pl.String)
+    cluster = pl.Series("cluster", [None] * scored.height, dtype=pl.String)
+    clusters: list[pl.DataFrame] = []
+    conflicting = pl.repeat(False, scored.height, eager=True)
+    for grouping, edges in groupings:
+        members = grouping.groups(edges.filter(pl.col("similarity") >= grouping.min_similarity))
+        view = scored.select(
+            "id",
+            "label",
+            confidence=pl.col("label_confidence").fill_null(0.0),
+            quality=pl.col(quality).fill_null(0.0) if quality in scored.columns and quality else pl.lit(0.0),
+        ).with_columns(passing=passing, alive=alive)
+        view = view.join(members.select("id", "cluster", "similarity"), on="id", how="left", maintain_order="left")
+        view = view.with_columns(
+            conflict=(pl.col("passing") & pl.col("cluster").is_not_null())
+            & (
+                (pl.col("passing") & pl.col("label")).any().over("cluster")
+                & (pl.col("passing") & ~pl.col("label")).any().over("cluster")
+            )
+        ).with_columns(pl.col("conflict").fill_null(False))
+        chosen = (
+            view.filter(pl.col("cluster").is_not_null() & pl.col("alive") & ~pl.col("conflict"))
+            .sort(["cluster", "confidence", "quality", "id"], descending=[False, True, True, False])
+            .group_by("cluster", maintain_order=True)
+            .agg(pl.col("id").first().alias("chosen"))
+        )
+        view = view.join(chosen, on="cluster", how="left", maintain_order="left")
+        doubled = (view["chosen"].is_not_null() & (view["chosen"] != view["id"])).fill_null(False)
+        conflicting = conflicting | view["conflict"]
+        checks[grouping.name] = doubled
+        alive = alive & ~doubled & ~view["conflict"]
+        survivor = pl.select(pl.coalesce(pl.when(doubled).then(view["chosen"]), survivor)).to_series()
+        cluster = pl.select(pl.coalesce(view["cluster"], cluster)).to_series()
+        funnel.append(_funnel(grouping.name, alive, label))
+        clusters.append(
+            view.filter(pl.col("cluster").is_not_null()).select(
+                pl.lit(grouping.name).alias("grouping"), "cluster", "id", "similarity", "label", "conflict"
+            )
+        )
+    if groupings:
+        checks["conflicting_labels"] = conflicting
+
+    rows = scored.select("id").with_columns(
+        kept=alive,
+        reasons=_names(checks, scored.height),
+        unjudged=_names(unjudged_flags, scored.height),
+        cluster=cluster,
+        survivor=survivor,
+    )
+    empty = pl.DataFrame(
+        schema={
+            "grouping": pl.String,
+            "cluster": pl.String,
+            "id": pl.String,
+            "similarity": pl.Float32,
+            "label": pl.Boolean,
+            "conflict": pl.Boolean,
+        }
+    )
+    found = [frame.cast(dict(empty.schema)) for frame in clusters]
+    return Decision(rows=rows, thresholds=thresholds, funnel=funnel, clusters=pl.concat([empty, *found]))
+
+
+def _bounds(scores: pl.Series, rule: Rule) -> tuple[float | None, float | None]:
+    """The numbers a rule comes to: percentiles are resolved over the judged rows, by the nearest rank."""
+    low, high = rule.min, rule.max
+    judged = scores.drop_nulls() if rule.min_percentile is not None or rule.max_percentile is not None else None
+    if judged is not None and judged.len():
+        if rule.min_percentile is not None:
+            value = float(judged.quantile(rule.min_percentile / 100, "nearest") or 0.0)
+            low = value if low is None else max(low, value)
+        if rule.max_percentile is not None:
+            value = float(judged.quantile(rule.max_percentile / 100, "nearest") or 0.0)
+            high = value if high is None else min(high, value)
+    return low, high
+
+
+def _passes(column: str, rule: Rule, low: float | None, high: float | None) -> pl.Expr:
+    """Whether the score is inside the rule's bounds; null where there is no score."""
+    tests = []
+    if rule.values is not None:
+        tests.append(pl.col(column).is_in(list(rule.values)))
+    if low is not None:
+        tests.append(pl.col(column).cast(pl.Float64).round(SCORE_DECIMALS) >= low)
+    if high is not None:
+        tests.append(pl.col(column).cast(pl.Float64).round(SCORE_DECIMALS) <= high)
+    return pl.all_horizontal(tests) if tests else pl.lit(True)
+
+
+def _speaks(rule: Rule) -> pl.Expr:
+    if rule.only is None:
+        return pl.lit(True)
+    return (pl.col("label") == (rule.only == "desirable")).fill_null(False)
+
+
+def _funnel(step: str, alive: pl.Series, label: pl.Series) -> FunnelStep:
+    desirable = int((alive & label.fill_null(False)).sum())
+    undesirable = int((alive & ~label.fill_null(True)).sum())
+    return FunnelStep(step, int(alive.sum()), desirable, undesirable)
+
+
+def _names(flags: Mapping[str, pl.Series], height: int) -> pl.Series:
+    """List column of the names whose flag is up."""
+    if not flags:
+        return pl.Series("names", [[]] * height, dtype=pl.List(pl.String))
+    frame = pl.DataFrame({name: values for name, values in flags.items()})
+    picked = pl.concat_list(
+        [pl.when(pl.col(name)).then(pl.lit(name)).otherwise(pl.lit(None, dtype=pl.String)) for name in flags]
+    ).list.drop_nulls()
+    return frame.select(picked.alias("names")).to_series()

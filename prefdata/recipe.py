@@ -1,0 +1,567 @@
+"""A recipe: the YAML file as typed, checked data. All faults of a file are found at once, each with its line."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import functools
+import importlib
+import inspect
+import json
+import math
+import re
+import textwrap
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+import yaml
+
+from prefdata import catalogue
+from prefdata.errors import RecipeError, UnknownNameError, nearest
+
+MAX_BYTES = 1 << 20
+"""A recipe larger than this is refused unread."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A name of the catalogue with its settings."""
+
+    name: str
+    settings: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ratings:
+    """How the ratings of one source are to be read."""
+
+    scale: tuple[float, float] = (1.0, 5.0)
+    """Worst and best rating that can be given; (5, 1) where 1 is best."""
+    satisfied: float | None = None
+    """Ratings at least this good are satisfied, in units of the scale; null takes the default share of the scale."""
+    dissatisfied: float | None = None
+    """Ratings at most this good are dissatisfied; between the two is neutral and labels nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """What is held out of training."""
+
+    evaluation: float = 0.2
+    """Fraction of the split units (connected by session, customer and duplicate cluster) that is held out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """When a run is stopped rather than finished with a hole in it."""
+
+    max_quarantined: float = 0.05
+    """Largest fraction of the units read that may be unreadable; more ends with exit code 5."""
+    max_line_bytes: int = 4 << 20
+    """A longer line is quarantined, in bytes."""
+    max_bytes: int = 8 << 30
+    """A file that decompresses to more is quarantined, in bytes."""
+    max_ratio: float = 100.0
+    """A file that decompresses to more than this many times its size is quarantined."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """One export of a support system."""
+
+    name: str
+    path: tuple[str, ...]
+    layout: Entry
+    ratings: Ratings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A whole recipe, every default filled in."""
+
+    name: str
+    seed: int
+    root: Path
+    sources: tuple[Source, ...]
+    sessions: Any
+    max_context_turns: int | None
+    transforms: tuple[Entry, ...]
+    signals: Any
+    credit: Any
+    labels: Any
+    filters: tuple[Entry, ...]
+    groupings: tuple[Entry, ...]
+    unjudged: Literal["keep", "drop"]
+    split: Split
+    export: tuple[Entry, ...]
+    train: Entry | None
+    model: str | None
+    limits: Limits
+    shard_rows: int
+
+    def resolved(self) -> dict[str, Any]:
+        """The recipe as plain JSON data, defaults included; `root` is left out, it is a place on one machine."""
+        return {
+            "name": self.name,
+            "seed": self.seed,
+            "sources": [
+                {
+                    "name": source.name,
+                    "path": list(source.path),
+                    "layout": _entry_data(source.layout),
+                    "ratings": plain(source.ratings),
+                }
+                for source in self.sources
+            ],
+            "sessions": plain(self.sessions),
+            "max_context_turns": self.max_context_turns,
+            "transforms": [_entry_data(entry) for entry in self.transforms],
+            "signals": plain(self.signals),
+            "credit": plain(self.credit),
+            "labels": plain(self.labels),
+            "filters": [_entry_data(entry) for entry in self.filters],
+            "groupings": [_entry_data(entry) for entry in self.groupings],
+            "unjudged": self.unjudged,
+            "split": plain(self.split),
+            "export": [_entry_data(entry) for entry in self.export],
+            "train": None if self.train is None else {**_entry_data(self.train), "model": self.model},
+            "limits": plain(self.limits),
+            "shard_rows": self.shard_rows,
+        }
+
+
+SECTIONS: dict[str, str] = {
+    "sessions": "prefdata.logs.sessions:SessionSettings",
+    "signals": "prefdata.logs.signals:SignalSettings",
+    "credit": "prefdata.logs.credit:CreditSettings",
+    "labels": "prefdata.logs.combine:LabelSettings",
+}
+"""Parts of a recipe that are one settings object each."""
+
+LISTS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "transforms": ("transform", ("unicode", "personal_data", "control_tokens")),
+    "filters": ("filter", ("chat_quality", "language", "toxicity")),
+    "groupings": ("grouping", ("exact_duplicates", "near_duplicates")),
+    "export": ("format", ("trl",)),
+}
+"""Parts of a recipe that are lists of catalogue names, and what a recipe gets that does not mention them."""
+
+TOP = ("name", "seed", "sources", *SECTIONS, *LISTS, "max_context_turns", "unjudged", "split", "train", "limits", "shard_rows")
+
+
+def load(path: str | Path) -> Recipe:
+    """The recipe in a YAML file. Raises RecipeError with every fault found, each with its line."""
+    file = Path(path)
+    try:
+        raw = file.read_bytes()
+    except OSError as error:
+        raise RecipeError(f"{path}: {error.strerror}") from None
+    if len(raw) > MAX_BYTES:
+        raise RecipeError(f"{path}: {len(raw)} bytes, a recipe has at most {MAX_BYTES}")
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path}: not UTF-8 at byte {error.start}") from None
+    return parse(text, root=file.resolve().parent, where=str(path))
+
+
+def parse(text: str, *, root: Path, where: str = "recipe") -> Recipe:
+    """The recipe in a YAML text; relative paths in it are meant from `root`."""
+    data, lines = _read_yaml(text, where)
+    reader = _Reader(lines)
+    recipe = reader.recipe(data, root)
+    if reader.faults or recipe is None:
+        raise RecipeError(reader.faults, where=where)
+    return recipe
+
+
+class _Reader:
+    """Turns plain data into a Recipe and keeps every fault on the way."""
+
+    def __init__(self, lines: dict[tuple[Any, ...], int]) -> None:
+        self.lines = lines
+        self.faults: list[str] = []
+
+    def fault(self, path: tuple[Any, ...], message: str) -> None:
+        known = next((path[:size] for size in range(len(path), -1, -1) if path[:size] in self.lines), ())
+        line = self.lines.get(known)
+        place = _dotted(path)
+        self.faults.append((f"line {line}: " if line else "") + (f"{place}: " if place else "") + message)
+
+    def recipe(self, data: Any, root: Path) -> Recipe | None:
+        if not isinstance(data, dict):
+            self.fault((), f"a recipe is a mapping of {', '.join(TOP)}; found {type(data).__name__}")
+            return None
+        for key in data:
+            if key not in TOP:
+                self.fault((key,), f"unknown key; {nearest(str(key), TOP)}")
+        sections = {
+            name: self.settings(_imported(target), data.get(name), (name,)) for name, target in SECTIONS.items()
+        }
+        lists = {
+            name: self.entries(kind, data.get(name, list(default)), (name,)) for name, (kind, default) in LISTS.items()
+        }
+        train, model = self.train(data.get("train"))
+        numbers = _Numbers(
+            seed=self.integer(data, "seed", 0, 0),
+            shard_rows=self.integer(data, "shard_rows", 10_000, 1),
+            max_context_turns=self.integer(data, "max_context_turns", None, 1),
+        )
+        unjudged = data.get("unjudged", "keep")
+        if unjudged not in ("keep", "drop"):
+            self.fault(("unjudged",), f"{unjudged!r}; expected keep or drop")
+        name = data.get("name", "run")
+        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
+            self.fault(("name",), "expected 1-64 letters, digits, '.', '_', '-', beginning with a letter or digit")
+        split = self.settings(Split, data.get("split"), ("split",))
+        if split is not None and not 0 <= split.evaluation < 1:
+            self.fault(("split", "evaluation"), f"{split.evaluation}; expected a fraction in [0, 1)")
+        limits = self.settings(Limits, data.get("limits"), ("limits",))
+        sources = self.sources(data.get("sources"))
+        if self.faults:
+            return None
+        return Recipe(
+            name=name,
+            seed=numbers.seed or 0,
+            root=root,
+            sources=sources,
+            transforms=lists["transforms"],
+            filters=lists["filters"],
+            groupings=lists["groupings"],
+            export=lists["export"],
+            unjudged=unjudged,
+            split=split,
+            train=train,
+            model=model,
+            limits=limits,
+            shard_rows=numbers.shard_rows or 1,
+            max_context_turns=numbers.max_context_turns,
+            **sections,
+        )
+
+    def integer(self, data: dict[str, Any], key: str, default: int | None, least: int) -> int | None:
+        value = data.get(key, default)
+        if value is None and default is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            self.fault((key,), f"expected a whole number of at least {least}")
+            return default
+        return value
+
+    def sources(self, data: Any) -> tuple[Source, ...]:
+        if not isinstance(data, list) or not data:
+            self.fault(("sources",), "expected a list of at least one source: {name, path, layout, ratings}")
+            return ()
+        found = []
+        names: set[str] = set()
+        for position, item in enumerate(data):
+            at: tuple[Any, ...] = ("sources", position)
+            if not isinstance(item, dict):
+                self.fault(at, "expected a mapping of name, path, layout, ratings")
+                continue
+            for key in item:
+                if key not in ("name", "path", "layout", "ratings"):
+                    self.fault((*at, key), f"unknown key; {nearest(str(key), ('name', 'path', 'layout', 'ratings'))}")
+            name, path = item.get("name"), item.get("path")
+            if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
+                self.fault((*at, "name"), "expected 1-64 letters, digits, '.', '_', '-'")
+            elif name in names:
+                self.fault((*at, "name"), f"{name!r} is the name of another source")
+            else:
+                names.add(name)
+            paths = path if isinstance(path, list) else [path]
+            if not paths or not all(isinstance(one, str) and one for one in paths):
+                self.fault((*at, "path"), "expected a file, a folder, or a list of them")
+            elif any(re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", one) for one in paths):
+                self.fault((*at, "path"), "an address, not a file; download it first")
+            layout = self.entry("layout", item.get("layout"), (*at, "layout"))
+            ratings = self.settings(Ratings, item.get("ratings"), (*at, "ratings"))
+            if ratings is not None and ratings.scale[0] == ratings.scale[1]:
+                self.fault((*at, "ratings", "scale"), "worst and best are the same")
+            if layout is not None and ratings is not None:
+                found.append(Source(name=str(name), path=tuple(map(str, paths)), layout=layout, ratings=ratings))
+        return tuple(found)
+
+    def train(self, data: Any) -> tuple[Entry | None, str | None]:
+        if data is None:
+            return None, None
+        if not isinstance(data, dict):
+            self.fault(("train",), "expected a mapping with method and model")
+            return None, None
+        rest = {key: value for key, value in data.items() if key not in ("method", "model")}
+        method, model = data.get("method", "kto"), data.get("model")
+        if not isinstance(model, str) or not model:
+            self.fault(("train", "model"), "expected the name of a model, or its folder")
+        try:
+            kind = catalogue.load("trainer", str(method))
+        except UnknownNameError as error:
+            self.fault(("train", "method"), str(error))
+            return None, None
+        settings = self.settings(kind, rest, ("train",))
+        return (None if settings is None else Entry(name=str(method), settings=settings)), model
+
+    def entries(self, kind: str, data: Any, path: tuple[Any, ...]) -> tuple[Entry, ...]:
+        if not isinstance(data, list):
+            self.fault(path, f"expected a list of {kind}s: `- name` or `- name: {{setting: value}}`")
+            return ()
+        found = [self.entry(kind, item, (*path, position)) for position, item in enumerate(data)]
+        names = [entry.name for entry in found if entry is not None]
+        for name in {name for name in names if names.count(name) > 1}:
+            self.fault(path, f"{name} stands there more than once")
+        return tuple(entry for entry in found if entry is not None)
+
+    def entry(self, kind: str, item: Any, path: tuple[Any, ...]) -> Entry | None:
+        if isinstance(item, str):
+            name, values = item, None
+        elif isinstance(item, dict) and len(item) == 1:
+            name, values = next(iter(item.items()))
+        else:
+            self.fault(path, f"expected the name of a {kind}, or one name with its settings below it")
+            return None
+        try:
+            settings_type = catalogue.load(kind, str(name))
+        except UnknownNameError as error:
+            self.fault(path, str(error))
+            return None
+        settings = self.settings(settings_type, values, (*path, name))
+        return None if settings is None else Entry(name=str(name), settings=settings)
+
+    def settings(self, settings_type: Any, values: Any, path: tuple[Any, ...]) -> Any:
+        """An instance of a settings dataclass from plain data; None after a fault."""
+        values = {} if values is None else values
+        if not isinstance(values, dict):
+            self.fault(path, "expected settings, a mapping")
+            return None
+        names = [entry.name for entry in dataclasses.fields(settings_type) if entry.init]
+        sound = True
+        for key in values:
+            if key not in names:
+                self.fault((*path, key), f"unknown setting; {nearest(str(key), names)}")
+                sound = False
+        try:
+            known = {key: value for key, value in values.items() if key in names}
+            validated = _model(settings_type).model_validate_json(json.dumps(known, default=str), strict=True)
+            made = settings_type(**{name: getattr(validated, name) for name in validated.model_fields_set})
+            return made if sound else None
+        except pydantic.ValidationError as error:
+            for one in error.errors(include_url=False, include_input=False):
+                self.fault((*path, *one["loc"]), one["msg"].removeprefix("Value error, "))
+        except (ValueError, RecipeError) as error:
+            self.fault(path, str(error))
+        return None
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    seed: int | None
+    shard_rows: int | None
+    max_context_turns: int | None
+
+
+@functools.cache
+def _model(settings_type: Any) -> type[pydantic.BaseModel]:
+    """A strict pydantic model with the fields of a settings dataclass."""
+    hints = typing.get_type_hints(settings_type)
+    notes = field_notes(settings_type)
+    fields: dict[str, Any] = {}
+    for entry in dataclasses.fields(settings_type):
+        if not entry.init:
+            continue
+        default: Any = ...
+        if entry.default is not dataclasses.MISSING:
+            default = entry.default
+        elif entry.default_factory is not dataclasses.MISSING:
+            default = entry.default_factory()
+        fields[entry.name] = (hints[entry.name], pydantic.Field(default, description=notes.get(entry.name)))
+    config = pydantic.ConfigDict(
+        extra="forbid", strict=True, arbitrary_types_allowed=True, allow_inf_nan=False, protected_namespaces=()
+    )
+    return pydantic.create_model(settings_type.__name__, __config__=config, **fields)
+
+
+@functools.cache
+def field_notes(settings_type: Any) -> dict[str, str]:
+    """Field name -> the docstring under it, as written in the source of a settings dataclass."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(settings_type)))
+    except (OSError, TypeError):
+        return {}
+    body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
+    notes = {}
+    for before, after in zip(body, body[1:], strict=False):
+        if (
+            isinstance(before, ast.AnnAssign)
+            and isinstance(before.target, ast.Name)
+            and isinstance(after, ast.Expr)
+            and isinstance(after.value, ast.Constant)
+            and isinstance(after.value.value, str)
+        ):
+            notes[before.target.id] = " ".join(after.value.value.split())
+    return notes
+
+
+def json_schema() -> dict[str, Any]:
+    """A JSON schema of the recipe, for editors."""
+    definitions: dict[str, Any] = {}
+
+    def settings_schema(settings_type: Any) -> dict[str, Any]:
+        schema = _model(settings_type).model_json_schema(ref_template="#/$defs/{model}")
+        definitions.update(schema.pop("$defs", {}))
+        schema["description"] = " ".join((settings_type.__doc__ or "").split())
+        return schema
+
+    def entry_schema(kind: str) -> dict[str, Any]:
+        names = sorted(catalogue.KINDS[kind])
+        choices: list[dict[str, Any]] = [{"enum": names}]
+        for name in names:
+            schema = settings_schema(catalogue.load(kind, name))
+            choices.append(
+                {
+                    "type": "object",
+                    "properties": {name: {"anyOf": [schema, {"type": "null"}]}},
+                    "required": [name],
+                    "additionalProperties": False,
+                }
+            )
+        return {"anyOf": choices}
+
+    source = {
+        "type": "object",
+        "properties": {
+            "name": {"type": "string"},
+            "path": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
+            "layout": entry_schema("layout"),
+            "ratings": settings_schema(Ratings),
+        },
+        "required": ["name", "path", "layout"],
+        "additionalProperties": False,
+    }
+    properties: dict[str, Any] = {
+        "name": {"type": "string"},
+        "seed": {"type": "integer", "minimum": 0},
+        "sources": {"type": "array", "items": source, "minItems": 1},
+        "max_context_turns": {"type": ["integer", "null"], "minimum": 1},
+        "unjudged": {"enum": ["keep", "drop"]},
+        "split": settings_schema(Split),
+        "limits": settings_schema(Limits),
+        "shard_rows": {"type": "integer", "minimum": 1},
+    }
+    properties.update({name: settings_schema(_imported(target)) for name, target in SECTIONS.items()})
+    properties.update({name: {"type": "array", "items": entry_schema(kind)} for name, (kind, _) in LISTS.items()})
+    trainers = []
+    for name in sorted(catalogue.TRAINERS):
+        schema = settings_schema(catalogue.load("trainer", name))
+        schema["properties"] = {"method": {"const": name}, "model": {"type": "string"}, **schema.get("properties", {})}
+        trainers.append(schema)
+    properties["train"] = {"anyOf": [*trainers, {"type": "null"}]}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "prefdata recipe",
+        "type": "object",
+        "properties": properties,
+        "required": ["sources"],
+        "additionalProperties": False,
+        "$defs": definitions,
+    }
+
+
+def plain(value: Any) -> Any:
+    """A settings object as JSON data."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {entry.name: plain(getattr(value, entry.name)) for entry in dataclasses.fields(value) if entry.init}
+    if isinstance(value, dict):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        items = [plain(inner) for inner in value]
+        return sorted(items, key=str) if isinstance(value, (set, frozenset)) else items
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
+
+
+def _entry_data(entry: Entry) -> dict[str, Any]:
+    return {"name": entry.name, "settings": plain(entry.settings)}
+
+
+def _imported(target: str) -> Any:
+    module, _, attribute = target.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _dotted(path: tuple[Any, ...]) -> str:
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else (f".{part}" if text else str(part))
+    return text
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML without aliases, with YAML 1.2 scalars: `no`, `010`, `12:30` stay text, `1e-5` is a number."""
+
+    yaml_implicit_resolvers: typing.ClassVar[dict[str, Any]] = {}
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise RecipeError(f"line {mark.line + 1}: aliases are not allowed in a recipe; write the value out")
+        return super().compose_node(parent, index)
+
+
+for _tag, _pattern, _first in (
+    ("tag:yaml.org,2002:bool", r"^(?:true|false|True|False)$", "tfTF"),
+    ("tag:yaml.org,2002:int", r"^[-+]?(?:0|[1-9][0-9]*)$", "-+0123456789"),
+    ("tag:yaml.org,2002:float", r"^[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?$", "-+.0123456789"),
+    ("tag:yaml.org,2002:null", r"^(?:~|null|Null|)$", ["~", "n", "N", ""]),
+):
+    _Loader.add_implicit_resolver(_tag, re.compile(_pattern), list(_first))
+
+
+def _read_yaml(text: str, where: str) -> tuple[Any, dict[tuple[Any, ...], int]]:
+    """Plain data, and the line of every key and item by its path."""
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            raise RecipeError("the file is empty", where=where)
+        faults: list[str] = []
+        lines: dict[tuple[Any, ...], int] = {}
+        data = _construct(loader, node, (), lines, faults)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or "not YAML"
+        raise RecipeError(f"line {mark.line + 1}: {problem}" if mark else str(problem), where=where) from None
+    finally:
+        loader.dispose()
+    if faults:
+        raise RecipeError(faults, where=where)
+    return data, lines
+
+
+def _construct(
+    loader: _Loader, node: yaml.Node, path: tuple[Any, ...], lines: dict[tuple[Any, ...], int], faults: list[str]
+) -> Any:
+    lines.setdefault(path, node.start_mark.line + 1)
+    if isinstance(node, yaml.MappingNode):
+        mapping: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            line = key_node.start_mark.line + 1
+            key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
+            if key is None:
+                faults.append(f"line {line}: a key is a plain word")
+                continue
+            if key in mapping:
+                faults.append(f"line {line}: {_dotted((*path, key))}: the key stands there twice")
+            lines[(*path, key)] = line
+            mapping[key] = _construct(loader, value_node, (*path, key), lines, faults)
+        return mapping
+    if isinstance(node, yaml.SequenceNode):
+        return [
+            _construct(loader, item, (*path, position), lines, faults) for position, item in enumerate(node.value)
+        ]
+    value = loader.construct_object(node)
+    if isinstance(value, float) and not math.isfinite(value):
+        faults.append(f"line {node.start_mark.line + 1}: {_dotted(path)}: not a finite number")
+    return value
