@@ -73,7 +73,7 @@ def _with_time_order(frame: pl.DataFrame) -> pl.DataFrame:
         [*group, "reply_to"], keep="first", maintain_order=True
     )
     frame = frame.join(parents, on=[*group, "reply_to"], how="left", maintain_order="left")
-    chain = lineage(frame["_parent"], [frame["_tie"].alias("_chain"), frame["time"].alias("_latest")]).frame
+    chain = lineage(frame["_parent"], carried=[frame["_tie"].alias("_chain"), frame["time"].alias("_latest")]).frame
     frame = frame.with_columns(chain["_chain"], chain["_latest"], chain["depth"].alias("_depth"))
     known = pl.when(pl.col("time").is_null()).then(pl.coalesce("_latest", "_time")).otherwise("_time")
     return frame.with_columns(_time=known).drop("_node", "_parent", "_latest", "_step")

@@ -16,8 +16,8 @@ class Lineage(NamedTuple):
     """One row a message, in the order given."""
 
     frame: pl.DataFrame
-    """`parent` UInt32 (null at a root), `root` UInt32, `depth` Int64 (0 at a root), and each carried column as its
-    maximum over the message and all its ancestors."""
+    """`parent` UInt32 (null at a root), `root` UInt32, `depth` Int64 (0 at a root), each `carried` column as its
+    maximum over the message and all its ancestors, each `nearest` one as the first that is not null going up."""
     cut: int
     """How many reply links were cut because they closed a circle."""
 
@@ -34,14 +34,14 @@ def without_circles(parent: pl.Series) -> pl.Series:
     return frame.select(pl.when(~backwards).then(pl.col("parent")).alias("parent"))["parent"]
 
 
-def lineage(parent: pl.Series, carried: Sequence[pl.Series] = ()) -> Lineage:
-    """Root, depth and the maxima of `carried` for messages whose `parent` is the position of what they answer.
+def lineage(parent: pl.Series, *, carried: Sequence[pl.Series] = (), nearest: Sequence[pl.Series] = ()) -> Lineage:
+    """Root and depth, and what is `carried` down, for messages whose `parent` is the position of what they answer.
 
     Positions are of one time order: a link of a circle is cut where it points forwards.
     """
     sound = without_circles(parent)
-    names = [series.name for series in carried]
-    frame = pl.DataFrame([sound.alias("parent"), *carried]).with_row_index("root")
+    maxima, first = [series.name for series in carried], [series.name for series in nearest]
+    frame = pl.DataFrame([sound.alias("parent"), *carried, *nearest]).with_row_index("root")
     frame = frame.with_columns(up=pl.col("parent"), depth=pl.col("parent").is_not_null().cast(pl.Int64))
     for _ in range(_rounds(parent.len())):
         if frame["up"].null_count() == frame.height:
@@ -50,10 +50,11 @@ def lineage(parent: pl.Series, carried: Sequence[pl.Series] = ()) -> Lineage:
         frame = frame.with_columns(
             pl.coalesce(pl.col("root").gather(up), "root").alias("root"),
             (pl.col("depth") + pl.col("depth").gather(up).fill_null(0)).alias("depth"),
-            *[pl.max_horizontal(name, pl.col(name).gather(up)).alias(name) for name in names],
+            *[pl.max_horizontal(name, pl.col(name).gather(up)).alias(name) for name in maxima],
+            *[pl.coalesce(name, pl.col(name).gather(up)).alias(name) for name in first],
             up.gather(up).alias("up"),
         )
-    return Lineage(frame.select("parent", "root", "depth", *names), sound.null_count() - parent.null_count())
+    return Lineage(frame.select("parent", "root", "depth", *maxima, *first), sound.null_count() - parent.null_count())
 
 
 def _rounds(height: int) -> int:

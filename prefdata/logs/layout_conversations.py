@@ -1,0 +1,186 @@
+"""The layout `conversations`: nested JSON, an object a conversation with the list of its messages inside."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from prefdata.errors import RecipeError, nearest
+from prefdata.io import QUARANTINE, ReadLimits, read_objects
+from prefdata.logs.events import Role
+from prefdata.logs.mapping import CANONICAL, Fields, LogRead, assemble, session_feedback
+
+_OF_SESSION = (
+    "session",
+    "customer",
+    "agent",
+    "customer_name",
+    "agent_name",
+    "time",
+    "rating",
+    "thumb",
+    "survey",
+    "status",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conversations(Fields):
+    """An object a conversation, in a JSON array, a JSON object keyed by session id, or JSON lines.
+
+    `columns` maps canonical names to dotted paths inside the conversation (`scenario.flow`, `sys-usr.1`): session,
+    customer, agent, customer_name, agent_name, time, and the feedback on the whole conversation: rating, thumb,
+    survey, status. Without `session` the key of the object is the id, else its place in the file.
+    """
+
+    messages: str = "messages"
+    """Dotted path to the list of messages."""
+    message: dict[str, str] = field(default_factory=lambda: {"role": "role", "text": "content"})
+    """Canonical name -> dotted path inside a message. Messages that are lists, [role, text], take places: "0", "1"."""
+    alternating: list[Role] | None = None
+    """Who speaks in turn, where messages carry no role, e.g. [customer, agent]."""
+    encoding: str = "auto"
+    """Encoding of the file."""
+
+    def read(
+        self, path: str | Path | Sequence[str | Path], *, source: str, limits: ReadLimits | None = None
+    ) -> LogRead:
+        """The messages of `path` as EVENTS: `line` is the conversation's, `part` the message's place in it.
+
+        Feedback on the whole conversation is one more event behind its messages. Unmapped fields of a conversation are
+        in the meta of its first message, under `conversation`.
+        """
+        self._check()
+        read = read_objects(path, encoding=self.encoding, limits=limits or ReadLimits())
+        records, messages, bad = self._take_apart(read.objects)
+        frame = pl.concat([messages, session_feedback(records, messages)], how="diagonal")
+        frame = frame.sort("_row", "_part").drop("_row")
+        events, report = assemble(frame, self, source=source)
+        report = {**report, "conversations": records.height}
+        return LogRead(events, pl.concat([read.quarantine, bad]), read.files, report)
+
+    def _check(self) -> None:
+        faults = [
+            f"columns: {name!r} is no field of a conversation; {nearest(name, _OF_SESSION)}"
+            for name in self.columns
+            if name not in _OF_SESSION
+        ]
+        faults += [
+            f"message: {name!r} is no canonical name; {nearest(name, CANONICAL)}"
+            for name in self.message
+            if name not in CANONICAL
+        ]
+        if "text" not in self.message:
+            faults.append("message: `text` is not mapped, so there are no messages")
+        if faults:
+            raise RecipeError(faults)
+
+    def _take_apart(
+        self, objects: Sequence[tuple[str, int, int | None, str | None, dict[str, Any]]]
+    ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+        """Records, messages and quarantine. A batch kernel: nested objects into flat columns of text."""
+        top = {name: path.split(".") for name, path in self.columns.items()}
+        inner = {name: path.split(".") for name, path in self.message.items()}
+        used = {path[0] for path in top.values()} | {self.messages.split(".")[0]}
+        used_inner = {path[0] for path in inner.values()}
+        records: dict[str, list[Any]] = {name: [] for name in ("_file", "_line", "_offset", *(f"c:{n}" for n in top))}
+        records.setdefault("c:session", [])
+        rows: dict[str, list[Any]] = {
+            name: [] for name in ("_row", "_part", "_role", "_meta", *(f"c:{n}" for n in inner))
+        }
+        bad: list[tuple[str, int, int | None, str, str, int]] = []
+        for file, line, offset, key, record in objects:
+            found = _at(record, self.messages.split("."))
+            if not isinstance(found, list):
+                bad.append((file, line, offset, "no_message_list", *_digest(record)))
+                continue
+            row = len(records["_file"])
+            for name, path in top.items():
+                records[f"c:{name}"].append(_as_text(_at(record, path)))
+            if "session" not in top:
+                records["c:session"].append(None)
+            session = records["c:session"]
+            session[-1] = session[-1] or key or f"{file}#{line}"
+            for name, value in (("_file", file), ("_line", line), ("_offset", offset)):
+                records[name].append(value)
+            for part, message in enumerate(found):
+                whole = self._meta(record, used) if part == 0 else {}
+                values = message if isinstance(message, dict | list) else {inner["text"][0]: message}
+                for name, path in inner.items():
+                    value = _at(values, path)
+                    rows[f"c:{name}"].append(_content(value) if name == "text" else _as_text(value))
+                own = self._meta(message, used_inner) if isinstance(message, dict) else {}
+                meta = {**own, **({"conversation": whole} if whole else {})}
+                rows["_meta"].append(json.dumps(meta, ensure_ascii=False) if meta else None)
+                rows["_role"].append(self.alternating[part % len(self.alternating)] if self.alternating else None)
+                rows["_row"].append(row)
+                rows["_part"].append(part)
+        text, number = pl.String(), pl.Int64()
+        flat = pl.DataFrame(
+            records, schema={name: number if name in ("_line", "_offset") else text for name in records}
+        )
+        kinds = {name: pl.UInt32() if name == "_row" else pl.Int32() if name == "_part" else text for name in rows}
+        messages = pl.DataFrame(rows, schema=kinds)
+        return flat, self._spread(messages, flat), pl.DataFrame(bad, schema=QUARANTINE, orient="row")
+
+    def _meta(self, values: Mapping[str, Any], used: set[str]) -> dict[str, Any]:
+        return {
+            name: value
+            for name, value in values.items()
+            if name not in used and value is not None and (self.meta is None or name in self.meta)
+        }
+
+    def _spread(self, messages: pl.DataFrame, records: pl.DataFrame) -> pl.DataFrame:
+        """`messages` with file, line and the record's own fields; the record's time stands on the first only."""
+        kept = ["c:session", "c:customer", "c:agent", "c:customer_name", "c:agent_name", "c:time"]
+        kept = [name for name in kept if name in records.columns]
+        places = records.select("_file", "_line", "_offset", *[pl.col(name).alias(f"r{name}") for name in kept])
+        frame = messages.join(places.with_row_index("_row"), on="_row", how="left", maintain_order="left")
+        for name in kept:
+            given = pl.when(pl.col("_part") == 0).then(f"r{name}") if name == "c:time" else pl.col(f"r{name}")
+            own = [pl.col(name)] if name in frame.columns else []
+            frame = frame.with_columns(pl.coalesce(*own, given).alias(name))
+        rated = [f"c:{name}" for name in ("rating", "thumb", "survey") if f"c:{name}" in messages.columns]
+        turn = pl.any_horizontal([pl.lit(False), *[pl.col(name).is_not_null() for name in rated]])
+        frame = frame.with_columns(_kind=pl.lit("message"), _scope=pl.when(turn).then(pl.lit("turn")))
+        return frame.drop([f"r{name}" for name in kept])
+
+
+def _at(value: Any, path: Sequence[str]) -> Any:
+    """What stands at a dotted path, numbers being places in lists; None where there is nothing."""
+    for step in path:
+        if isinstance(value, dict):
+            value = value.get(step)
+        elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
+            value = value[int(step)]
+        else:
+            return None
+    return value
+
+
+def _as_text(value: Any) -> str | None:
+    """A scalar as text, a list of scalars joined by commas, anything else as JSON."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, list) and value and not any(isinstance(item, dict | list) or item is None for item in value):
+        return ",".join(str(_as_text(item)) for item in value)
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _content(value: Any) -> str | None:
+    """A message's text; of content in parts (`[{"type": "text", "text": ...}]`) the text parts, a line each."""
+    if isinstance(value, list) and value and all(isinstance(part, dict) for part in value):
+        texts = [part["text"] for part in value if isinstance(part.get("text"), str)]
+        return "\n".join(texts) if texts else None
+    return _as_text(value)
+
+
+def _digest(record: Mapping[str, Any]) -> tuple[str, int]:
+    raw = json.dumps(record, ensure_ascii=False, sort_keys=True).encode()
+    return hashlib.sha256(raw).hexdigest(), len(raw)
