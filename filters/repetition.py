@@ -30,7 +30,7 @@ def repetition(texts: pl.Series, *, size: int) -> pl.DataFrame:
     `character_repetition` and `word_repetition` are data-juicer's `character_repetition_filter` and
     `word_repetition_filter` at `rep_len = size`: of all n-grams, those that are among the (square root of the number
     of different n-grams) commonest, and those that occur more than once. `top_ngram` is the share of words under the
-    commonest word 3-gram (Rae et al., 2021, table A1). No nulls allowed.
+    commonest word 3-gram that occurs twice (after Rae et al., 2021, table A1). No nulls allowed.
     """
     parts = [_repetition(batch, size) for batch in texts.to_frame("text").iter_slices(BATCH_ROWS)]
     return pl.concat(parts) if parts else _repetition(texts.to_frame("text"), size)

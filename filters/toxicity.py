@@ -20,13 +20,13 @@ class Toxicity:
     model: Literal["lexical", "detoxify"] = "lexical"
     """`lexical`: embedded, for English and Chinese. `detoxify`: the Detoxify classifier, of the extra `detoxify`."""
     max_toxicity: float = threshold(0.8)
-    """A desirable reply scores at most this, in [0, 1]. 0.8: no agent turn of 26,666 lines of SGD is above it."""
+    """A desirable reply scores at most this, in [0, 1]. At 0.8 one of SGD's 10,831 agent turns is above."""
     sides: tuple[Side, ...] = ("completion",)
     """The sides of a row that are judged."""
     min_script_ratio: float = 0.1
     """lexical: the English or Chinese model is asked where this share of a text's letters is Latin or Han."""
     weights: Literal["original", "unbiased", "multilingual", "original-small", "unbiased-small"] = "unbiased"
-    """detoxify: which official release is fetched where no `checkpoint` is given; `multilingual` has no Chinese."""
+    """detoxify: which official release is fetched where no `checkpoint` is given. None of them has learnt Chinese."""
     checkpoint: str | None = None
     """detoxify: a local checkpoint file. It is a pickle: give its `sha256`, it is refused unread where that differs."""
     sha256: str | None = None

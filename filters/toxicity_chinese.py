@@ -6,6 +6,7 @@ what is meant: text against prejudice reads as offensive, and insults without a 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from functools import cache
 from pathlib import Path
@@ -30,6 +31,7 @@ class Model(NamedTuple):
     weights: Array
     intercept: float
     origin: dict[str, Any]
+    sha256: str
 
 
 @cache
@@ -37,10 +39,11 @@ def load(path: Path = MODEL_FILE) -> Model:
     """The model in a safetensors file, read once."""
     from safetensors import safe_open
 
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
     with safe_open(path, framework="numpy") as file:
         weights = file.get_tensor("weights").astype(np.float64) * float(file.get_tensor("scale")[0])
         intercept = float(file.get_tensor("intercept")[0])
-        return Model(file.get_tensor("grams"), weights, intercept, json.loads(file.metadata()["origin"]))
+        return Model(file.get_tensor("grams"), weights, intercept, json.loads(file.metadata()["origin"]), digest)
 
 
 def prepared(texts: pl.Series) -> pl.Series:

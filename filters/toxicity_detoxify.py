@@ -7,10 +7,10 @@ class gets is a copy that we wrote: tensors and plain values only.
 
 from __future__ import annotations
 
-import os
+import hashlib
+import io
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -95,20 +95,16 @@ def _model(weights: str, checkpoint: str | None, sha256: str | None, config: str
     if checkpoint is None:
         try:
             return Detoxify(weights, device=device)
-        except (
-            OSError,
-            ValueError,
-        ) as error:  # torch.hub: URLError; transformers: OSError, also when offline is forced
+        except (OSError, ValueError) as error:  # torch.hub raises URLError, transformers OSError or ValueError
             raise InputError(
-                f"the official Detoxify weights {weights!r} cannot be fetched ({type(error).__name__}): needs a network "
-                "once; without one give a local `checkpoint` with its `sha256` and its `config` folder, "
+                f"the official Detoxify weights {weights!r} cannot be fetched ({type(error).__name__}): they need a "
+                "network once; without one give a local `checkpoint` with its `sha256` and its `config` folder, "
                 "or take `model: lexical`"
             ) from None
     with tempfile.TemporaryDirectory(prefix="prefdata-detoxify-") as folder:
         copy = localized_checkpoint(Path(checkpoint), sha256=str(sha256), config=Path(str(config)), folder=Path(folder))
-        with _offline():
-            # Loads with `weights_only` off, which nothing from outside reaches: the file is the copy just written.
-            return Detoxify(checkpoint=str(copy), huggingface_config_path=str(config), device=device)
+        # Loads with `weights_only` off, which nothing from outside reaches: the file is the copy just written.
+        return Detoxify(checkpoint=str(copy), huggingface_config_path=str(config), device=device)
 
 
 def localized_checkpoint(checkpoint: Path, *, sha256: str, config: Path, folder: Path) -> Path:
@@ -122,20 +118,19 @@ def localized_checkpoint(checkpoint: Path, *, sha256: str, config: Path, folder:
 
     import torch
 
-    from prefdata.io import sha256_file
-
     if not checkpoint.is_file():
         raise InputError(f"checkpoint {checkpoint.name}: no such file")
     if not (config / "config.json").is_file():
         raise InputError(f"config {config.name}: expected a folder with config.json and the tokenizer's files")
-    found = sha256_file(checkpoint)
+    content = checkpoint.read_bytes()  # read once: what is hashed is what is loaded
+    found = hashlib.sha256(content).hexdigest()
     if found != sha256.lower():
         raise InputError(
             f"checkpoint {checkpoint.name}: its SHA-256 is {found}, expected {sha256.lower()}; it was not opened. "
             "A checkpoint is a pickle and can run code: give the hash that its publisher names"
         )
     try:
-        loaded = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise InputError(
             f"checkpoint {checkpoint.name}: holds more than tensors and plain values, or is damaged "
@@ -165,25 +160,8 @@ def localized_checkpoint(checkpoint: Path, *, sha256: str, config: Path, folder:
 
 def _folder_hash(folder: Path) -> str:
     """Hash over the names and contents of the files of a config folder."""
-    import hashlib
-
-    from prefdata.io import sha256_file
-
     if not folder.is_dir():
         raise RecipeError(f"config: {folder.name} is not a folder", where="toxicity")
-    lines = [f"{path.name} {sha256_file(path)}" for path in sorted(folder.iterdir()) if path.is_file()]
+    files = [path for path in sorted(folder.iterdir()) if path.is_file()]
+    lines = [f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in files]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-@contextmanager
-def _offline() -> Iterator[None]:
-    """Hugging Face's switch, for the time of the block: a local model must not ask the hub for what is missing."""
-    before = os.environ.get("HF_HUB_OFFLINE")
-    os.environ["HF_HUB_OFFLINE"] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["HF_HUB_OFFLINE"]
-        else:
-            os.environ["HF_HUB_OFFLINE"] = before

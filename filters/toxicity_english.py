@@ -6,6 +6,7 @@ profanity among friends scores high, a polite insult low.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from functools import cache
 from pathlib import Path
@@ -31,6 +32,7 @@ class Model(NamedTuple):
     intercepts: Array  # (folds,)
     platt: Array  # (folds, 2): p = 1 / (1 + exp(a * margin + b))
     origin: dict[str, Any]
+    sha256: str
 
 
 @cache
@@ -55,6 +57,7 @@ def load(path: Path = MODEL_FILE) -> Model:
         intercepts=arrays["intercepts"].astype(np.float64),
         platt=arrays["platt"].astype(np.float64),
         origin=origin,
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
     )
 
 

@@ -34,13 +34,12 @@ class LexicalToxicity:
     def parameters(self) -> Mapping[str, Any]:
         """Which models, by the hashes of their files."""
         from filters import toxicity_chinese, toxicity_english
-        from prefdata.io import sha256_file
 
         return {
             "model": "lexical",
             "min_script_ratio": self.min_script_ratio,
-            "english": sha256_file(toxicity_english.MODEL_FILE),
-            "chinese": sha256_file(toxicity_chinese.MODEL_FILE),
+            "english": toxicity_english.load().sha256,
+            "chinese": toxicity_chinese.load().sha256,
         }
 
     def score(self, items: pl.DataFrame) -> pl.DataFrame:
