@@ -46,6 +46,8 @@ class Events(Fields):
             raise RecipeError("columns: `text` is not mapped, so there are no messages")
         if "c:role" not in mapped.columns and self.every_role is None:
             raise RecipeError("columns: `role` is not mapped; map it, or give `every_role` for an export of one side")
+        if "c:session" not in mapped.columns and "c:customer" not in mapped.columns:
+            raise RecipeError("columns: neither `session` nor `customer` is mapped, so no message belongs to another")
         events, report = assemble(constant_role(mapped, self.every_role), self, source=source)
         return LogRead(events, table.quarantine, table.files, report)
 

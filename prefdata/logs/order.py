@@ -16,7 +16,7 @@ def in_sessions(events: pl.DataFrame, *, gap_minutes: float) -> pl.DataFrame:
     Adds `given` (the session id as the source has it), `at` (Int64 position in the session), `moved` (Boolean: not
     where the file has it). Sorted by session, then position; orphans last, in the order of the file.
 
-    An event with an id belongs to `<source>/<id>`. One without, but with a customer, belongs to
+    An event with a session id belongs to `<source>/<id>`. One without, but with a customer, belongs to
     `<source>/@<customer>#<n>`: the customer's n-th run of messages with no pause above `gap_minutes`; feedback and
     notes never begin a run (an id that itself begins with @ gets a second one, so the two kinds never meet).
 
@@ -32,6 +32,7 @@ def in_sessions(events: pl.DataFrame, *, gap_minutes: float) -> pl.DataFrame:
         .with_columns(pl.col("_file_at").cast(pl.Int64), pl.col("session").alias("given"))
         .with_columns(_key=_key())
     )
+    frame = _with_key_of_answered(frame)
     frame = _with_time_order(frame)
     frame = frame.sort("source", "_key", "_time", "_chain", "_depth", "_tie", nulls_last=True)
     frame = frame.with_columns(session=_session(gap_minutes))
@@ -55,6 +56,20 @@ def _key() -> pl.Expr:
         .then("@" + customer + "#")
         .alias("_key")
     )
+
+
+def _with_key_of_answered(frame: pl.DataFrame) -> pl.DataFrame:
+    """An event with neither id nor customer is where the message is that it answers (a vote that names a message)."""
+    lost = pl.col("_key").is_null() & pl.col("reply_to").is_not_null()
+    if not frame.select(lost.any()).item():
+        return frame
+    homes = frame.filter(pl.col("_key").is_not_null() & pl.col("event").is_not_null())
+    homes = homes.unique(["source", "event"], keep="first", maintain_order=True)
+    homes = homes.select("source", pl.col("event").alias("reply_to"), pl.col("_key", "session").name.prefix("_home"))
+    frame = frame.join(homes, on=["source", "reply_to"], how="left", maintain_order="left")
+    return frame.with_columns(
+        session=pl.when(lost).then("_homesession").otherwise("session"), _key=pl.coalesce("_key", "_home_key")
+    ).drop("_home_key", "_homesession")
 
 
 def _with_time_order(frame: pl.DataFrame) -> pl.DataFrame:

@@ -9,7 +9,7 @@ that alternate between `customer` and `agent`:
 - tool rows are left out, or with `tools="context"` treated like a bot's turns (flag `tool`);
 - automatic replies, platform notices and internal notes never become turns, so `auto_reply` is no flag of a turn.
 
-Reasons of `set_aside`: separator-free and complete in `REASONS`.
+`REASONS` names every reason for which an event is set aside.
 """
 
 from __future__ import annotations
@@ -146,14 +146,23 @@ def _recognise(frame: pl.DataFrame, settings: SessionSettings) -> pl.DataFrame:
 
 
 def _set_double_deliveries_aside(frame: pl.DataFrame, seconds: float) -> pl.DataFrame:
-    """The later one of two equal events: of one id, or of one role and text within `seconds`."""
+    """The later of two equal events: of one id, or of one role and text within `seconds` and in one burst.
+
+    Where times are given to the minute, two equal messages seem to be sent at once; with an answer between them they
+    are two.
+    """
+    live = pl.col("message") & pl.col("reason").is_null()
+    before = pl.when(live).then("side").forward_fill().shift(1).over("session")
+    turned = (live & pl.col("side").ne_missing(before)).cast(pl.Int32)
+    frame = frame.with_columns(_burst=turned.cum_sum().over("session"))
     content = ["session", "kind", "role", "text"]
     rated = pl.col("ratings").list.eval(pl.element().cast(pl.String)).list.join(",", ignore_nulls=True)
     again = ~pl.struct(*content, "event", "thumb", "survey", "status", rated).is_first_distinct()
     again = again & pl.col("event").is_not_null()
-    since = pl.col("time") - pl.col("time").shift(1).over(content)
+    since = pl.col("time") - pl.col("time").shift(1).over(*content, "_burst")
     soon = pl.col("message") & (since <= pl.duration(microseconds=round(seconds * 1e6))).fill_null(False)
-    return _set_aside(frame, ~pl.col("separator") & (again | soon), "double_delivery")
+    frame = _set_aside(frame, ~pl.col("separator") & (again | soon), "double_delivery")
+    return frame.drop("_burst")
 
 
 def _set_first_auto_replies_aside(frame: pl.DataFrame) -> pl.DataFrame:
@@ -190,7 +199,11 @@ def _number_turns(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _place_feedback(frame: pl.DataFrame) -> pl.DataFrame:
-    """Adds `about` (Int32): the turn that feedback of scope "turn" stands on; sets aside what finds none."""
+    """Adds `about` (Int32): the turn that feedback of scope "turn" stands on; sets aside what finds none.
+
+    Adds `status_about`: the turn that a change of status follows or stands on. A status that stands on all lines of a
+    session (a column of a joined export) is no change and tells of no turn.
+    """
     in_turn = pl.col("turn").is_not_null()
     holds = in_turn.any().over("session").fill_null(False)
     talked = pl.col("message").any().over("session").fill_null(False)
@@ -208,7 +221,13 @@ def _place_feedback(frame: pl.DataFrame) -> pl.DataFrame:
         last = pl.when(pl.col("signal")).then(pl.coalesce("_answered", last)).otherwise(last)
     live = pl.col("reason").is_null() & (in_turn | pl.col("signal"))
     frame = frame.with_columns(by_turn=by_turn, about=pl.when(live & by_turn).then(last).cast(pl.Int32))
-    frame = _set_aside(frame, pl.col("signal") & pl.col("by_turn") & pl.col("about").is_null(), "feedback_without_turn")
+    without = pl.col("signal") & pl.col("by_turn") & pl.col("about").is_null()
+    frame = _set_aside(frame, without, "feedback_without_turn")
+    stood = pl.col("status").forward_fill().shift(1).over("session")
+    changed = pl.col("status").is_not_null() & pl.col("status").ne_missing(stood)
+    begun = pl.col("message").cast(pl.Int32).cum_sum().over("session") > 1
+    placed = live & changed & begun & (pl.col("scope") != "session").fill_null(True)
+    frame = frame.with_columns(status_about=pl.when(placed & pl.col("reason").is_null()).then(last).cast(pl.Int32))
     return frame.drop("_answered", strict=False)
 
 

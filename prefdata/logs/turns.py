@@ -37,13 +37,16 @@ def turns_of(frame: pl.DataFrame) -> pl.DataFrame:
     about = frame.filter(pl.col("about").is_not_null()).with_columns(turn="about")
     feedback = about.group_by(keys, maintain_order=True).agg(
         pl.col("ratings").drop_nulls().list.explode(keep_nulls=False, empty_as_null=False),
-        pl.col("thumb", "status").drop_nulls().last(),
+        pl.col("thumb").drop_nulls().last(),
         _joined("survey"),
     )
+    changed = frame.filter(pl.col("status_about").is_not_null()).with_columns(turn="status_about")
+    status = changed.group_by(keys, maintain_order=True).agg(pl.col("status").last())
     people = frame.filter(pl.col("session").is_not_null()).group_by("session", maintain_order=True)
     people_of = people.agg(_all_names(), _first_customer())
     turns = (
         turns.join(feedback, on=keys, how="left", maintain_order="left")
+        .join(status, on=keys, how="left", maintain_order="left")
         .join(people_of, on="session", how="left", maintain_order="left")
         .with_columns(
             customer=pl.coalesce("customer", "_customer"),
