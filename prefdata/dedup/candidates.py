@@ -73,7 +73,7 @@ def _values(base: Flat, rows: Int64Array) -> Int64Array:
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     inside = np.arange(int(offsets[-1])) + np.repeat(base.offsets[:-1][rows] - offsets[:-1], counts)
     out = np.zeros((base.offsets.size - 1, ORDERS), dtype=np.int64)
-    out[rows] = signatures(Flat(base.values[inside], offsets), count=ORDERS, seed=ORDER_SEED)
+    out[rows] = signatures(Flat(base.values[inside], offsets), permutations=ORDERS, seed=ORDER_SEED)
     return out
 
 

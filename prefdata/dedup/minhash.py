@@ -24,7 +24,7 @@ _BLOCK = 1 << 16
 
 
 @cache
-def permutations(count: int, seed: int) -> UInt32Array:
+def draw(count: int, seed: int) -> UInt32Array:
     """`a` and `b` of the permutations `a * h + b mod 2^32`, shape (2, count), drawn as datasketch draws them."""
     draws = np.random.RandomState(seed)
     a = draws.randint(0, 1 << 31, count, dtype=np.uint32) * np.uint32(2) + np.uint32(1)
@@ -40,9 +40,13 @@ def _fmix32(values: UInt32Array) -> UInt32Array:
     return values ^ (values >> np.uint32(16))
 
 
-def signatures(base: Flat, *, count: int, seed: int = 1) -> UInt32Array:
-    """Signatures, shape (rows, count), of rows of 32-bit base hashes."""
-    a, b = permutations(count, seed)
+def signatures(base: Flat, *, permutations: int, seed: int = 1, count: int | None = None) -> UInt32Array:
+    """Signatures, shape (rows, count), of rows of 32-bit base hashes.
+
+    `count` is how many of the `permutations` values are computed, the first ones; None is all of them.
+    """
+    a, b = draw(permutations, seed)
+    count = permutations if count is None else count
     rows = np.flatnonzero(base.lengths > 0)
     starts = base.offsets[:-1][rows]
     total = base.values.size

@@ -17,20 +17,11 @@ import polars as pl
 
 from prefdata.dedup.candidates import candidates
 from prefdata.dedup.components import components
+from prefdata.dedup.features import SIDES, Features, features_of, pack, unpack
 from prefdata.dedup.jaccard import jaccard, possible, shared
 from prefdata.dedup.minhash import band_keys, chance, signatures
-from prefdata.dedup.opposites import STANCE, Stances, contradict, digest, stances
-from prefdata.dedup.shingles import (
-    Flat,
-    Int64Array,
-    UInt64Array,
-    from_series,
-    mix,
-    normalised,
-    shingle,
-    to_series,
-    tokenise,
-)
+from prefdata.dedup.opposites import contradict, digest
+from prefdata.dedup.shingles import Int64Array
 from prefdata.errors import RecipeError
 from prefdata.judging import threshold
 
@@ -38,10 +29,6 @@ logger = logging.getLogger(__name__)
 
 FLOOR = 0.5
 """Pairs below it are not kept, so that a threshold down to it costs no new comparison."""
-
-SIDES = ("customer", "reply")
-
-_MARKS = {"customer": np.uint64(0x1B873593CC9E2D51), "reply": np.uint64(0xE6546B64A54FF53A)}
 
 NEAR_EDGES = pl.Schema(
     {
@@ -127,41 +114,23 @@ class NearGrouping:
         """The probability that a pair of this similarity is compared at all."""
         return chance(similarity, bands=self.settings.bands, rows=self.settings.rows)
 
-    def narrow_keys(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """`id` and `key` (UInt64) only, `bands` rows for each row with a shingle: for runs too large to carry texts."""
-        sides = {side: self._shingles(normalised(frame[side])) for side in SIDES}
-        union = _union(sides["customer"], sides["reply"])
-        keys = band_keys(
-            signatures(union, count=self.settings.bands * self.settings.rows),
-            bands=self.settings.bands,
-            rows=self.settings.rows,
-        )
-        some = np.flatnonzero(union.lengths > 0)
-        ids = frame["id"].gather(np.repeat(some, self.settings.bands))
-        return pl.DataFrame({"id": ids, "key": pl.Series(keys[some].ravel(), dtype=pl.UInt64)})
-
-    def features(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """`id` and what `edges` compares, a row each: shingle hashes, values and stance of each side; no text."""
-        columns: list[pl.Series] = [frame["id"]]
-        for side in SIDES:
-            texts = normalised(frame[side])
-            tokens = tokenise(texts)
-            stance = stances(texts, tokens)
-            columns += [
-                to_series(f"{side}_shingles", shingle(tokens, size=self.settings.shingle_words)),
-                to_series(f"{side}_values", stance.values),
-                pl.Series(f"{side}_stance", stance.numbers, dtype=pl.Array(pl.UInt64, STANCE)),
-            ]
-        return pl.DataFrame(columns)
-
     def keys(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """`narrow_keys` with the `features` of each row beside them: all that `edges` needs."""
-        return self.narrow_keys(frame).join(self.features(frame), on="id", how="left", maintain_order="left")
+        """`id`, `key` (UInt64) and `features` (Binary): `bands` rows for each row that has a shingle."""
+        features = features_of(frame, shingle_words=self.settings.shingle_words)
+        union = features.union()
+        bands = self.settings.bands
+        signature = signatures(union, permutations=self.settings.permutations, count=bands * self.settings.rows)
+        some = np.flatnonzero(union.lengths > 0)
+        keys = band_keys(signature, bands=bands, rows=self.settings.rows)[some]
+        rows = pl.Series(np.repeat(some, bands))
+        # gather shares the bytes between the keys of a row, where a join would copy them
+        packed = pl.Series("features", pack(features), dtype=pl.Binary).gather(rows)
+        return pl.DataFrame([frame["id"].gather(rows), pl.Series("key", keys.ravel(), dtype=pl.UInt64), packed])
 
     def edges(self, bucket: pl.DataFrame) -> pl.DataFrame:
         """Verified pairs at similarity FLOOR or above, of all keys in `bucket`, sorted and each once.
 
-        Columns `left` < `right`, `similarity` Float32 (the lower of the two), `reply_similarity`, `customer_similarity`.
+        Columns `left` < `right`, Float32 `similarity` (the lower side), `reply_similarity`, `customer_similarity`.
         """
         return self.compare(bucket).edges
 
@@ -178,28 +147,25 @@ class NearGrouping:
         bucket = bucket.filter(pl.col("key").is_duplicated())
         if not bucket.height:
             return Compared(NEAR_EDGES.to_frame(), NEAR_EDGES.to_frame(), report)
-        rows = bucket.unique("id", keep="any").sort("id")
-        sides = {side: from_series(rows[f"{side}_shingles"]) for side in SIDES}
-        stance = {side: _stance(rows, side) for side in SIDES}
-        union = _union(sides["customer"], sides["reply"])
-        members = bucket.select("key", "id").join(
-            rows.select("id", pl.Series("row", np.arange(rows.height)), pl.Series("print", _prints(sides, stance))),
-            on="id",
-            how="left",
+        rows = bucket.select("id", "features").unique("id", keep="any").sort("id").with_row_index("row")
+        # Rows that agree in all that is compared have the same keys; the smallest id stands for them.
+        rows = rows.with_columns(first=pl.col("row").min().over("features"))
+        twins = rows.filter(pl.col("row") != pl.col("first"))
+        members = (
+            bucket.select("key", "id")
+            .join(rows.filter(pl.col("row") == pl.col("first")).select("id", "row"), on="id")
+            .sort("key", "row")
         )
-        # Within a bucket, rows that agree in everything compared stand for one: the smallest id.
-        members = members.with_columns(pl.col("row").min().over("key", "print").alias("first"))
-        twins = members.filter(pl.col("row") != pl.col("first")).select("first", "row").unique()
-        distinct = members.filter(pl.col("row") == pl.col("first")).select("key", "row").unique().sort("key", "row")
-        key = distinct["key"].rle_id().to_numpy().astype(np.int64)
-        found = candidates(key, distinct["row"].to_numpy().astype(np.int64), union)
+        features = unpack(rows["features"].to_list())
+        bucket_number = members["key"].rle_id().to_numpy().astype(np.int64)
+        found = candidates(bucket_number, members["row"].to_numpy().astype(np.int64), features.union())
         report.update(
             identical=twins.height, candidates=found.left.size,
             large_buckets=found.large_buckets, largest_bucket=found.largest_bucket,
         )  # fmt: skip
         left = np.concatenate([twins["first"].to_numpy().astype(np.int64), found.left])
         right = np.concatenate([twins["row"].to_numpy().astype(np.int64), found.right])
-        pairs, opposed = _verify(sides, stance, left, right, refuse=self.settings.refuse_opposites)
+        pairs, opposed = _verify(features, left, right, refuse=self.settings.refuse_opposites)
         ids = rows["id"]
         table = pl.DataFrame(
             {
@@ -222,9 +188,6 @@ class NearGrouping:
             )  # fmt: skip
         return Compared(edges, refused, report)
 
-    def _shingles(self, texts: pl.Series) -> Flat:
-        return shingle(tokenise(texts), size=self.settings.shingle_words)
-
 
 class _Verified(NamedTuple):
     left: Int64Array
@@ -233,57 +196,21 @@ class _Verified(NamedTuple):
     customer: Any
 
 
-def _verify(
-    sides: dict[str, Flat], stance: dict[str, Stances], left: Int64Array, right: Int64Array, *, refuse: bool
-) -> tuple[_Verified, Any]:
+def _verify(features: Features, left: Int64Array, right: Int64Array, *, refuse: bool) -> tuple[_Verified, Any]:
     """The pairs that reach FLOOR on both sides, and which of them say opposite things."""
     for side in ("reply", "customer"):
-        keep = possible(sides[side], left, right, FLOOR)
+        keep = possible(features.shingles[side], left, right, FLOOR)
         left, right = left[keep], right[keep]
-    reply = jaccard(sides["reply"], left, right)
+    reply = jaccard(features.shingles["reply"], left, right)
     keep = reply >= FLOOR
     left, right, reply = left[keep], right[keep], reply[keep]
-    customer = jaccard(sides["customer"], left, right)
+    customer = jaccard(features.shingles["customer"], left, right)
     keep = customer >= FLOOR
     left, right, reply, customer = left[keep], right[keep], reply[keep], customer[keep]
     opposed = np.zeros(left.size, dtype=bool)
     if refuse:
         for side in SIDES:
-            numbers, values = stance[side]
+            numbers, values = features.stance[side]
             sizes = (values.lengths[left], values.lengths[right])
             opposed |= contradict(numbers[left], numbers[right], shared(values, left, right), sizes)
     return _Verified(left, right, reply, customer), opposed
-
-
-def _union(customer: Flat, reply: Flat) -> Flat:
-    """32-bit base hashes of the shingles of both sides, each marked with its side."""
-    counts = np.stack([customer.lengths, reply.lengths], axis=1)
-    offsets = np.concatenate([[0], np.cumsum(counts.sum(axis=1))]).astype(np.int64)
-    values = np.empty(int(offsets[-1]), dtype=np.uint64)
-    starts = {"customer": offsets[:-1], "reply": offsets[:-1] + customer.lengths}
-    for side, flat in (("customer", customer), ("reply", reply)):
-        place = np.arange(flat.values.size) + np.repeat(starts[side] - flat.offsets[:-1], flat.lengths)
-        values[place] = mix(flat.values ^ _MARKS[side]) >> np.uint64(32)
-    return Flat(values, offsets)
-
-
-def _stance(rows: pl.DataFrame, side: str) -> Stances:
-    return Stances(rows[f"{side}_stance"].to_numpy().reshape(-1, STANCE), from_series(rows[f"{side}_values"]))
-
-
-def _prints(sides: dict[str, Flat], stance: dict[str, Stances]) -> UInt64Array:
-    """A number for each row, equal for rows that agree in all that is compared."""
-    print_ = np.zeros(sides["reply"].offsets.size - 1, dtype=np.uint64)
-    for side in SIDES:
-        for part in (_sums(sides[side]), *stance[side].numbers.T, _sums(stance[side].values)):
-            print_ = mix(print_ * np.uint64(3) + part + _MARKS[side])
-    return print_
-
-
-def _sums(flat: Flat) -> UInt64Array:
-    """A number for each row that depends on its values and not on their order."""
-    out = np.zeros(flat.offsets.size - 1, dtype=np.uint64)
-    some = np.flatnonzero(flat.lengths > 0)
-    if some.size:
-        out[some] = np.add.reduceat(mix(flat.values), flat.offsets[:-1][some])
-    return out

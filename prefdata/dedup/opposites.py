@@ -22,7 +22,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from prefdata.dedup.shingles import CJK, Flat, Int64Array, Tokens, UInt64Array, distinct, mix, token_hashes
+from prefdata.dedup.shingles import Flat, Int64Array, Tokens, UInt64Array, distinct, mix, token_hashes
 
 STANCE = 6
 """Numbers a text's stance has: negations, auxiliaries, order of both, order of values, first poles, second poles."""
@@ -31,7 +31,7 @@ _NUMBER = re.compile(r"\d")
 
 
 class Stances(NamedTuple):
-    """Of many texts: `numbers`, UInt64 of shape (texts, STANCE), and the values that each states, sorted."""
+    """Of many texts: `numbers`, shape (texts, STANCE), and the values each states, sorted, repeats told apart."""
 
     numbers: UInt64Array
     values: Flat
@@ -65,9 +65,10 @@ def stances(texts: pl.Series, tokens: Tokens) -> Stances:
     value = np.array([word in named or bool(_NUMBER.search(word)) for word in words], dtype=bool)[tokens.codes]
 
     numbers = np.zeros((height, STANCE), dtype=np.uint64)
-    harmless = _harmless(texts)
-    counted = np.bincount(rows[negative], minlength=height) - harmless
-    numbers[:, 0] = np.maximum(counted, 0).astype(np.uint64)
+    counted = np.bincount(rows[negative], minlength=height)
+    some = np.flatnonzero(counted)
+    counted[some] = np.maximum(counted[some] - _harmless(texts.gather(some)), 0)
+    numbers[:, 0] = counted.astype(np.uint64)
     numbers[:, 1] = np.bincount(rows[auxiliary], minlength=height).astype(np.uint64)
     hashes = token_hashes(tokens.vocabulary)[tokens.codes]
     marked = negative | auxiliary
@@ -75,7 +76,7 @@ def stances(texts: pl.Series, tokens: Tokens) -> Stances:
     numbers[:, 3] = _order(hashes[value], rows[value], height)
     numbers[:, 4], numbers[:, 5] = _poles(texts, words, tokens, rows, height)
     offsets = np.concatenate([[0], np.cumsum(np.bincount(rows[value], minlength=height))]).astype(np.int64)
-    return Stances(numbers, distinct(Flat(hashes[value], offsets)))
+    return Stances(numbers, distinct(Flat(_numbered(hashes[value], rows[value]), offsets)))
 
 
 def contradict(
@@ -108,21 +109,34 @@ def _poles(
     lists = _lists()["poles"]
     both = (np.zeros(height, dtype=np.uint64), np.zeros(height, dtype=np.uint64))
     for pole in (0, 1):
-        bits = np.zeros(len(words), dtype=np.uint64)
+        bits: dict[str, int] = {}
         for bit, pair in enumerate(lists["en"]):
-            bits[[word in pair[pole] for word in words]] |= np.uint64(1 << bit)
-        held = bits[tokens.codes]
+            for word in pair[pole]:
+                bits[word] = bits.get(word, 0) | 1 << bit
+        held = np.array([bits.get(word, 0) for word in words], dtype=np.uint64)[tokens.codes]
         some = held != 0
         np.bitwise_or.at(both[pole], rows[some], held[some])
-    chinese = texts.str.contains(f"[{CJK}]").to_numpy()
-    if chinese.any():
-        where = np.flatnonzero(chinese)
+    anywhere = [word for pair in lists["zh"] for words in pair for word in words]
+    where = np.flatnonzero(texts.str.contains_any(anywhere).to_numpy())
+    if where.size:
         written = texts.gather(where)
         for bit, pair in enumerate(lists["zh"], start=len(lists["en"])):
             for pole in (0, 1):
                 found = written.str.contains("|".join(pair[pole])).to_numpy()
                 both[pole][where[found]] |= np.uint64(1 << bit)
     return both
+
+
+def _numbered(values: UInt64Array, rows: Int64Array) -> UInt64Array:
+    """The values with repeats in a row told apart: the second "2" of a text is another value than its first."""
+    order = np.lexsort((values, rows))
+    sorted_values, sorted_rows = values[order], rows[order]
+    new = np.r_[True, (sorted_values[1:] != sorted_values[:-1]) | (sorted_rows[1:] != sorted_rows[:-1])][: values.size]
+    first = np.flatnonzero(new)
+    repeat = np.arange(values.size) - np.repeat(first, np.diff(np.r_[first, values.size]))
+    out = np.empty_like(values)
+    out[order] = mix(sorted_values + mix(repeat.astype(np.uint64)))
+    return out
 
 
 def _order(values: UInt64Array, rows: Int64Array, height: int) -> UInt64Array:

@@ -11,7 +11,7 @@ Hashes are 64-bit and the same at every version and platform.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -123,20 +123,3 @@ def distinct(flat: Flat) -> Flat:
     keep[1:] = (values[1:] != values[:-1]) | (rows[1:] != rows[:-1])
     counts = np.bincount(rows[keep], minlength=flat.offsets.size - 1)
     return Flat(values[keep], np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
-
-
-def to_series(name: str, flat: Flat) -> pl.Series:
-    """A List(UInt64) column of the rows of `flat`."""
-    frame = pl.DataFrame({"row": np.repeat(np.arange(flat.offsets.size - 1), flat.lengths), name: flat.values})
-    lists = frame.group_by("row", maintain_order=True).agg(name)
-    rows = pl.DataFrame({"row": np.arange(flat.offsets.size - 1)})
-    empty: Any = pl.lit([], dtype=pl.List(pl.UInt64))
-    joined = rows.join(lists, on="row", how="left", maintain_order="left")
-    return joined.select(pl.col(name).fill_null(empty))[name]
-
-
-def from_series(column: pl.Series) -> Flat:
-    """The rows of a List(UInt64) column as one flat array."""
-    counts = column.list.len().fill_null(0).to_numpy().astype(np.int64)
-    values = column.explode(empty_as_null=False).drop_nulls().to_numpy().astype(np.uint64)
-    return Flat(values, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
