@@ -50,7 +50,7 @@ class Language:
         if self.allowed is not None and not self.allowed:
             faults.append("allowed: is empty, which would drop every row; leave it out to drop none")
         if faults:
-            raise RecipeError(faults, where="language")
+            raise RecipeError(faults)
 
     def build(self) -> RowFilter:
         """The scorer, and the rule `language_not_allowed` where languages are named."""

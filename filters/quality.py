@@ -42,7 +42,7 @@ class ChatQuality:
     max_word_repetition: float = threshold(0.5)
     """Share of repeated word 10-grams (data-juicer)."""
     max_top_ngram: float = threshold(0.3)
-    """Share of words under the commonest word 3-gram. Gopher's .18 drops 4 % of CrossWOZ's longer replies, this none."""
+    """Share of words under the commonest word 3-gram. Gopher's .18 drops 4 % of CrossWOZ's long replies, .3 none."""
     max_prompt_echo: float = threshold(0.0)
     """1 where a reply is the customer's turn over again; 1 as a bound lets that pass."""
     allow_only_placeholder: bool = threshold(False)
@@ -70,7 +70,7 @@ class ChatQuality:
         if self.repetition_size < 2:
             faults.append(f"repetition_size: {self.repetition_size}, expected 2 at least")
         if faults:
-            raise RecipeError(faults, where="chat_quality")
+            raise RecipeError(faults)
 
     def build(self) -> RowFilter:
         """The scorer and a rule for each bound, each with its own reason."""

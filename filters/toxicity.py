@@ -53,7 +53,7 @@ class Toxicity:
         if self.model == "lexical" and self.checkpoint is not None:
             faults.append("checkpoint: is for `model: detoxify`")
         if faults:
-            raise RecipeError(faults, where="toxicity")
+            raise RecipeError(faults)
 
     def build(self) -> RowFilter:
         """The scorer of `model` and the rule `reply_toxic`."""

@@ -114,8 +114,6 @@ def localized_checkpoint(checkpoint: Path, *, sha256: str, config: Path, folder:
     local folder (unitaryai/detoxify 0.5.4); in the copy it is `config`. Raises InputError where the file is not there,
     has another SHA-256 (it is not unpickled then), or is not a Detoxify checkpoint.
     """
-    import pickle
-
     import torch
 
     if not checkpoint.is_file():
@@ -131,7 +129,7 @@ def localized_checkpoint(checkpoint: Path, *, sha256: str, config: Path, folder:
         )
     try:
         loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except (torch.serialization.pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise InputError(
             f"checkpoint {checkpoint.name}: holds more than tensors and plain values, or is damaged "
             f"({type(error).__name__}); save it again with `config` and `state_dict` only"
@@ -161,7 +159,7 @@ def localized_checkpoint(checkpoint: Path, *, sha256: str, config: Path, folder:
 def _folder_hash(folder: Path) -> str:
     """Hash over the names and contents of the files of a config folder."""
     if not folder.is_dir():
-        raise RecipeError(f"config: {folder.name} is not a folder", where="toxicity")
+        raise RecipeError(f"toxicity: config: {folder.name} is not a folder")
     files = [path for path in sorted(folder.iterdir()) if path.is_file()]
     lines = [f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in files]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
