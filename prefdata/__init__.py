@@ -1,0 +1,56 @@
+"""From raw support logs to clean preference data to an aligned model, with an account of every row.
+
+`prefdata.run("recipe.yaml")` does it whole; `prefdata.read_log(...)` gives the rows of one export as a polars frame;
+`prefdata.scorer(name)` scores a frame. Nothing heavy is imported before it is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from prefdata.api import filter_rows, near_duplicates, read_log, score
+    from prefdata.errors import PrefdataError
+    from prefdata.recipe import load as load_recipe
+    from prefdata.runner import dropped_rows, kept_rows, run
+    from prefdata.schema import RecordType, check
+
+_NAMES = {
+    "run": "prefdata.runner",
+    "kept_rows": "prefdata.runner",
+    "dropped_rows": "prefdata.runner",
+    "read_log": "prefdata.api",
+    "score": "prefdata.api",
+    "filter_rows": "prefdata.api",
+    "near_duplicates": "prefdata.api",
+    "load_recipe": "prefdata.recipe:load",
+    "RecordType": "prefdata.schema",
+    "check": "prefdata.schema",
+    "PrefdataError": "prefdata.errors",
+}
+
+__all__ = [
+    "PrefdataError",
+    "RecordType",
+    "check",
+    "dropped_rows",
+    "filter_rows",
+    "kept_rows",
+    "load_recipe",
+    "near_duplicates",
+    "read_log",
+    "run",
+    "score",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _NAMES:
+        raise AttributeError(f"module 'prefdata' has no attribute {name!r}")
+    module, _, attribute = _NAMES[name].partition(":")
+    return getattr(importlib.import_module(module), attribute or name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -85,7 +85,7 @@ def ingest(recipe: Recipe, source: Source, transforms: list[Callable[[pl.DataFra
     sessions = _clean_surveys(built.sessions, transforms)
     settings = dataclasses.replace(
         recipe.signals,
-        scale=source.ratings.scale,
+        rating_scale=source.ratings.scale,
         **{
             name: value
             for name in ("satisfied", "dissatisfied")
@@ -127,9 +127,7 @@ def _clean_surveys(sessions: pl.DataFrame, transforms: list[Callable[[pl.DataFra
     return frame.with_columns(survey=pl.col("text")).select(sessions.columns)
 
 
-def _fates(
-    fates: pl.DataFrame, quarantine: pl.DataFrame, files: list[FileReport], source: str
-) -> list[dict[str, Any]]:
+def _fates(fates: pl.DataFrame, quarantine: pl.DataFrame, files: list[FileReport], source: str) -> list[dict[str, Any]]:
     """Counts of each fate, a file; `units` is what the reader saw, and the fates add up to it."""
     counted = fates.group_by("file", "fate").agg(pl.len().alias("n")).sort("file", "fate")
     bad = quarantine.group_by("file").agg(pl.len().alias("n")).sort("file")
@@ -150,9 +148,6 @@ def _touched(turns: pl.DataFrame) -> dict[str, int]:
     """What the transforms touched -> how often, summed over the turns."""
     parts = turns.select(pl.col("touched").explode(empty_as_null=True).drop_nulls().str.splitn(":", 2).alias("entry"))
     counted = (
-        parts.unnest("entry")
-        .group_by("field_0")
-        .agg(pl.col("field_1").cast(pl.Int64).sum().alias("n"))
-        .sort("field_0")
+        parts.unnest("entry").group_by("field_0").agg(pl.col("field_1").cast(pl.Int64).sum().alias("n")).sort("field_0")
     )
     return dict(counted.iter_rows())

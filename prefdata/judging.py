@@ -174,9 +174,7 @@ def judge(frame: pl.DataFrame, row_filter: RowFilter, side: Side) -> pl.DataFram
         raise PrefdataError(f"scorer {scorer.name} gave {scores.height} rows for {unique.height} items")
     renamed = scores.rename(score_columns(row_filter, side, scores.columns))
     rounded = renamed.with_columns(pl.selectors.float().fill_nan(None).round(SCORE_DECIMALS).cast(pl.Float32))
-    joined = items.join(
-        unique.hstack(rounded), on=items.columns, how="left", maintain_order="left", nulls_equal=True
-    )
+    joined = items.join(unique.hstack(rounded), on=items.columns, how="left", maintain_order="left", nulls_equal=True)
     return joined.select(rounded.columns)
 
 
@@ -236,10 +234,10 @@ def decide(
                 if rule.values is not None:
                     thresholds[reason]["values"] = list(rule.values)
                 speaks = _speaks(rule)
-                failed = scored.select(failed=~_passes(column, rule, low, high) & speaks).to_series().fill_null(False)
+                failed = _flags(scored, ~_passes(column, rule, low, high) & speaks)
                 checks[reason] = checks[reason] | failed if reason in checks else failed
                 missing = missing | (pl.col(column).is_null() & speaks)
-            gone = scored.select(missing=missing).to_series().fill_null(False)
+            gone = _flags(scored, missing)
             known = unjudged_flags.get(row_filter.name)
             unjudged_flags[row_filter.name] = gone if known is None else known | gone
     if unjudged == "drop":
@@ -342,6 +340,11 @@ def _passes(column: str, rule: Rule, low: float | None, high: float | None) -> p
     return pl.all_horizontal(tests) if tests else pl.lit(True)
 
 
+def _flags(frame: pl.DataFrame, test: pl.Expr) -> pl.Series:
+    """The test of every row; null is False."""
+    return frame.with_columns(_flag=test).get_column("_flag").fill_null(False)
+
+
 def _speaks(rule: Rule) -> pl.Expr:
     if rule.only is None:
         return pl.lit(True)
@@ -358,7 +361,7 @@ def _names(flags: Mapping[str, pl.Series], height: int) -> pl.Series:
     """List column of the names whose flag is up."""
     if not flags:
         return pl.Series("names", [[]] * height, dtype=pl.List(pl.String))
-    frame = pl.DataFrame({name: values for name, values in flags.items()})
+    frame = pl.DataFrame(dict(flags.items()))
     picked = pl.concat_list(
         [pl.when(pl.col(name)).then(pl.lit(name)).otherwise(pl.lit(None, dtype=pl.String)) for name in flags]
     ).list.drop_nulls()

@@ -7,12 +7,13 @@ import dataclasses
 import functools
 import importlib
 import inspect
+import itertools
 import json
 import math
 import re
 import textwrap
 import typing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -149,7 +150,19 @@ LISTS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 """Parts of a recipe that are lists of catalogue names, and what a recipe gets that does not mention them."""
 
-TOP = ("name", "seed", "sources", *SECTIONS, *LISTS, "max_context_turns", "unjudged", "split", "train", "limits", "shard_rows")
+TOP = (
+    "name",
+    "seed",
+    "sources",
+    *SECTIONS,
+    *LISTS,
+    "max_context_turns",
+    "unjudged",
+    "split",
+    "train",
+    "limits",
+    "shard_rows",
+)
 
 
 def load(path: str | Path) -> Recipe:
@@ -171,7 +184,14 @@ def load(path: str | Path) -> Recipe:
 def parse(text: str, *, root: Path, where: str = "recipe") -> Recipe:
     """The recipe in a YAML text; relative paths in it are meant from `root`."""
     data, lines = _read_yaml(text, where)
-    reader = _Reader(lines)
+    return from_data(data, root=root, where=where, lines=lines)
+
+
+def from_data(
+    data: Any, *, root: Path, where: str = "recipe", lines: dict[tuple[Any, ...], int] | None = None
+) -> Recipe:
+    """The recipe in plain data (what YAML or JSON gave); `lines` tells where each key stands."""
+    reader = _Reader(lines or {})
     recipe = reader.recipe(data, root)
     if reader.faults or recipe is None:
         raise RecipeError(reader.faults, where=where)
@@ -391,7 +411,7 @@ def field_notes(settings_type: Any) -> dict[str, str]:
         return {}
     body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
     notes = {}
-    for before, after in zip(body, body[1:], strict=False):
+    for before, after in itertools.pairwise(body):
         if (
             isinstance(before, ast.AnnAssign)
             and isinstance(before.target, ast.Name)
@@ -498,6 +518,9 @@ def _dotted(path: tuple[Any, ...]) -> str:
     return text
 
 
+PLAIN_TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "str", "int", "float", "bool", "null"))
+
+
 class _Loader(yaml.SafeLoader):
     """Safe YAML without aliases, with YAML 1.2 scalars: `no`, `010`, `12:30` stay text, `1e-5` is a number."""
 
@@ -513,7 +536,11 @@ class _Loader(yaml.SafeLoader):
 for _tag, _pattern, _first in (
     ("tag:yaml.org,2002:bool", r"^(?:true|false|True|False)$", "tfTF"),
     ("tag:yaml.org,2002:int", r"^[-+]?(?:0|[1-9][0-9]*)$", "-+0123456789"),
-    ("tag:yaml.org,2002:float", r"^[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?$", "-+.0123456789"),
+    (
+        "tag:yaml.org,2002:float",
+        r"^[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?$",
+        "-+.0123456789",
+    ),
     ("tag:yaml.org,2002:null", r"^(?:~|null|Null|)$", ["~", "n", "N", ""]),
 ):
     _Loader.add_implicit_resolver(_tag, re.compile(_pattern), list(_first))
@@ -544,6 +571,9 @@ def _construct(
     loader: _Loader, node: yaml.Node, path: tuple[Any, ...], lines: dict[tuple[Any, ...], int], faults: list[str]
 ) -> Any:
     lines.setdefault(path, node.start_mark.line + 1)
+    if node.tag not in PLAIN_TAGS:
+        faults.append(f"line {node.start_mark.line + 1}: {_dotted(path)}: a tag; a recipe holds plain values only")
+        return None
     if isinstance(node, yaml.MappingNode):
         mapping: dict[str, Any] = {}
         for key_node, value_node in node.value:
@@ -558,9 +588,7 @@ def _construct(
             mapping[key] = _construct(loader, value_node, (*path, key), lines, faults)
         return mapping
     if isinstance(node, yaml.SequenceNode):
-        return [
-            _construct(loader, item, (*path, position), lines, faults) for position, item in enumerate(node.value)
-        ]
+        return [_construct(loader, item, (*path, position), lines, faults) for position, item in enumerate(node.value)]
     value = loader.construct_object(node)
     if isinstance(value, float) and not math.isfinite(value):
         faults.append(f"line {node.start_mark.line + 1}: {_dotted(path)}: not a finite number")

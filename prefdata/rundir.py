@@ -36,7 +36,9 @@ class RunDir:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise LockedError(f"{self.path}: another process is writing this run; wait for it, or name another --out") from None
+                raise LockedError(
+                    f"{self.path}: another process is writing this run; wait for it, or name another --out"
+                ) from None
             yield
         finally:
             os.close(handle)

@@ -169,7 +169,13 @@ def _ingest(state: _Run, hashes: dict[str, dict[str, str]]) -> dict[str, Any]:
     written: list[Path] = []
     quarantines: list[pl.DataFrame] = []
     result: dict[str, Any] = {
-        "files": [], "fates": [], "set_aside": {}, "touched": {}, "sessions": {}, "quarantine": {}, "rows": 0
+        "files": [],
+        "fates": [],
+        "set_aside": {},
+        "touched": {},
+        "sessions": {},
+        "quarantine": {},
+        "rows": 0,
     }
     for position, source in enumerate(recipe.sources):
         state.progress("read", position, len(recipe.sources))
@@ -238,7 +244,9 @@ def _score(state: _Run) -> dict[str, list[str]]:
         name = f"{row_filter.scorer.name}_{side}"
         folder = state.run.path / "scores" / row_filter.scorer.name
 
-        def one(shard: Path, *, row_filter: RowFilter = row_filter, side: judging.Side = side, folder: Path = folder) -> str:
+        def one(
+            shard: Path, *, row_filter: RowFilter = row_filter, side: judging.Side = side, folder: Path = folder
+        ) -> str:
             revs = pl.read_parquet(state.signals(shard), columns=["rev"], glob=False)["rev"]
             key = judging.sidecar_key(row_filter.scorer, side, revs)
             if not _sound(folder / f"{key}.parquet"):
@@ -291,7 +299,7 @@ def _label(state: _Run, scores: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, A
     state.progress("label", 0, 1)
     signals = pl.concat([pl.read_parquet(state.signals(shard), glob=False) for shard in state.shards()])
     ids = signals.select("id", "session", "turn")
-    frame = credit(signals.drop("rev"), settings=state.recipe.credit)
+    frame = credit(signals.drop("rev"), policy=state.recipe.credit.policy, factor=state.recipe.credit.factor)
     if "toxicity_completion" in scores.columns:
         frame = frame.join(scores.select("id", "toxicity_completion"), on="id", how="left", maintain_order="left")
     labels = combine(frame.drop("id"), settings=state.recipe.labels)
@@ -319,7 +327,9 @@ def _group(state: _Run) -> list[pl.DataFrame]:
                     frame.select("id", customer=last_user_text("prompt").fill_null(""), reply=joined_text("completion"))
                 )
 
-            def counted(frames: Iterator[pl.DataFrame], *, name: str = name, total: int = len(shards)) -> Iterator[pl.DataFrame]:
+            def counted(
+                frames: Iterator[pl.DataFrame], *, name: str = name, total: int = len(shards)
+            ) -> Iterator[pl.DataFrame]:
                 for number, frame in enumerate(frames, 1):
                     state.progress(name, number, total)
                     yield frame
@@ -340,9 +350,7 @@ def _split(state: _Run, decision: Decision) -> pl.DataFrame:
     metas = []
     for shard in state.shards():
         meta = pl.read_parquet(shard, columns=["id", "group", "meta"], glob=False)
-        metas.append(
-            meta.select("id", session="group", customer=pl.col("meta").str.json_path_match("$.customer"))
-        )
+        metas.append(meta.select("id", session="group", customer=pl.col("meta").str.json_path_match("$.customer")))
     rows = pl.concat(metas).sort("id")
     by = ["session", "customer"]
     for grouping in state.groupings:
@@ -385,7 +393,9 @@ def kept_rows(path: Path, split: str | None = None) -> pl.DataFrame:
 
 def dropped_rows(path: Path) -> pl.DataFrame:
     """The dropped rows of a run with their reasons, sorted by id."""
-    return pl.concat([pl.read_parquet(file, glob=False) for file in sorted((path / "dropped").glob("*.parquet"))]).sort("id")
+    return pl.concat([pl.read_parquet(file, glob=False) for file in sorted((path / "dropped").glob("*.parquet"))]).sort(
+        "id"
+    )
 
 
 def _export(state: _Run, split: pl.DataFrame) -> dict[str, Any]:
@@ -436,9 +446,7 @@ def _train(state: _Run) -> Path:
     assert entry is not None
     train, evaluation = kept_rows(state.run.path, "train"), kept_rows(state.run.path, "evaluation")
     out = state.run.path / "model" / entry.name
-    train_kto(
-        train.drop("split"), evaluation.drop("split"), model=str(model), output_dir=out, settings=entry.settings
-    )
+    train_kto(train.drop("split"), evaluation.drop("split"), model=str(model), output_dir=out, settings=entry.settings)
     return out
 
 

@@ -17,7 +17,9 @@ def from_log(rows: pl.DataFrame, *, source: str) -> pl.DataFrame:
     """
     rows = rows.sort(["session", "turn"])
     hashed = rows.with_columns(
-        id=stable_hash([pl.repeat(source, rows.height, eager=True, dtype=pl.String), rows["session"], rows["turn"]], purpose="row"),
+        id=stable_hash(
+            [pl.repeat(source, rows.height, eager=True, dtype=pl.String), rows["session"], rows["turn"]], purpose="row"
+        ),
         group=stable_hash([rows["session"]], purpose="session"),
     )
     meta = pl.struct(

@@ -88,7 +88,9 @@ def overlap(rows: pl.DataFrame) -> dict[str, Any]:
     exploded = rows.filter(~pl.col("kept")).select("id", pl.col("reasons").alias("reason"))
     exploded = exploded.explode("reason", empty_as_null=True).drop_nulls("reason")
     names = sorted(exploded["reason"].unique().to_list())
-    pairs = exploded.join(exploded, on="id", suffix="_other").group_by("reason", "reason_other").agg(pl.len().alias("n"))
+    pairs = (
+        exploded.join(exploded, on="id", suffix="_other").group_by("reason", "reason_other").agg(pl.len().alias("n"))
+    )
     table = {(one, other): number for one, other, number in pairs.iter_rows()}
     return {"reasons": names, "matrix": [[table.get((one, other), 0) for other in names] for one in names]}
 
@@ -110,7 +112,9 @@ def rules(scored: pl.DataFrame, decision: Decision, filters: Sequence[RowFilter]
                 "failed": hit.height,
                 "unique": hit.filter(pl.col("reasons").list.len() == 1).height,
                 "unjudged": int(scored[column].is_null().sum()),
-                "histogram": histogram(scored, column, bounds) if scored[column].dtype.is_numeric() else values(scored, column),
+                "histogram": histogram(scored, column, bounds)
+                if scored[column].dtype.is_numeric()
+                else values(scored, column),
             }
         )
     return found
@@ -172,10 +176,10 @@ def clusters(decision: Decision) -> list[dict[str, Any]]:
                 "rows": rows.height,
                 "largest": int(sizes["size"].max() or 0),  # type: ignore[arg-type]
                 "conflicting": int(sizes["conflict"].sum()),
-                "sizes": dict(
-                    (str(size), number)
+                "sizes": {
+                    str(size): number
                     for size, number in sizes.group_by("size").agg(pl.len().alias("n")).sort("size").iter_rows()
-                ),
+                },
             }
         )
     return found
@@ -187,7 +191,9 @@ def label_sources(labels: pl.DataFrame, scored: pl.DataFrame) -> dict[str, Any]:
     counted = (
         exploded.drop_nulls("source")
         .group_by("source")
-        .agg(pl.col("label").sum().alias("desirable"), (~pl.col("label")).sum().alias("undesirable"), pl.len().alias("n"))
+        .agg(
+            pl.col("label").sum().alias("desirable"), (~pl.col("label")).sum().alias("undesirable"), pl.len().alias("n")
+        )
         .sort(["n", "source"], descending=[True, False])
         .drop("n")
     )
@@ -230,9 +236,7 @@ def weights(desirable: int, undesirable: int) -> dict[str, Any]:
     elif ratio > 4 / 3:
         raise_undesirable = ratio / (4 / 3)
     weighted = raise_desirable * desirable / (raise_undesirable * undesirable)
-    return rounded(
-        {"desirable_weight": raise_desirable, "undesirable_weight": raise_undesirable, "ratio": weighted}
-    )
+    return rounded({"desirable_weight": raise_desirable, "undesirable_weight": raise_undesirable, "ratio": weighted})
 
 
 def rounded(value: Any) -> Any:

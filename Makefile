@@ -1,0 +1,50 @@
+# Everything happens in .venv, made from requirements.lock: `make demo` and `make test` need Python >= 3.11 and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV_VERSION := 0.13.9
+# models and caches stay inside the checkout unless PREFDATA_HOME says otherwise
+export PREFDATA_HOME ?= $(CURDIR)/.prefdata
+export OMP_NUM_THREADS ?= 2
+export TOKENIZERS_PARALLELISM ?= false
+export HF_HUB_OFFLINE ?= 1
+
+.PHONY: demo test test-slow lint format bench lock clean
+
+demo: $(VENV)/ready ## run the sample recipe: raw log -> KTO data -> trained adapter -> report
+	$(BIN)/prefdata run recipes/support_kto.yaml --out runs/demo --threads 2
+
+test: $(VENV)/ready ## the test suite
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+test-slow: $(VENV)/ready ## what takes minutes: kill tests, the whole demo data
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/ready ## format, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/ready
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/ready ## every benchmark, each prints its table
+	for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+$(VENV)/uv: Makefile
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv==$(UV_VERSION)"
+	touch $@
+
+$(VENV)/ready: $(VENV)/uv requirements.lock pyproject.toml
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements.lock
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+lock: $(VENV)/uv ## pin every dependency again, with hashes and without addresses
+	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --generate-hashes \
+		--no-annotate --no-header --quiet -o requirements.lock
+
+clean:
+	rm -rf runs .pytest_cache .mypy_cache .ruff_cache

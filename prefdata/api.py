@@ -1,0 +1,113 @@
+"""The pieces from Python, on polars frames: read a log, score a frame, filter it, find its duplicates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import polars as pl
+
+from prefdata import catalogue, judging
+from prefdata.recipe import Recipe
+from prefdata.schema import RecordType, check
+from prefdata.text import joined_text, last_user_text
+
+
+class Log(NamedTuple):
+    """A log, read: labelled canonical rows, and the account of what did not become one."""
+
+    rows: pl.DataFrame
+    """UNPAIRED rows; `label` null where the signals abstained."""
+    quarantine: pl.DataFrame
+    fates: list[dict[str, Any]]
+    card: dict[str, Any]
+
+
+class Filtered(NamedTuple):
+    """Rows that pass every filter, and the rest with its reasons."""
+
+    kept: pl.DataFrame
+    dropped: pl.DataFrame
+
+
+def read_log(
+    path: str | Path | Sequence[str | Path],
+    *,
+    layout: str = "events",
+    name: str = "log",
+    ratings: dict[str, Any] | None = None,
+    labels: dict[str, Any] | None = None,
+    transforms: Sequence[str] = ("unicode", "personal_data", "control_tokens"),
+    **layout_settings: Any,
+) -> Log:
+    """The agent turns of a raw support log as labelled UNPAIRED rows; nothing is written.
+
+    `layout_settings` are those of the layout (`columns={"session": "ticket_id", ...}`, `roles=...`), `ratings` and
+    `labels` those of the recipe's blocks. Raises RecipeError for unknown settings, InputError for unreadable files.
+    """
+    from prefdata.ingest import ingest
+    from prefdata.logs.combine import combine
+    from prefdata.logs.credit import credit
+    from prefdata.recipe import from_data
+
+    paths = [path] if isinstance(path, (str, Path)) else list(path)
+    source = {
+        "name": name,
+        "path": [str(Path(one).resolve()) for one in paths],
+        "layout": {layout: layout_settings or None},
+        "ratings": ratings,
+    }
+    recipe: Recipe = from_data(
+        {"sources": [source], "labels": labels, "transforms": list(transforms)}, root=Path.cwd(), where="read_log"
+    )
+    mined = ingest(recipe, recipe.sources[0], [entry.settings.build() for entry in recipe.transforms])
+    credited = credit(mined.signals.drop("rev"), policy=recipe.credit.policy, factor=recipe.credit.factor)
+    found = combine(credited.drop("id"), settings=recipe.labels)
+    aligned = mined.signals.select("id", "session", "turn")
+    joined = aligned.join(found.labels, on=["session", "turn"], how="left", maintain_order="left")
+    order = mined.records.columns
+    rows = mined.records.drop("label", "label_confidence", "label_sources", "evidence")
+    rows = rows.join(joined.drop("session", "turn"), on="id", how="left", maintain_order="left").select(order)
+    return Log(rows=check(rows, RecordType.UNPAIRED), quarantine=mined.quarantine, fates=mined.fates, card=found.card)
+
+
+def score(frame: pl.DataFrame, name: str, *, side: judging.Side = "completion", **settings: Any) -> pl.DataFrame:
+    """The scores of the filter `name` for one side of canonical rows: as many rows, in the same order, with `id`.
+
+    Null is unjudged. Example: `prefdata.score(rows, "toxicity")["toxicity_completion"]`.
+    """
+    row_filter = catalogue.load("filter", name)(**settings).build()
+    return frame.select("id").hstack(judging.judge(frame, row_filter, side))
+
+
+def filter_rows(
+    frame: pl.DataFrame, filters: dict[str, dict[str, Any]], *, unjudged: Literal["keep", "drop"] = "keep"
+) -> Filtered:
+    """`frame` without the rows that a filter drops; the dropped come back with every reason.
+
+    `filters` is name -> settings. Rows without a label are not dropped for that.
+    """
+    built = [catalogue.load("filter", name)(**settings).build() for name, settings in filters.items()]
+    scored = frame.select("id", *[name for name in ("label", "label_confidence") if name in frame.columns])
+    unlabelled = "label" not in scored.columns
+    if unlabelled:
+        scored = scored.with_columns(label=pl.lit(True), label_confidence=pl.lit(0.0, dtype=pl.Float32))
+    for row_filter in built:
+        for side in row_filter.sides:
+            scored = scored.hstack(judging.judge(frame, row_filter, side))
+    decision = judging.decide(scored, built, [], unjudged=unjudged)
+    reasons = pl.col("reasons").list.set_difference(pl.lit(["label_abstained"]))
+    rows = frame.join(decision.rows.select("id", reasons), on="id", how="left", maintain_order="left")
+    kept = pl.col("reasons").list.len() == 0
+    return Filtered(kept=rows.filter(kept).drop("reasons"), dropped=rows.filter(~kept))
+
+
+def near_duplicates(frame: pl.DataFrame, **settings: Any) -> pl.DataFrame:
+    """Clusters of near-duplicate rows: `id`, `cluster`, `size`, `similarity`; rows without a mate are not in it."""
+    grouping = catalogue.load("grouping", "near_duplicates")(**settings).build()
+    texts = frame.select("id", customer=last_user_text("prompt").fill_null(""), reply=joined_text("completion"))
+    keys = grouping.keys(texts)
+    edges = grouping.edges(keys.filter(pl.col("key").is_duplicated()))
+    found: pl.DataFrame = grouping.groups(edges.filter(pl.col("similarity") >= grouping.min_similarity))
+    return found

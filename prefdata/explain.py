@@ -1,0 +1,124 @@
+"""A row's life, from the files of a run: where it came from, what was measured, what was decided and why."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from prefdata import rundir
+from prefdata.errors import InputError
+from prefdata.runner import dropped_rows, kept_rows
+
+MATES = 10
+"""Cluster mates told at most."""
+
+
+def explain(path: str | Path, row: str) -> dict[str, Any]:
+    """The life of the row whose id is `row` or begins with it, as JSON data.
+
+    Raises InputError where no row or more than one begins so.
+    """
+    run = rundir.existing(path)
+    facts = json.loads((run.path / "run.json").read_text())
+    kept, dropped = kept_rows(run.path), dropped_rows(run.path)
+    ids = [name for frame in (kept, dropped) for name in frame.filter(pl.col("id").str.starts_with(row))["id"]]
+    if len(ids) != 1:
+        what = "no row" if not ids else f"{len(ids)} rows, among them {', '.join(sorted(ids)[:5])}"
+        raise InputError(f"{path}: {what} with an id that begins with {row!r}")
+    name = ids[0]
+    is_kept = kept.filter(pl.col("id") == name).height == 1
+    record = (kept if is_kept else dropped).filter(pl.col("id") == name).to_dicts()[0]
+    scores, signals = _measured(run.path, facts, name)
+    meta = json.loads(record["meta"])
+    cluster = None if is_kept else record["cluster"]
+    mates = dropped.filter(pl.col("cluster") == (cluster or name), pl.col("id") != name)
+    return {
+        "id": name,
+        "source": record["source"],
+        "file": meta["file"],
+        "line": meta["line"],
+        "session": meta["session"],
+        "turn": meta["turn"],
+        "touched": meta["touched"],
+        "prompt": record["prompt"],
+        "completion": record["completion"],
+        "signals": signals,
+        "label": record["label"],
+        "label_confidence": record["label_confidence"],
+        "label_sources": record["label_sources"],
+        "evidence": json.loads(record["evidence"]) if record["evidence"] else None,
+        "scores": scores,
+        "verdicts": _verdicts(facts["thresholds"], scores, record["label"], [] if is_kept else record["reasons"]),
+        "kept": is_kept,
+        "reasons": [] if is_kept else record["reasons"],
+        "split": record.get("split"),
+        "survivor": None if is_kept else record["survivor"],
+        "mates": mates.sort("id").head(MATES)["id"].to_list(),
+    }
+
+
+def _measured(path: Path, facts: dict[str, Any], name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The row's scores and its signals, from the sidecars of its shard."""
+    for position, shard in enumerate(facts["shards"]):
+        beside = pl.read_parquet(path / "signals" / shard, glob=False).with_row_index("place")
+        found = beside.filter(pl.col("id") == name)
+        if found.is_empty():
+            continue
+        place = found["place"][0]
+        scores: dict[str, Any] = {}
+        for column, keys in facts["sidecars"].items():
+            folder = path / "scores" / column.rsplit("_", 1)[0]
+            scores.update(pl.read_parquet(folder / f"{keys[position]}.parquet", glob=False).row(place, named=True))
+        texts = ("place", "id", "rev", "session", "turn", "customer_before", "reply", "customer_after")
+        row = found.drop(texts, strict=False).row(0, named=True)
+        return scores, {key: value for key, value in row.items() if value is not None}
+    raise InputError(f"{path}: row {name} has no signals; the run directory is not whole, run it again")
+
+
+def _verdicts(
+    thresholds: dict[str, Any], scores: dict[str, Any], label: bool | None, reasons: list[str]
+) -> list[dict[str, Any]]:
+    """Each rule: its score, its bounds, and what it said of this row."""
+    told = []
+    for reason, bounds in thresholds.items():
+        speaks = bounds["only"] is None or label is (bounds["only"] == "desirable")
+        value = scores.get(bounds["column"])
+        verdict = (
+            "drops" if reason in reasons else "not asked" if not speaks else "unjudged" if value is None else "passes"
+        )
+        told.append({"rule": reason, "score": value, "verdict": verdict, **bounds})
+    return told
+
+
+def told(life: dict[str, Any]) -> str:
+    """A life as lines for a terminal."""
+    label = {True: "desirable", False: "undesirable", None: "abstained"}[life["label"]]
+    confidence = f", confidence {life['label_confidence']:.2f}" if life["label_confidence"] is not None else ""
+    lines = [
+        f"row {life['id']}",
+        f"  from     {life['source']}: {life['file']} line {life['line']}, turn {life['turn']} of its session",
+        f"  edited   {', '.join(life['touched']) or 'nothing'}",
+        f"  label    {label}{confidence}; by {', '.join(life['label_sources'] or []) or 'nothing'}",
+    ]
+    lines += [f"  signal   {name} = {value}" for name, value in sorted(life["signals"].items())]
+    for verdict in life["verdicts"]:
+        bounds = " ".join(
+            f"{name} {verdict[name]}" for name in ("min", "max", "values", "only") if verdict.get(name) is not None
+        )
+        score = "null" if verdict["score"] is None else verdict["score"]
+        lines.append(f"  rule     {verdict['rule']}: {verdict['column']} = {score} ({bounds}) {verdict['verdict']}")
+    if life["kept"]:
+        lines.append(f"  verdict  kept, in {life['split']}")
+    else:
+        lines.append(f"  verdict  dropped because {', '.join(life['reasons'])}")
+    if life["survivor"]:
+        lines.append(f"  instead  {life['survivor']} was kept")
+    if life["mates"]:
+        lines.append(f"  mates    {', '.join(life['mates'])}")
+    lines.append("  text     last customer turn, then the reply:")
+    for message in [*life["prompt"][-1:], *life["completion"]]:
+        lines += [f"    {message['role']}: {part}" for part in message["content"].split("\n")]
+    return "\n".join(lines)
