@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,6 +11,7 @@ from typing import Any
 from dice import Dice, filled, spin, wording
 from people import Customer, personal
 
+TAGS = re.compile(r"^@([\w,]+) ")
 WORDS = {language: wording(language) for language in ("en", "zh")}
 
 QUALITY = {
@@ -86,15 +88,29 @@ class Writer:
         self.used: set[str] = set()
         self.answer = ""
 
+    def fitting(self, bank: Sequence[str]) -> list[str]:
+        """The templates that fit what happened in this session: those without a tag, and those tagged with its scene.
+
+        The scene is the tag of the opening: `@shipped I cancelled it and you sent it anyway.`
+        """
+        scene = self.session.slots.get("scene", "")
+        pairs = [(TAGS.match(template), template) for template in bank]
+        return [template for tags, template in pairs if not (tags and scene) or scene in tags.group(1).split(",")]
+
     def pick(self, bank: Sequence[str]) -> str:
-        fresh = [template for template in bank if template not in self.used] or bank
+        """One of the fitting templates filled in, or nothing where none fits."""
+        fitting = self.fitting(bank)
+        fresh = [template for template in fitting if template not in self.used] or fitting
+        if not fresh:
+            return ""
         template = self.dice.one(fresh)
         if template:
             self.used.add(template)
         return self.fill(template)
 
     def fill(self, template: str) -> str:
-        topic = self.dice.one(self.intent["topic"])
+        template = TAGS.sub("", template)
+        topic = TAGS.sub("", self.dice.one(self.fitting(self.intent["topic"])))
         slots = {**self.session.slots, "topic": topic}
         text = filled(spin(template, self.dice), {**slots, "topic_c": "{topic}" if self.chinese else upper(filled(topic, slots))})
         return text if self.chinese else upper(text)
@@ -170,9 +186,16 @@ class Writer:
         greeting = maybe(0.25 if mood == "angry" else 0.55, common["greet"])
         if greeting:
             greeting += "，" if self.chinese else ","
+        scene = self.session.slots.get("scene", "")
+        if not scene:
+            told = self.dice.one(intent["open"])
+            tags = TAGS.match(told)
+            self.session.slots["scene"] = tags.group(1) if tags else ""
+            body = self.fill(told)
+        else:
+            body = "" if back and self.dice.chance(0.4) else self.pick(intent["open"])
         before = self.pick(common["came_back"]) if back else maybe(0.6 if mood == "angry" else 0.0, common["angry_open"])
         rest = [maybe(0.6, intent["detail"]), maybe(0.65, intent["ask"])]
-        body = "" if back and self.dice.chance(0.4) else self.pick(intent["open"])
         polite = maybe(0.02 if mood == "angry" else 0.35, common["polite"])
         return self.join(greeting, before, body, *rest, polite)
 
@@ -181,7 +204,10 @@ class Writer:
         if kind == "thanks":
             return self.join(self.pick(common["thanks"]), maybe(0.2, common["thanks"]))
         if kind == "follow":
-            question, answer = self.dice.one([pair for pair in intent["follow"] if pair[0] not in self.used] or intent["follow"])
+            answers = dict(intent["follow"])
+            fitting = self.fitting(list(answers)) or list(answers)
+            question = self.dice.one([text for text in fitting if text not in self.used] or fitting)
+            answer = answers[question]
             self.used.add(question)
             self.answer = self.fill(answer)
             return self.join(maybe(0.6 if quality == "good" else 0.2, common["thanks_follow"]), self.fill(question))
@@ -192,7 +218,7 @@ class Writer:
         if kind == "polite":
             return self.pick(common["polite_bad"])
         if kind == "restate":
-            return self.join(self.pick(common["restate_lead"]), self.pick(intent["restate"]), maybe(0.2, common["complain"]))
+            return self.join(self.pick(common["restate_lead"]), self.pick([*intent["restate"], *common["restate_any"]]), maybe(0.2, common["complain"]))
         if kind == "complain":
             return self.join(self.pick(common["complain"]), maybe(0.4, intent["restate"]))
         if kind == "insulted":
@@ -269,7 +295,7 @@ def write(session: Session, dice: Dice, *, mood: str, back: bool, opening: bool,
         quality = dice.weighted(QUALITY[session.persona])
         if count == 1 and quality in ("good", "ordinary") and dice.chance(0.2):
             say("agent", writer.join(writer.maybe(0.5, common["ack"]), writer.pick(common["ask_info"])), "ordinary")
-            customer_says(session.slots["order"], " " + writer.personal())
+            say("customer", writer.join(writer.pick(common["info"]), writer.personal()))
         say("agent", writer.agent_text(quality, kind), quality)
         weights = dict(REACTION[quality])
         if mood == "angry" and quality == "good":

@@ -22,7 +22,7 @@ from people import EN_AGENTS, ZH_AGENTS, Customer, new_customer, new_slots
 SEED = "prefdata sample 1"
 FIRST_DAY = datetime(2025, 1, 6, 8, 0)
 PERSONAS = {"excellent": 0.56, "ordinary": 0.12, "unhelpful": 0.19, "rude": 0.13}
-PLAN = {"chats": ("T", [("en", 430)]), "conversations": ("V", [("en", 185), ("zh", 50)]), "transcripts": ("W", [("zh", 280)])}
+PLAN = {"chats": ("T", [("en", 470)]), "conversations": ("V", [("en", 200), ("zh", 55)]), "transcripts": ("W", [("zh", 300)])}
 """Export -> prefix of its session ids, and how many sessions of which language are planned (copies come on top)."""
 CANARIES = {"chats": ["phone", "card", "name", "secret"], "conversations": ["name", "secret", "phone", "card"], "transcripts": ["phone", "card", "cn_id", "name"]}  # fmt: skip
 

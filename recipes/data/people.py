@@ -18,10 +18,8 @@ EN_LAST = (
     "Bellwether Crowhurst Ashdown Penhallow Strickfield Oyelowe Harcastle Wynter"
 ).split()
 ZH_LAST = list("王李张刘陈杨赵黄周吴徐孙朱马胡郭林何高罗梁宋郑谢韩唐冯董萧程")
-ZH_GIVEN = (
-    "雨桐 思远 佳宁 梓轩 晓燕 志强 静怡 浩然 丽娟 文博 欣怡 建国 雪梅 子涵 明哲 婷婷 永康 若曦 海涛 美玲 "
-    "俊杰 春花 一鸣 秀英 天宇 诗涵 国栋 可馨 立群 芷若"
-).split()
+ZH_WOMEN = "雨桐 佳宁 晓燕 静怡 丽娟 欣怡 雪梅 婷婷 若曦 美玲 春花 秀英 诗涵 可馨 芷若".split()
+ZH_MEN = "思远 梓轩 志强 浩然 文博 建国 子涵 明哲 永康 海涛 俊杰 一鸣 天宇 国栋 立群".split()
 
 EN_AGENTS = {
     "excellent": ["Priscilla", "Jamal", "Annika", "Theo", "Rosalind", "Mateo", "Ottilie"],
@@ -85,7 +83,7 @@ class Customer:
 def new_customer(number: int, language: str, dice: Dice) -> Customer:
     style = dice.weighted({"plain": 0.55, "lower": 0.17, "sloppy": 0.13, "loud": 0.07, "emoji": 0.08})
     if language == "zh":
-        name = dice.one(ZH_LAST) + dice.one(ZH_GIVEN)
+        name = dice.one(ZH_LAST) + dice.one(ZH_WOMEN + ZH_MEN)
         email = f"{dice.letters(5).lower()}{dice.digits(3)}@{dice.one(['mail.example', 'youxiang.example'])}"
     else:
         name = f"{dice.one(EN_FIRST)} {dice.one(EN_LAST)}"
@@ -123,7 +121,7 @@ def new_slots(customer: Customer, intent: str, agent: str, start: datetime, dice
     past, eta = start - timedelta(days=dice.between(3, 14)), start + timedelta(days=dice.between(1, 6))
     hour = dice.between(9, 19)
     if zh:
-        name = customer.name[0] + ("女士" if int(customer.id[1:]) % 2 else "先生")
+        name = customer.name[0] + ("女士" if customer.name[1:] in ZH_WOMEN else "先生")
         time = dice.one([f"{hour}点", f"{hour}:30", f"下午{dice.between(1, 6)}点"])
         street = f"{dice.one(ZH_STREETS)}{dice.between(2, 288)}号{dice.between(1, 19)}栋{dice.between(1, 25)}0{dice.between(1, 4)}"
     else:
