@@ -310,7 +310,7 @@ def decide(
             "conflict": pl.Boolean,
         }
     )
-    found = [frame.cast(dict(empty.schema)) for frame in clusters]
+    found = [frame.cast(empty.schema) for frame in clusters]
     return Decision(rows=rows, thresholds=thresholds, funnel=funnel, clusters=pl.concat([empty, *found]))
 
 

@@ -295,7 +295,7 @@ class _Reader:
             paths = path if isinstance(path, list) else [path]
             if not paths or not all(isinstance(one, str) and one for one in paths):
                 self.fault((*at, "path"), "expected a file, a folder, or a list of them")
-            elif any(re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", one) for one in paths):
+            elif any(re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", str(one)) for one in paths):
                 self.fault((*at, "path"), "an address, not a file; download it first")
             layout = self.entry("layout", item.get("layout"), (*at, "layout"))
             ratings = self.settings(Ratings, item.get("ratings"), (*at, "ratings"))
@@ -524,11 +524,11 @@ PLAIN_TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "s
 class _Loader(yaml.SafeLoader):
     """Safe YAML without aliases, with YAML 1.2 scalars: `no`, `010`, `12:30` stay text, `1e-5` is a number."""
 
-    yaml_implicit_resolvers: typing.ClassVar[dict[str, Any]] = {}
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  an instance variable to PyYAML's types
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
             raise RecipeError(f"line {mark.line + 1}: aliases are not allowed in a recipe; write the value out")
         return super().compose_node(parent, index)
 

@@ -27,6 +27,7 @@ from prefdata.recipe import Recipe, plain
 from prefdata.recipe import load as load_recipe
 from prefdata.reporting import numbers
 from prefdata.rundir import RunDir, key_of
+from prefdata.schema import stable_hash
 from prefdata.text import joined_text, last_user_text
 
 FORMAT = 1
@@ -205,8 +206,6 @@ def _ingest(state: _Run, hashes: dict[str, dict[str, str]]) -> dict[str, Any]:
 
 def judging_key() -> str:
     """A hash that tells whether ids are keyed, and by which key, without giving the key away."""
-    from prefdata.schema import stable_hash
-
     return str(stable_hash([pl.Series(["prefdata"])], purpose="key")[0])
 
 
@@ -345,20 +344,27 @@ def _group(state: _Run) -> list[pl.DataFrame]:
 def _split(state: _Run, decision: Decision) -> pl.DataFrame:
     """`id`, `group` (the split unit) and `split` of every kept row.
 
-    Connected are rows of one session, one customer, or one duplicate cluster of any grouping.
+    Connected are kept rows of one session, one customer, one prompt, or one duplicate cluster of any grouping. A row
+    that was dropped connects nothing: it stands on neither side.
     """
-    metas = []
+    kept = decision.rows.filter("kept").select("id")
+    parts = []
     for shard in state.shards():
-        meta = pl.read_parquet(shard, columns=["id", "group", "meta"], glob=False)
-        metas.append(meta.select("id", session="group", customer=pl.col("meta").str.json_path_match("$.customer")))
-    rows = pl.concat(metas).sort("id")
-    by = ["session", "customer"]
+        frame = pl.read_parquet(shard, columns=["id", "group", "prompt", "meta"], glob=False)
+        frame = frame.join(kept, on="id", how="semi", maintain_order="left")
+        prompt = stable_hash([frame.select(pl.struct("prompt").struct.json_encode()).to_series()], purpose="prompt")
+        parts.append(
+            frame.select("id", session="group", customer=pl.col("meta").str.json_path_match("$.customer")).with_columns(
+                prompt=prompt
+            )
+        )
+    rows = pl.concat(parts).sort("id")
+    by = ["session", "customer", "prompt"]
     for grouping in state.groupings:
         members = decision.clusters.filter(pl.col("grouping") == grouping.name).select("id", cluster="cluster")
         rows = rows.join(members.rename({"cluster": grouping.name}), on="id", how="left", maintain_order="left")
         by.append(grouping.name)
-    kept = decision.rows.filter("kept").select("id")
-    groups = components(rows, by).join(kept, on="id", how="semi", maintain_order="left")
+    groups = components(rows, by)
     split = split_by_hash(groups, evaluation=state.recipe.split.evaluation, seed=state.recipe.seed)
     return groups.join(split, on="id", how="left", maintain_order="left").sort("id")
 
