@@ -6,6 +6,7 @@ that would teach rudeness as desirable. The models stand in toxicity_lexical.py 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -48,6 +49,8 @@ class Toxicity:
             faults.append(f"batch_rows: {self.batch_rows}, expected at least 1")
         if self.checkpoint is not None and (self.sha256 is None or self.config is None):
             faults.append("checkpoint: needs `sha256` (of that file) and `config` (its local folder) beside it")
+        if self.sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", self.sha256):
+            faults.append("sha256: expected 64 hexadecimal digits")
         if self.checkpoint is None and (self.sha256 is not None or self.config is not None):
             faults.append("sha256, config: belong to a `checkpoint`, none is given")
         if self.model == "lexical" and self.checkpoint is not None:

@@ -129,7 +129,7 @@ def localized_checkpoint(checkpoint: Path, *, sha256: str, config: Path, folder:
         )
     try:
         loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except (torch.serialization.pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except (torch.serialization.pickle.UnpicklingError, RuntimeError, ValueError, OSError, EOFError) as error:
         raise InputError(
             f"checkpoint {checkpoint.name}: holds more than tensors and plain values, or is damaged "
             f"({type(error).__name__}); save it again with `config` and `state_dict` only"
