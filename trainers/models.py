@@ -220,7 +220,7 @@ def load_tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
-class quiet_progress:  # noqa: N801 - used like contextlib's own
+class quiet_progress:
     """Context in which transformers draws no bars: weights load in a second, and stderr belongs to our own bar."""
 
     def __enter__(self) -> None:

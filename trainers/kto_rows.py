@@ -1,0 +1,122 @@
+"""Canonical unpaired rows made ready for KTO: encoded, fitted into the length, counted, weighted."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from prefdata.errors import InputError
+from prefdata.schema import RecordType, check
+from trainers.rendering import Encoded, encode_row, messages_of
+
+MIDDLE = 7 / 6
+"""Where weights are set to inside the range 1 to 4/3 of the KTO paper's equation 8: a few rows more or less stay in it."""
+
+
+class Rows(NamedTuple):
+    """Rows that a trainer or scorer reads, in the order of the frame."""
+
+    ids: list[str]
+    groups: list[str]
+    labels: list[bool]
+    encoded: list[Encoded]
+    dropped: dict[str, int]
+    """Reason -> rows that cannot be trained on."""
+
+    def record(self) -> dict[str, Any]:
+        """Counts, lengths and a hash of the ids and tokens, as plain JSON data."""
+        good = sum(self.labels)
+        lengths = [len(row.prompt_ids) + len(row.completion_ids) for row in self.encoded]
+        return {
+            "rows": len(self.ids),
+            "good": good,
+            "bad": len(self.ids) - good,
+            "dropped": self.dropped,
+            "shortened": sum(row.turns_cut > 0 for row in self.encoded),
+            "turns_cut": sum(row.turns_cut for row in self.encoded),
+            "longest": max(lengths, default=0),
+            "mean_length": round(sum(lengths) / max(len(lengths), 1), 1),
+            "sha256": self.digest(),
+        }
+
+    def digest(self) -> str:
+        """SHA-256 over ids, labels and token ids in order."""
+        found = hashlib.sha256()
+        for one, label, row in zip(self.ids, self.labels, self.encoded, strict=True):
+            found.update(f"{one}\x1f{label}\x1f{row.prompt_ids}\x1f{row.completion_ids}\x1e".encode())
+        return found.hexdigest()
+
+
+class Weights(NamedTuple):
+    """Loss weights of the two classes, and what they make of the counts."""
+
+    desirable: float
+    undesirable: float
+    ratio: float
+    """desirable * good / (undesirable * bad); the paper wants 1 to 4/3."""
+
+
+def encode_rows(frame: pl.DataFrame, tokenizer: Any, *, max_length: int, system: str | None, name: str) -> Rows:
+    """The labelled rows of an unpaired frame, encoded; rows with a null label or too long are counted, not kept.
+
+    Raises SchemaError for a frame of another type, InputError for empty completions: a model trained to say nothing
+    says nothing, and one exporter in the field reads them as the opposite label.
+    """
+    frame = check(frame, RecordType.UNPAIRED)
+    empty = frame.filter(
+        pl.col("completion")
+        .list.eval(pl.element().struct.field("content").str.strip_chars().str.len_chars())
+        .list.sum()
+        == 0
+    )
+    if empty.height:
+        raise InputError(
+            f"{name}: an empty completion in {empty.height} of {frame.height} rows, first id {empty['id'][0]}; "
+            "drop them first (the filter chat_quality does)"
+        )
+    labelled = frame.filter(pl.col("label").is_not_null())
+    dropped = Counter({"abstained": frame.height - labelled.height})
+    ids, groups, labels, encoded = [], [], [], []
+    columns = labelled.select("id", "group", "label", "prompt", "completion")
+    for one, group, label, prompt, completion in columns.iter_rows():
+        if not prompt or prompt[-1]["role"] == "assistant":
+            dropped["no_customer_turn"] += 1
+            continue
+        row = encode_row(tokenizer, messages_of(prompt), messages_of(completion), max_length=max_length, system=system)
+        if row is None:
+            dropped["too_long"] += 1
+            continue
+        ids.append(one)
+        groups.append(group)
+        labels.append(label)
+        encoded.append(row)
+    return Rows(ids, groups, labels, encoded, {reason: count for reason, count in sorted(dropped.items()) if count})
+
+
+def require_both_labels(labels: Sequence[bool], *, name: str) -> None:
+    """Raises InputError naming the counts unless both classes are there: KTO has nothing to push away from."""
+    good = sum(labels)
+    if good == 0 or good == len(labels):
+        raise InputError(
+            f"{name}: {good} desirable and {len(labels) - good} undesirable rows; KTO needs both. "
+            "Loosen what labels rows (`labels:`), or train on desirable rows alone with SFT"
+        )
+
+
+def class_weights(good: int, bad: int) -> Weights:
+    """Weights that put desirable * good : undesirable * bad between 1:1 and 4:3, raising only the rarer class.
+
+    Ethayarajh et al., 2024, equation 8. Counts already in the range get 1 and 1.
+    """
+    ratio = good / bad
+    if 1 <= ratio <= 4 / 3:
+        return Weights(1.0, 1.0, round(ratio, 4))
+    if ratio > 1:
+        undesirable = round(ratio / MIDDLE, 4)
+        return Weights(1.0, undesirable, round(ratio / undesirable, 4))
+    desirable = round(MIDDLE / ratio, 4)
+    return Weights(desirable, 1.0, round(desirable * ratio, 4))

@@ -1,0 +1,103 @@
+"""The order of unpaired rows for KTO: labels mixed in every micro-batch, neighbours of like length, no twin inside.
+
+TRL reads KTO rows in the order given and pairs each prompt with its neighbour's completion to estimate the KL term.
+So the order decides whether a micro-batch holds both labels and whether that estimate means anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+WINDOW = 8
+"""Micro-batches within which rows are sorted by length: enough to save padding, few enough to stay mixed."""
+
+
+class Order(NamedTuple):
+    """Which rows come when."""
+
+    rows: list[int]
+    """Positions in the input, a multiple of the batch size."""
+    left_out: list[int]
+    """Positions that would have made a short last batch, whose KL pairs would be worth less or nothing."""
+    single_label_batches: int
+    """Micro-batches with one label only; zero unless one class is rarer than one row a batch."""
+
+
+def interleave(
+    labels: Sequence[bool],
+    lengths: Sequence[int],
+    completions: Sequence[str],
+    ids: Sequence[str],
+    *,
+    batch: int,
+    seed: int,
+) -> Order:
+    """The same order on every machine: by a hash of seed and id, not by a generator.
+
+    Each micro-batch holds both labels in the ratio of the classes, as near as whole rows allow. Equal completions are
+    moved apart where another row of the same label can take the place.
+    """
+    ranked = sorted(range(len(ids)), key=lambda row: _rank(ids[row], seed))
+    good = [row for row in ranked if labels[row]]
+    bad = [row for row in ranked if not labels[row]]
+    batches = len(ranked) // batch
+    rows_used = batches * batch
+    bad_used = round(rows_used * len(bad) / len(ranked)) if ranked else 0
+    bad_used = min(len(bad), max(bad_used, rows_used - len(good)))
+    left_out = sorted(good[rows_used - bad_used :] + bad[bad_used:])
+    quota = [(at + 1) * bad_used // batches - at * bad_used // batches for at in range(batches)]
+    made: list[list[int]] = []
+    for start in range(0, batches, WINDOW):
+        counts = quota[start : start + WINDOW]
+        bad_here = sorted(_take(bad, sum(counts)), key=lambda row: (lengths[row], ids[row]))
+        good_here = sorted(_take(good, batch * len(counts) - sum(counts)), key=lambda row: (lengths[row], ids[row]))
+        window = [_alternate(_take(good_here, batch - count), _take(bad_here, count)) for count in counts]
+        made += sorted(window, key=lambda rows: _rank(ids[rows[0]], seed))
+    _part_twins(made, labels, completions)
+    single = sum(len({bool(labels[row]) for row in rows}) == 1 for rows in made)
+    return Order([row for rows in made for row in rows], left_out, single)
+
+
+def _rank(one: str, seed: int) -> bytes:
+    return hashlib.blake2b(f"{seed}\x1f{one}".encode(), digest_size=8).digest()
+
+
+def _take(rows: list[int], count: int) -> list[int]:
+    taken, rows[:] = rows[:count], rows[count:]
+    return taken
+
+
+def _alternate(good: list[int], bad: list[int]) -> list[int]:
+    """Both labels spread evenly, so that most rotated pairs cross labels."""
+    places = sorted(
+        [((at + 0.5) / len(good), 0, row) for at, row in enumerate(good)]
+        + [((at + 0.5) / len(bad), 1, row) for at, row in enumerate(bad)]
+    )
+    return [row for _, _, row in places]
+
+
+def _part_twins(made: list[list[int]], labels: Sequence[bool], completions: Sequence[str]) -> None:
+    """Swaps a row whose completion its batch already holds with the nearest row elsewhere that suits both batches."""
+    for at, rows in enumerate(made):
+        for place, row in enumerate(rows):
+            if completions[row] not in {completions[other] for other in rows[:place]}:
+                continue
+            here = {completions[other] for other in rows if other != row}
+            swap = next(
+                (
+                    (there, spot)
+                    for distance in range(1, len(made))
+                    for there in {(at + distance) % len(made)}
+                    for spot, other in enumerate(made[there])
+                    if labels[other] == labels[row]
+                    and completions[other] not in here
+                    and completions[other] != completions[row]
+                    and completions[row] not in {completions[one] for one in made[there] if one != other}
+                ),
+                None,
+            )
+            if swap is not None:
+                there, spot = swap
+                rows[place], made[there][spot] = made[there][spot], row
