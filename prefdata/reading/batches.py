@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import polars as pl
 
@@ -17,12 +18,12 @@ class Batches:
     def __init__(self, account: Account, limits: ReadLimits) -> None:
         self._account = account
         self._limits = limits
-        self._records: list[dict[str, str | None]] = []
+        self._records: list[dict[str, Any]] = []
         self._lines: list[int] = []
         self._offsets: list[int | None] = []
         self._frames: list[pl.DataFrame] = []
 
-    def add(self, record: dict[str, str | None], line: int, offset: int | None) -> None:
+    def add(self, record: dict[str, Any], line: int, offset: int | None) -> None:
         self._records.append(record)
         self._lines.append(line)
         self._offsets.append(offset)
@@ -43,7 +44,9 @@ class Batches:
                 keys.update(dict.fromkeys(record))
                 if len(keys) > self._limits.max_columns:
                     raise Unreadable("too_many_columns")
-        self._append({key: [record.get(key) for record in self._records] for key in keys}, self._lines, self._offsets)
+        self._append(
+            {key: _plain([record.get(key) for record in self._records]) for key in keys}, self._lines, self._offsets
+        )
         self._records, self._lines, self._offsets = [], [], []
 
     def _append(self, columns: Mapping[str, Sequence[str | None]], lines: list[int], offsets: list[int | None]) -> None:
@@ -67,6 +70,13 @@ class Batches:
         """All that was added, with the columns in the order in which they were first seen."""
         self._flush()
         return union(self._frames)
+
+
+def _plain(values: list[Any]) -> list[str | None]:
+    """`values` with its booleans as `true` and `false`."""
+    if bool not in set(map(type, values)):
+        return values
+    return [value if type(value) is not bool else "true" if value else "false" for value in values]
 
 
 def union(frames: list[pl.DataFrame]) -> pl.DataFrame:

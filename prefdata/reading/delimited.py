@@ -151,7 +151,7 @@ class _Records:
     def run(self, *, final: bool) -> None:
         """Turns the lines held into rows; unless `final`, those of an open record at the end are kept."""
         texts, count, start = self._texts, len(self._texts), 0
-        suspect = any("\x00" in text for text in texts)
+        suspect = "\x00" in "".join(texts)
         while start < count:
             if self._lost is not None:
                 self._lose(start, count)

@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from prefdata.reading.account import MIB, Account, ReadAgain, ReadLimits, Unreadable
 from prefdata.reading.json_records import Refused, checked, parse, scan
@@ -18,13 +18,8 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},]|"', re.DOTALL)
 
 
-class Record(NamedTuple):
-    """A JSON object, its values as Python objects."""
-
-    line: int
-    offset: int
-    key: str | None
-    value: dict[str, Any]
+Record = tuple[int, int, str | None, dict[str, Any]]
+"""Line, byte offset, key, and the JSON object; a plain tuple, since there is one for every line."""
 
 
 def jsonl(source: Source, account: Account, *, encoding: str, limits: ReadLimits, objects: bool) -> Iterator[Record]:
@@ -37,7 +32,7 @@ def jsonl(source: Source, account: Account, *, encoding: str, limits: ReadLimits
                 "line_too_long", line=block.line, offset=block.offset, sha256=block.sha256, size=block.size
             )
             continue
-        offsets = block.offsets()
+        offsets, first = block.offsets(), block.line
         for index, text in enumerate(block.texts):
             if text is None:
                 reason = "bad_encoding"
@@ -47,8 +42,8 @@ def jsonl(source: Source, account: Account, *, encoding: str, limits: ReadLimits
             else:
                 try:
                     # a mark inside the file: two exports joined by `cat`
-                    value = parse(text if text[0] != "\ufeff" else text[1:], objects=objects)
-                    yield Record(block.line + index, offsets[index], None, checked(text, value, objects=objects))
+                    value = parse(text if text[0] != "\ufeff" else text[1:])
+                    yield first + index, offsets[index], None, checked(text, value, objects=objects)
                     continue
                 except Refused as refused:
                     reason = refused.reason
@@ -130,7 +125,7 @@ def document(source: Source, account: Account, *, encoding: str, limits: ReadLim
     if first == "{":
         whole = _whole(window, limits, objects)
         if whole is not None:
-            yield Record(1, window.offset, None, whole)
+            yield 1, window.offset, None, whole
             return
     elif first != "[":
         raise Unreadable("malformed_json" if first else "empty_file", offset=window.offset)
@@ -148,7 +143,7 @@ def document(source: Source, account: Account, *, encoding: str, limits: ReadLim
                 problem = "duplicate_key" if key in seen else None
                 seen.add(key)
             if problem is None:
-                yield Record(number, at, key, value)
+                yield number, at, key, value
             elif raw is not None:
                 account.quarantine(problem, raw, line=number, offset=at)
             else:
@@ -176,7 +171,7 @@ def _whole(window: _Document, limits: ReadLimits, objects: bool) -> dict[str, An
         return None
     text = window.text[window.start :]
     try:
-        value = parse(text, objects=objects)
+        value = parse(text)
         if not value or all(type(item) is dict for item in value.values()):
             return None
         return checked(text, value, objects=objects)
@@ -194,14 +189,14 @@ def _element(
         try:
             at = window.start
             if keyed:
-                key, at = scan(window.text, at, objects=True)
+                key, at = scan(window.text, at)
                 if not isinstance(key, str):
                     raise Refused("malformed_json")
                 at = _skip(window.text, at)
                 if window.text[at : at + 1] != ":":
                     raise ValueError
                 at = _skip(window.text, at + 1)
-            value, end = scan(window.text, at, objects=objects)
+            value, end = scan(window.text, at)
             after = _skip(window.text, end)
             if after == len(window.text) and not window.ended:
                 problem = "incomplete"
@@ -217,7 +212,7 @@ def _element(
             problem = "malformed_json"
         if problem is None:
             too_long = end - window.start > limits.max_line_bytes
-            text = window.text[window.start : end]
+            text = window.text[at:end]
             raw = window.take(end)
             if too_long or len(raw) > limits.max_line_bytes:
                 return None, None, raw, "line_too_long"
@@ -281,7 +276,7 @@ def is_jsonl(head: bytes) -> bool:
     if len(lines) < 2 or not lines[1].strip():
         return False
     try:
-        return type(parse(lines[0], objects=True)) is dict
+        return type(parse(lines[0])) is dict
     except Refused:
         return False
 

@@ -15,9 +15,17 @@ from typing import Any, cast
 from prefdata.reading.account import RESERVED
 
 _SPACE = " \t\r\n"
-_MINUS_ZERO = re.compile(r"-0(?![0-9.eE])")
+_MARK = "\ue000"
+_MARKED = re.compile('"\ue000([^"]*)"')
+_MARK_INSIDE = re.compile(r"\ue000|\\u[eE]000")
 _ESCAPED = re.compile(r"\\u(?:[dD][89abAB]|0000)")
 """Escapes behind which a lone surrogate or a NUL may stand."""
+
+
+_FLAT = frozenset((str, bool, type(None)))
+
+MAX_DEPTH = 200
+"""Levels of nesting in a record; far below where Python's own recursion ends, so that it is the same everywhere."""
 
 
 class Refused(Exception):
@@ -29,7 +37,7 @@ class Refused(Exception):
 
 
 class _Number(str):
-    """A number of JSON by its literal, where int or float would not give it back."""
+    """A number of JSON by its literal, told apart from a string."""
 
     __slots__ = ()
 
@@ -41,11 +49,6 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return record
 
 
-def _float(literal: str) -> float | _Number:
-    value = float(literal)
-    return value if float.__repr__(value) == literal else _Number(literal)
-
-
 def _constant(literal: str) -> Any:
     raise Refused("non_finite_number")
 
@@ -53,38 +56,26 @@ def _constant(literal: str) -> Any:
 Scan = Callable[[str, int], tuple[Any, int]]
 
 
-def _scanner(parse_int: Callable[[str], Any] | None, parse_float: Callable[[str], Any]) -> Scan:
+def _scanner(parse_int: Callable[[str], Any], parse_float: Callable[[str], Any]) -> Scan:
     decoder = json.JSONDecoder(
         object_pairs_hook=_unique, parse_int=parse_int, parse_float=parse_float, parse_constant=_constant
     )
     return cast(Scan, decoder.scan_once)  # type: ignore[attr-defined]
 
 
-_scan_fast = _scanner(None, _float)
+scan = _scanner(str, str)
+"""The JSON value at a place of a text, numbers by their literal, and where it ends. Raises Refused for a key that
+stands twice and for NaN; JSONDecodeError, StopIteration or RecursionError for what is no JSON."""
+
+_scan_marked = _scanner(_MARK.__add__, _MARK.__add__)
 _scan_exact = _scanner(_Number, _Number)
-_scan_objects = _scanner(str, str)
 
 
-def scan(text: str, start: int, *, objects: bool) -> tuple[Any, int]:
-    """The JSON value at `start` and where it ends; raises Refused, ValueError (JSONDecodeError) or StopIteration."""
-    if objects:
-        return _scan_objects(text, start)
-    try:
-        value, end = _scan_fast(text, start)
-    except json.JSONDecodeError:
-        raise
-    except ValueError:  # an int of more digits than int() takes
-        return _scan_exact(text, start)
-    if text.find("-0", start, end) >= 0 and _MINUS_ZERO.search(text, start, end):
-        return _scan_exact(text, start)
-    return value, end
-
-
-def parse(text: str, *, objects: bool) -> Any:
+def parse(text: str) -> Any:
     """The value of a JSON text that holds one; raises Refused."""
     start = 0 if text[:1] == "{" else len(text) - len(text.lstrip(_SPACE))
     try:
-        value, end = scan(text, start, objects=objects)
+        value, end = scan(text, start)
     except (ValueError, StopIteration):
         raise Refused("nul_character" if "\x00" in text else "malformed_json") from None
     except RecursionError:
@@ -95,72 +86,72 @@ def parse(text: str, *, objects: bool) -> Any:
 
 
 def checked(text: str, value: Any, *, objects: bool, key: str | None = None) -> dict[str, Any]:
-    """`value`, parsed from `text`, as a record: an object, without lone surrogates and NULs, its values made text
-    unless `objects`; raises Refused.
+    """`value`, scanned from `text`, as a record: an object without lone surrogates and NULs, no deeper than MAX_DEPTH.
+
+    Unless `objects`, its nested values are JSON text (booleans stay, see `Batches`). Raises Refused.
     """
     if type(value) is not dict:
         raise Refused("not_object")
+    nested = text.find("{", 1) >= 0 or "[" in text
+    if nested and text.count("{") + text.count("[") > MAX_DEPTH and _deeper(value, MAX_DEPTH):
+        raise Refused("nested_too_deep")
     try:
         if "\\u" in text and _ESCAPED.search(text):
-            _walk(key)
             _walk(value)
-        if objects:
-            return value
-        if not RESERVED.isdisjoint(value):
-            raise Refused("reserved_column")
-        return _flatten(value)
+        if key is not None:
+            _walk(key)
     except UnicodeEncodeError:
         raise Refused("lone_surrogate") from None
-    except RecursionError:
-        raise Refused("nested_too_deep") from None
+    if objects:
+        return value
+    if not RESERVED.isdisjoint(value):
+        raise Refused("reserved_column")
+    if nested and not _FLAT.issuperset(map(type, value.values())):
+        _compact(text, value)
+    return value
+
+
+def _deeper(value: Any, limit: int) -> bool:
+    level = [value]
+    for _ in range(limit + 1):
+        level = [
+            child
+            for item in level
+            for child in (item.values() if type(item) is dict else item)
+            if type(child) is dict or type(child) is list
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _walk(value: Any) -> None:
-    if isinstance(value, str):
+    if type(value) is str:
         value.encode()
         if "\x00" in value:
             raise Refused("nul_character")
-    elif isinstance(value, dict):
+    elif type(value) is dict:
         for key, item in value.items():
             _walk(key)
             _walk(item)
-    elif isinstance(value, list):
+    elif type(value) is list:
         for item in value:
             _walk(item)
 
 
-def _flatten(record: dict[str, Any]) -> dict[str, Any]:
+def _compact(text: str, record: dict[str, Any]) -> None:
+    """Replaces the nested values of `record`, scanned from `text`, by JSON text with the numbers as they stand there.
+
+    Numbers are scanned as strings behind a mark, written, and unmarked; a text that holds the mark takes a slower way.
+    """
+    marked = _MARK_INSIDE.search(text) is None
+    native = (_scan_marked if marked else _scan_exact)(text, text.index("{"))[0]
     for key, value in record.items():
-        kind = type(value)
-        if kind is str or value is None:
-            continue
-        if kind is bool:
-            record[key] = "true" if value else "false"
-        elif kind is int:
-            record[key] = int.__repr__(value)
-        elif kind is float:
-            record[key] = float.__repr__(value)
-        elif kind is _Number:
-            record[key] = str.__str__(value)
-        else:
-            record[key] = _compact(value)
-    return record
+        if type(value) is dict or type(value) is list:
+            record[key] = _MARKED.sub(r"\1", _dumps(native[key])) if marked else _exact(native[key])
 
 
 _dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
-
-
-def _compact(value: Any) -> str:
-    return _exact(value) if _holds_literal(value) else _dumps(value)
-
-
-def _holds_literal(value: Any) -> bool:
-    kind = type(value)
-    if kind is dict:
-        return any(map(_holds_literal, value.values()))
-    if kind is list:
-        return any(map(_holds_literal, value))
-    return kind is _Number
 
 
 def _exact(value: Any) -> str:
