@@ -214,10 +214,10 @@ def planted(
 
 
 def turns_of(data: Path) -> list[tuple[str, str]]:
-    """English, Chinese and short turns; in place of each English one, a longer one of three turns for every fourth."""
+    """English and Chinese turns, the short ones among them, and longer replies of three turns for every fourth."""
     english, chinese = sgd_turns(data / "uss/SGD.txt"), crosswoz_turns(data / "crosswoz/val.json.zip")
     long = [(english[i][0], " ".join(english[i + k][1] for k in range(3))) for i in range(0, len(english) - 3, 4)]
-    short = [turn for turn in english if len(tokens(turn[0])) < 5 and len(tokens(turn[1])) < 5]
+    short = [turn for turn in english if len(turn[0].split()) < 5 and len(turn[1].split()) < 5]
     return sorted(set(english + long + chinese + short))
 
 
@@ -330,8 +330,8 @@ def main() -> None:
         kept = got.true_pairs - got.refused
         print(
             f"{kind} edits, {frame.height} rows: {got.true_pairs} true pairs at J >= {THRESHOLD}, in one cluster "
-            f"{got.together}, refused as opposites {got.refused}; recall {got.together / got.true_pairs:.4f}, of those not "
-            f"refused {got.together_kept / kept:.4f}; planted {got.planted}, found {got.planted_found} "
+            f"{got.together}, refused as opposites {got.refused}; recall {got.together / got.true_pairs:.4f}, of those "
+            f"not refused {got.together_kept / kept:.4f}; planted {got.planted}, found {got.planted_found} "
             f"({got.planted_found / got.planted:.4f}); accepted {got.accepted}, below the threshold {got.below}"
         )
 

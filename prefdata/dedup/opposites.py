@@ -25,7 +25,10 @@ from numpy.typing import NDArray
 from prefdata.dedup.shingles import Flat, Int64Array, Tokens, UInt64Array, distinct, mix, token_hashes
 
 STANCE = 6
-"""Numbers a text's stance has: negations, auxiliaries, order of both, order of values, first poles, second poles."""
+"""Numbers of a text's stance: negations, marks, order of marks, order of values, first poles, second poles.
+
+Marks are negations, harmless ones included, and auxiliaries; their number is packed as both counts.
+"""
 
 _NUMBER = re.compile(r"\d")
 
@@ -69,7 +72,8 @@ def stances(texts: pl.Series, tokens: Tokens) -> Stances:
     some = np.flatnonzero(counted)
     counted[some] = np.maximum(counted[some] - _harmless(texts.gather(some)), 0)
     numbers[:, 0] = counted.astype(np.uint64)
-    numbers[:, 1] = np.bincount(rows[auxiliary], minlength=height).astype(np.uint64)
+    spoken = np.bincount(rows[negative], minlength=height) << 32 | np.bincount(rows[auxiliary], minlength=height)
+    numbers[:, 1] = spoken.astype(np.uint64)
     hashes = token_hashes(tokens.vocabulary)[tokens.codes]
     marked = negative | auxiliary
     numbers[:, 2] = _order(np.where(negative, np.uint64(1), np.uint64(2))[marked], rows[marked], height)
@@ -84,7 +88,7 @@ def contradict(
 ) -> NDArray[np.bool_]:
     """Which pairs say opposite things: their `numbers`, how many values they share, and how many each has."""
     negation = left[:, 0] != right[:, 0]
-    order = (left[:, 0] == right[:, 0]) & (left[:, 1] == right[:, 1]) & (left[:, 2] != right[:, 2])
+    order = (left[:, 1] == right[:, 1]) & (left[:, 2] != right[:, 2])
     value = (shared < sizes[0]) & (shared < sizes[1])
     same = (shared == sizes[0]) & (shared == sizes[1]) & (left[:, 3] != right[:, 3])
     forth = (left[:, 4] & ~left[:, 5]) & (right[:, 5] & ~right[:, 4])

@@ -79,7 +79,7 @@ def tokenise(texts: pl.Series) -> Tokens:
     counts = lists.list.len().to_numpy().astype(np.int64)
     whole = (counts == 0) & (texts.str.len_bytes().to_numpy() > 0)
     if whole.any():
-        symbols = pl.concat_list(texts)
+        symbols = texts.rename("text").to_frame().select(pl.concat_list("text")).to_series()
         lists = pl.select(pl.when(pl.lit(pl.Series(whole))).then(pl.lit(symbols)).otherwise(pl.lit(lists))).to_series()
         counts = counts + whole
     flat = lists.rename("token").explode(empty_as_null=False)
