@@ -12,6 +12,7 @@ personal data keeps its bytes.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
@@ -26,7 +27,7 @@ from prefdata.transforms.names import (
     name_parts,
     occurrences,
 )
-from prefdata.transforms.spans import KEPT, Claims, Found, plain
+from prefdata.transforms.spans import Claims, plain
 from prefdata.transforms.touched import add_touched, present
 from prefdata.transforms.values import VALUE_GATE, claim_values
 
@@ -69,7 +70,8 @@ def find(
     Names are only those that the text itself gives away; the transform knows more: name columns and other turns.
     """
     wanted = frozenset(kinds)
-    claims = _claimed(text, wanted, tuple(regions))
+    claims = Claims(plain(text))
+    claim_values(claims, regions=tuple(regions), phones="phone" in wanted)
     if "name" in wanted:
         for start, end in find_names(claims.rest()):
             claims.add("name", start, end, claims.text[start:end].casefold())
@@ -77,6 +79,33 @@ def find(
         ((found.kind, found.start, found.end) for found in claims.found if found.kind in wanted),
         key=lambda found: found[1],
     )
+
+
+@dataclass(frozen=True)
+class ReplacePersonalData:
+    """Adds `personal_data.<kind>` to `touched`: how many places of the row were replaced."""
+
+    settings: PersonalData
+    name: str = "personal_data"
+
+    def __call__(self, frame: pl.DataFrame) -> pl.DataFrame:
+        columns = present(frame, self.settings.columns)
+        search = _Search(frame, columns, self.settings)
+        search.hits()
+        if "name" in self.settings.kinds:
+            search.answers()
+            search.known_names()
+        edits, counts = search.replaced()
+        written = [
+            frame[column].scatter(list(texts), pl.Series(list(texts.values()), dtype=pl.String))
+            for column, texts in edits.items()
+            if texts
+        ]
+        touched = {}
+        for kind in (kind for kind in KINDS if counts.get(kind)):
+            zeros = pl.zeros(frame.height, dtype=pl.Int64, eager=True)
+            touched[f"{self.name}.{kind}"] = zeros.scatter(list(counts[kind]), list(counts[kind].values()))
+        return add_touched(frame.with_columns(written), touched)
 
 
 @dataclass
@@ -99,115 +128,72 @@ class _Session:
         return f"<{kind.upper()}_{number}>"
 
 
-@dataclass(frozen=True)
-class ReplacePersonalData:
-    """Adds `personal_data.<kind>` to `touched`: how many places of the row were replaced."""
+class _Search:
+    """The batch kernel: polars names the rows worth a look, Python looks at those. A place is (row, column)."""
 
-    settings: PersonalData
-    name: str = "personal_data"
+    def __init__(self, frame: pl.DataFrame, columns: list[str], settings: PersonalData) -> None:
+        self.frame, self.columns, self.settings = frame, columns, settings
+        self.texts: dict[str, list[str | None]] = {column: frame[column].to_list() for column in columns}
+        self.codes = _session_codes(frame, settings.session)
+        self.sessions: dict[int, _Session] = {}
+        self.claims: dict[tuple[int, str], Claims] = {}
 
-    def __call__(self, frame: pl.DataFrame) -> pl.DataFrame:
-        settings = self.settings
-        columns = present(frame, settings.columns)
-        codes = _session_codes(frame, settings.session)
-        sessions: dict[int, _Session] = {}
-        claims: dict[tuple[int, str], Claims] = {}
-        gate = "|".join((_LITERAL, VALUE_GATE, NAME_GATE) if "name" in settings.kinds else (_LITERAL, VALUE_GATE))
-        for column in columns:
-            for row in frame[column].str.contains(gate).fill_null(False).arg_true():
-                self._search(claims, (row, column), frame[column][row], sessions.setdefault(codes[row], _Session()))
-        if "name" in settings.kinds:
-            for column in columns:
-                self._search_answers(claims, frame[column], column, codes, sessions)
-            self._search_known_names(claims, frame, columns, codes, sessions)
-        return self._replaced(frame, columns, codes, sessions, claims)
+    def hits(self) -> None:
+        """Values, and names that the text itself gives away."""
+        for column in self.columns:
+            texts = self.frame[column]
+            for row in _rows_with(texts, _LITERAL):
+                for kind, number in re.findall(_LITERAL, self._text(row, column)):
+                    self._session(row).literal.add((kind.lower(), int(number)))
+            for row in _rows_with(texts, VALUE_GATE):
+                kinds, regions = frozenset(self.settings.kinds), self.settings.phone_regions
+                claim_values(self._claims(row, column), regions=regions, phones="phone" in kinds)
+            if "name" in self.settings.kinds:
+                for row in _rows_with(texts, NAME_GATE):
+                    for span in find_names(self._claims(row, column).rest()):
+                        self._learn(row, column, span)
 
-    def _search(
-        self, claims: dict[tuple[int, str], Claims], place: tuple[int, str], text: str, session: _Session
-    ) -> None:
-        for kind, number in re.findall(_LITERAL, text):
-            session.literal.add((kind.lower(), int(number)))
-        found = _claimed(text, frozenset(self.settings.kinds), self.settings.phone_regions)
-        claims[place] = found
-        if "name" in self.settings.kinds:
-            for start, end in find_names(found.rest()):
-                session.names[found.text[start:end]] = None
-                found.add("name", start, end, found.text[start:end].casefold())
+    def answers(self) -> None:
+        """Names that are all of an answer to "may I have your name?"."""
+        for column in self.columns:
+            for row in _rows_with(self.frame[column], ASKS_NAME_GATE):
+                after = row + 1
+                if after < len(self.codes) and self.codes[after] == self.codes[row] and self.texts[column][after]:
+                    span = answered_name(self._text(row, column), plain(self._text(after, column)))
+                    if span is not None:
+                        self._learn(after, column, span)
 
-    def _search_answers(
-        self,
-        claims: dict[tuple[int, str], Claims],
-        texts: pl.Series,
-        column: str,
-        codes: list[int],
-        sessions: dict[int, _Session],
-    ) -> None:
-        for row in texts.str.contains(ASKS_NAME_GATE).fill_null(False).arg_true():
-            if row + 1 >= len(codes) or codes[row + 1] != codes[row] or texts[row + 1] is None:
-                continue
-            answer = plain(texts[row + 1])
-            span = answered_name(texts[row], answer)
-            if span is None:
-                continue
-            session = sessions.setdefault(codes[row], _Session())
-            session.names[answer[span[0] : span[1]]] = None
-            found = claims.setdefault((row + 1, column), Claims(answer))
-            found.add("name", *span, answer[span[0] : span[1]].casefold())
-
-    def _search_known_names(
-        self,
-        claims: dict[tuple[int, str], Claims],
-        frame: pl.DataFrame,
-        columns: list[str],
-        codes: list[int],
-        sessions: dict[int, _Session],
-    ) -> None:
+    def known_names(self) -> None:
         """Names of the name column, and those that another turn gave away, wherever they stand in their session."""
-        if frame.schema.get(self.settings.names) == pl.List(pl.String):
-            known = pl.DataFrame({"code": codes, "name": frame[self.settings.names]}).explode("name")
-            for code, name in known.drop_nulls().unique(maintain_order=True).iter_rows():
-                sessions.setdefault(code, _Session()).names[name] = None
+        if self.frame.schema.get(self.settings.names) == pl.List(pl.String):
+            listed = pl.DataFrame({"row": range(len(self.codes)), "name": self.frame[self.settings.names]})
+            for row, name in listed.explode("name").drop_nulls().iter_rows():
+                self._session(row).names[unicodedata.normalize("NFC", name)] = None
         needles: list[tuple[int, str]] = []
-        for code, session in sessions.items():
-            session.forms = name_parts(session.names)
-            needles += [(code, form) for form in session.forms]
+        for code, session in self.sessions.items():
+            session.forms = name_parts(session.names) if session.names else {}
+            needles += [(code, form.split(" ")[0]) for form in session.forms]
         if not needles:
             return
-        table = pl.DataFrame(needles, schema={"code": pl.Int64, "needle": pl.String}, orient="row")
-        for column in columns:
-            rows = (
-                pl.DataFrame({"code": codes, "text": frame[column].str.to_lowercase()})
-                .with_row_index("row")
-                .join(table, on="code")
-                .filter(pl.col("text").str.contains(pl.col("needle").str.split(" ").list.first(), literal=True))
-            )
-            for row in rows["row"].unique().sort():
-                text = frame[column][row]
-                found = claims.get((row, column)) or self._opened(claims, (row, column), text)
-                for start, end, person in occurrences(found.text, sessions[codes[row]].forms):
-                    found.add("name", start, end, person)
+        table = pl.DataFrame(needles, schema={"code": pl.Int64, "needle": pl.String}, orient="row").unique()
+        for column in self.columns:
+            lowered = pl.DataFrame({"code": self.codes, "text": self.frame[column].str.to_lowercase()})
+            near = lowered.with_row_index("row").join(table, on="code")
+            near = near.filter(pl.col("text").str.contains(pl.col("needle"), literal=True))
+            for row in near["row"].unique().sort():
+                claims = self._claims(row, column)
+                for start, end, person in occurrences(claims.text, self._session(row).forms):
+                    claims.add("name", start, end, person)
 
-    def _opened(self, claims: dict[tuple[int, str], Claims], place: tuple[int, str], text: str) -> Claims:
-        claims[place] = _claimed(text, frozenset(self.settings.kinds), self.settings.phone_regions)
-        return claims[place]
-
-    def _replaced(
-        self,
-        frame: pl.DataFrame,
-        columns: list[str],
-        codes: list[int],
-        sessions: dict[int, _Session],
-        claims: dict[tuple[int, str], Claims],
-    ) -> pl.DataFrame:
-        """Numbers in the order of rows, columns and places, and writes the texts."""
-        order = {column: place for place, column in enumerate(columns)}
-        edits: dict[str, dict[int, str]] = {column: {} for column in columns}
+    def replaced(self) -> tuple[dict[str, dict[int, str]], dict[str, dict[int, int]]]:
+        """New texts by column and row, and replacements by kind and row; numbered by row, column and place."""
+        order = {column: place for place, column in enumerate(self.columns)}
+        edits: dict[str, dict[int, str]] = {column: {} for column in self.columns}
         counts: dict[str, dict[int, int]] = {kind: {} for kind in self.settings.kinds}
-        for row, column in sorted(claims, key=lambda place: (place[0], order[place[1]])):
-            text, session = frame[column][row], sessions.setdefault(codes[row], _Session())
-            pieces, done = [], 0
-            for found in sorted(claims[row, column].found, key=lambda found: found.start):
-                if found.kind == KEPT or found.kind not in counts:
+        for row, column in sorted(self.claims, key=lambda place: (place[0], order[place[1]])):
+            text, session, pieces, done = self._text(row, column), self._session(row), [], 0
+            for found in sorted(self.claims[row, column].found, key=lambda found: found.start):
+                if found.kind not in counts:
                     continue
                 value = session.forms.get(found.value, found.value) if found.kind == "name" else found.value
                 pieces += [text[done : found.start], session.pseudonym(found.kind, value)]
@@ -215,23 +201,28 @@ class ReplacePersonalData:
                 counts[found.kind][row] = counts[found.kind].get(row, 0) + 1
             if pieces:
                 edits[column][row] = "".join((*pieces, text[done:]))
-        written = [
-            frame[column].scatter(list(texts), pl.Series(list(texts.values()), dtype=pl.String))
-            for column, texts in edits.items()
-            if texts
-        ]
-        touched = {}
-        for kind in (kind for kind in KINDS if counts.get(kind)):
-            rows = counts[kind]
-            zeros = pl.zeros(frame.height, dtype=pl.Int64, eager=True)
-            touched[f"{self.name}.{kind}"] = zeros.scatter(list(rows), list(rows.values()))
-        return add_touched(frame.with_columns(written), touched)
+        return edits, counts
+
+    def _learn(self, row: int, column: str, span: tuple[int, int]) -> None:
+        claims = self._claims(row, column)
+        name = claims.text[span[0] : span[1]]
+        if claims.add("name", *span, " ".join(name.casefold().split())):
+            self._session(row).names[name] = None
+
+    def _claims(self, row: int, column: str) -> Claims:
+        if (row, column) not in self.claims:
+            self.claims[row, column] = Claims(plain(self._text(row, column)))
+        return self.claims[row, column]
+
+    def _session(self, row: int) -> _Session:
+        return self.sessions.setdefault(self.codes[row], _Session())
+
+    def _text(self, row: int, column: str) -> str:
+        return self.texts[column][row] or ""
 
 
-def _claimed(text: str, kinds: frozenset[str], regions: tuple[str, ...]) -> Claims:
-    claims = Claims(plain(text))
-    claim_values(claims, regions=regions, phones="phone" in kinds)
-    return claims
+def _rows_with(texts: pl.Series, pattern: str) -> list[int]:
+    return texts.str.contains(pattern).fill_null(False).arg_true().to_list()
 
 
 def _session_codes(frame: pl.DataFrame, session: str) -> list[int]:
@@ -243,6 +234,3 @@ def _session_codes(frame: pl.DataFrame, session: str) -> list[int]:
         codes.setdefault((row,) if value is None else value, len(codes))
         for row, value in enumerate(frame[session].to_list())
     ]
-
-
-__all__ = ["KINDS", "Found", "Kind", "PersonalData", "ReplacePersonalData", "find"]

@@ -7,8 +7,9 @@ import re
 from prefdata.transforms.spans import Claims
 
 SECRET_GATE = (
-    r"sk-|[srp]k_(?:live|test)_|AKIA|ASIA|gh[pousr]_|github_pat_|glpat-|xox[abeoprs]-|AIza|ya29\.|hf_|npm_|eyJ|SG\.|PRIVATE KEY"
-    r"|(?i)\b(?:bearer|basic|pass(?:word|code|phrase|wd)s?|pwd|pin|cvv2?|cvc2?|otp|code|secret|token|api[ _-]?key)\b"
+    r"sk-|[srp]k_(?:live|test)_|AKIA|ASIA|gh[pousr]_|github_pat_|glpat-|xox[abeoprs]-|AIza|ya29\.|hf_|npm_|eyJ|SG\."
+    r"|PRIVATE KEY|(?i:(?-u:\b)(?:bearer|basic|pass(?:word|code|phrase|wd)s?|pwd|pin|cvv2?|cvc2?|otp|code|secret|token"
+    r"|api[ _-]?key|number)(?-u:\b))"
     r"|密码|口令|验证码|校验码|动态码|安全码|提取码|密钥"
 )
 """For polars: a text without a match holds no secret that `claim_secrets` could find."""
@@ -22,25 +23,30 @@ _KEYS = re.compile(
 )
 _PEM = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
 _BEARER = re.compile(r"(?i)\b(?:bearer|basic)\s+([A-Za-z0-9._~+/=-]{16,})")
-_VALUE = r"[^\s<>，。；、！？）】》”’\u4e00-\u9fff]{4,128}"
+_VALUE = r"[\"'“‘]?([^\s<>\"'，。；、！？）】》“”‘’\u4e00-\u9fff]{3,128})"
+_PIN = r"pin(?:\s*(?:code|number))?|cvv2?|cvc2?"
+_PASSWORD = r"pass(?:word|code|phrase|wd)|pwd"
+_TOKEN = (
+    r"secret(?:[ _-]?(?:access)?[ _-]?key)?|(?:(?:access|auth|api|refresh|security)[ _-]?)?token"
+    r"|api[ _-]?key|client[ _-]secret"
+)
 _ASSIGNED = re.compile(
-    r"(?i)(?:\b(?:pass(?:word|code|phrase|wd)|pwd|pin(?:\s*(?:code|number))?|secret(?:[ _-]?(?:access)?[ _-]?key)?|"
-    r"(?:access|auth|api|refresh|security)[ _-]?token|token|api[ _-]?key|client[ _-]secret|cvv2?|cvc2?)|密码|口令|密钥|安全码)"
-    rf"\s*(?:(?:is|was)\s*)?[\"'“‘]?\s*[:：=＝]\s*[\"'“‘]?({_VALUE})"
+    rf"(?i)(?:\b(?:{_PASSWORD}|{_PIN}|{_TOKEN})|密码|口令|密钥|安全码)\s*(?:(?:is|was)\s*)?[\"'“‘]?\s*[:：=＝]\s*{_VALUE}"
 )
 _SAID = re.compile(
-    r"(?i)(?:\b(?:pass(?:word|code|phrase|wd)|pwd|pin(?:\s*(?:code|number))?|cvv2?|cvc2?|api[ _-]?key|security code)\s+(?:(?:is|was)\s+)?(?:now\s+|set to\s+)?"
-    rf"|(?:密码|口令|安全码|cvv)\s*(?:是|为|改成|设为|设成)?\s*)[\"'“‘]?({_VALUE})"
+    rf"(?i)(?:\b(?:{_PASSWORD}|{_PIN}|api[ _-]?key|security code)\s+(?:(?:is|was)\s+)?(?:now\s+|set to\s+)?"
+    rf"|(?:密码|口令|安全码|cvv)\s*(?:是|为|改成|设为|设成)?\s*){_VALUE}"
 )
+_DIGITS = r"(?<![\dA-Za-z])(\d(?:[ -]?\d){3,7})(?![\dA-Za-z])"
 _CODE = re.compile(
-    r"(?i)(?:\b(?:(?:verification|security|authentication|authorization|auth|login|log-in|sign-in|one[- ]time|2fa|sms|access)\s+"
-    r"(?:pass)?(?:code|pin|password|number)|otp(?:\s+code)?|passcode)\b[^\d\n]{0,24}?"
-    r"|(?:验证码|校验码|动态码|动态密码|安全码|提取码)[^\d\n]{0,12}?)"
-    r"(?<![\dA-Za-z])(\d(?:[ -]?\d){3,7})(?![\dA-Za-z])"
+    r"(?i)(?:\b(?:(?:verification|security|authentication|authorization|auth|login|log-in|sign-in|one[- ]time|2fa|sms"
+    r"|access)\s+(?:pass)?(?:code|pin|password|number)|otp(?:\s+code)?|passcode)\b[^\d\n]{0,24}?"
+    rf"|(?:验证码|校验码|动态码|动态密码|安全码|提取码)[^\d\n]{{0,12}}?){_DIGITS}"
 )
 _CODE_BEFORE = re.compile(
-    r"(?i)(?<![\dA-Za-z])(\d(?:[ -]?\d){3,7})\s*(?:is|as|（|\()?\s*(?:your|the|my|我的|您的|是|为)*\s*"
-    r"(?:(?:\w+\s+){0,2}(?:verification|security|authentication|login|one[- ]time|access)\s+(?:pass)?(?:code|pin|password)|otp\b|验证码|校验码|动态码)"
+    rf"(?i){_DIGITS}\s*(?:is|as|（|\()?\s*(?:your|the|my|我的|您的|是|为)*\s*"
+    r"(?:(?:\w+\s+){0,2}(?:verification|security|authentication|login|one[- ]time|access)\s+(?:pass)?"
+    r"(?:code|pin|password)|otp\b|验证码|校验码|动态码)"
 )
 _MASKED = re.compile(r"[*xX•●.\-_#]+|<.*")
 

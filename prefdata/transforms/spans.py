@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from typing import NamedTuple
 
 KEPT = "kept"
@@ -39,13 +38,15 @@ class Claims:
 
     def rest(self) -> str:
         """The text with every claimed character blanked by a line feed: same length, same places."""
+        if not self.found:
+            return self.text
         return "".join("\n" if taken else letter for letter, taken in zip(self.text, self.taken, strict=True))
 
 
 def _one_to_one() -> dict[int, str]:
     table = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
-    table |= {code: " " for code in (0x3000, 0xA0, 0x202F, 0x2009)}
-    table |= {code: "-" for code in (0x2010, 0x2011, 0x2012, 0x2013, 0x2014, 0x2212, 0xFE63, 0xFE58)}
+    table |= dict.fromkeys((0x3000, 0xA0, 0x202F, 0x2009), " ")
+    table |= dict.fromkeys((0x2010, 0x2011, 0x2012, 0x2013, 0x2014, 0x2212, 0xFE63, 0xFE58), "-")
     for zero in (0x660, 0x6F0, 0x966):
         table |= {zero + digit: str(digit) for digit in range(10)}
     return table
@@ -61,4 +62,4 @@ def plain(text: str) -> str:
 
 def is_han(letter: str) -> bool:
     """Whether a character is a Chinese one."""
-    return "\u4e00" <= letter <= "\u9fff" or unicodedata.name(letter, "").startswith("CJK UNIFIED")
+    return "\u4e00" <= letter <= "\u9fff" or "\u3400" <= letter <= "\u4dbf" or "\U00020000" <= letter <= "\U0003ffff"

@@ -19,10 +19,10 @@ VALUE_GATE = "|".join(
     (
         r"[@＠]",
         r"(?i)[\[({]\s*at\s*[\])}]",
-        r"\d(?:[\s.()（）+\-－–/]{0,3}\d){6}",
+        r"\d(?:[\s.()（）+－–—−‑‐‒/-]{0,3}\d){6}",
         r"://|(?i)www\.",
-        r"\d{1,3}[.．]\d{1,3}[.．]\d{1,3}[.．]\d{1,3}",
-        r"(?i)[0-9a-f]{0,4}:[0-9a-f]{0,4}:[0-9a-f]",
+        r"\d[.．]\d{1,3}[.．]\d{1,3}[.．]\d",
+        r"(?i)[0-9a-f]{0,4}[:：][0-9a-f]{0,4}[:：]",
         r"(?i)[a-z]{2}\d{2}[ -]?[a-z0-9]{4}",
         SECRET_GATE,
     )
@@ -30,8 +30,8 @@ VALUE_GATE = "|".join(
 """For polars: a text without a match holds nothing that `claim_values` could find."""
 
 _EMAIL = re.compile(
-    r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9_%+'][A-Za-z0-9._%+'-]{0,63}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,24}"
-    r"(?![A-Za-z0-9])"
+    r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9_%+'][A-Za-z0-9._%+'-]{0,63}"
+    r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,24}(?![A-Za-z0-9])"
 )
 _SPELT_EMAIL = re.compile(
     r"(?<![A-Za-z0-9._%+-])([A-Za-z0-9][A-Za-z0-9._%+-]{0,63})\s*[\[({]\s*at\s*[\])}]\s*"
@@ -43,22 +43,25 @@ _URL = re.compile(
 )
 _IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}(?=[ -]?[A-Za-z0-9]{4})")
 _CN_ID = re.compile(
-    r"(?<![0-9])[1-9]\d{5}[ -]?(?:18|19|20)\d{2}[ -]?(?:0[1-9]|1[0-2])[ -]?(?:0[1-9]|[12]\d|3[01])[ -]?\d{3}[\dXx](?![0-9])"
+    r"(?<![0-9])[1-9]\d{5}[ -]?(?:18|19|20)\d{2}[ -]?(?:0[1-9]|1[0-2])[ -]?(?:0[1-9]|[12]\d|3[01])[ -]?\d{3}[\dXx]"
+    r"(?![0-9])"
 )
 _DIGIT_GROUPS = re.compile(r"(?<![0-9A-Za-z+])\d{2,}(?:[ .-]\d{2,})*(?![0-9])", re.ASCII)
 _IPV4 = re.compile(r"(?<![0-9A-Za-z.])(?:\d{1,3}\.){3}\d{1,3}(?![0-9A-Za-z]|\.\d)", re.ASCII)
 _IPV6 = re.compile(r"(?<![0-9A-Za-z:.])[0-9A-Fa-f:]*:[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*(?![0-9A-Za-z:])", re.ASCII)
 _VERSION = re.compile(r"(?i)(?:\bv(?:er(?:sion)?)?\.?|firmware|build|release|版本(?:号)?)[\s:：是为]*$")
 _CN_MOBILE = re.compile(
-    r"(?:(?<![0-9A-Za-z_+])|(?<=[Tt][Ee][Ll])|(?<=[WwVv][Xx]))(?:\+?86[ -]?|0086[ -]?)?(1[3-9]\d[ -]?\d{4}[ -]?\d{4})(?![0-9])",
+    r"(?:(?<![0-9A-Za-z_+])|(?<=[Tt][Ee][Ll])|(?<=[WwVv][Xx]))"
+    r"(?:\+?86[ -]?|0086[ -]?)?(1[3-9]\d[ -]?\d{4}[ -]?\d{4})(?![0-9])",
     re.ASCII,
 )
 _NANP = re.compile(
     r"(?<![0-9A-Za-z+])(?:\+?1[ .-]?)?(?:\(\d{3}\)[ .-]?|\d{3}[.-])\d{3}[ .-]\d{4}(?![0-9A-Za-z])", re.ASCII
 )
 _NAMED_PHONE = re.compile(
-    r"(?:\b(?:tele)?phone|\bmobile|\bcell(?:phone)?|\btel|\bfax|\bwhatsapp|\bcall (?:me|us)(?: back)?(?: on| at)?|电话|手机|座机|联系方式)"
-    r"(?:\s*(?:number|no\.?|num|#|号码?))?(?:\s*(?:is|was|on|at|:|=|：|是|为))?\s*(\+?\(?\d(?:[ .()-]{0,2}\d){6,14})(?![0-9A-Za-z])",
+    r"(?:\b(?:tele)?phone|\bmobile|\bcell(?:phone)?|\btel|\bfax|\bwhatsapp|\bcall (?:me|us)(?: back)?(?: on| at)?"
+    r"|电话|手机|座机|联系方式)(?:\s*(?:number|no\.?|num|#|号码?))?(?:\s*(?:is|was|on|at|:|=|：|是|为))?\s*"
+    r"(\+?\(?\d(?:[ .()-]{0,2}\d){6,14})(?![0-9A-Za-z])",
     re.ASCII | re.IGNORECASE,
 )
 _ORDER_BEFORE = re.compile(
@@ -69,21 +72,25 @@ _ORDER_BEFORE = re.compile(
     re.IGNORECASE,
 )
 _ORDER_AFTER = re.compile(
-    r"\s*(?:is|was|are)\s+(?:my|the|our|your)?\s*(?:order|ticket|case|reference|tracking|invoice|booking)|\s*(?:是|为)(?:我的|您的)?(?:订单|单号|工单|快递)",
+    r"\s*(?:is|was|are)\s+(?:my|the|our|your)?\s*(?:order|ticket|case|reference|tracking|invoice|booking)"
+    r"|\s*(?:是|为)(?:我的|您的)?(?:订单|单号|工单|快递)",
     re.IGNORECASE,
 )
 _MONEY_BEFORE = re.compile(r"[$€£¥￥]\s*$")
 _MONEY_AFTER = re.compile(r"\s*(?:元|块|美元|欧元|英镑|%|km\b|米|usd\b|eur\b|gbp\b|rmb\b|dollars?\b)", re.IGNORECASE)
-_DATE = re.compile(
-    r"(?:18|19|20)\d{2}[-./ ](?:0?[1-9]|1[0-2])[-./ ](?:0?[1-9]|[12]\d|3[01])\b|(?:0?[1-9]|[12]\d|3[01])[-./](?:0?[1-9]|[12]\d|3[01])[-./](?:18|19|20)\d{2}"
+_DAY, _MONTH, _YEAR = r"(?:0?[1-9]|[12]\d|3[01])", r"(?:0?[1-9]|1[0-2])", r"(?:18|19|20)\d{2}"
+_DATE = re.compile(rf"{_YEAR}[-./ ]{_MONTH}[-./ ]{_DAY}\b|{_DAY}[-./]{_DAY}[-./]{_YEAR}")
+_PRIVATE_KEYS = re.compile(
+    r"(?i)(?:^|[_-])(?:access|auth|token|key|apikey|sig|signature|secret|session|sessionid|sid|code|otp|pwd|pass"
+    r"|password|jwt|ticket|uid|user|userid|username|customer|customerid|client|account|email|mail|phone|mobile|tel"
+    r"|name|id|ref|hash|nonce|state)(?:$|[_-]|id$)"
 )
-_SECRET_KEYS = re.compile(
-    r"(?i)(?:^|[_-])(?:access|auth|token|key|apikey|sig|signature|secret|session|sessionid|sid|code|otp|pwd|pass|password|"
-    r"jwt|ticket|uid|user|userid|username|customer|customerid|client|account|email|mail|phone|mobile|tel|name|id|ref|hash|nonce|state)(?:$|[_-]|id$)"
-)
+"""Query keys whose value, if it holds a digit, says who someone is."""
 _OPAQUE = re.compile(
-    r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{24,}|(?=[^/]*\d)(?=[^/]*[A-Z])(?=[^/]*[a-z])[A-Za-z0-9_-]{20,}|eyJ[\w.-]{10,}",
+    r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{24,}"
+    r"|(?=[^/]*\d)(?=[^/]*[A-Z])(?=[^/]*[a-z])[A-Za-z0-9_-]{20,}|eyJ[\w.-]{10,}"
 )
+"""Path segments and values that no one typed: UUIDs, long hexadecimal, mixed-case tokens."""
 _CHAT_HOSTS = frozenset(("wa.me", "api.whatsapp.com", "t.me", "line.me"))
 
 
@@ -136,7 +143,7 @@ def _is_private(address: str) -> bool:
     if re.search(r"(?i)(?:token|session|key|password)=", parts.fragment):
         return True
     for key, value in query:
-        named = _SECRET_KEYS.search(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key)) and re.search(r"\d", value)
+        named = _PRIVATE_KEYS.search(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key)) and re.search(r"\d", value)
         if named or _OPAQUE.search(value) or len(re.findall(r"\d", value)) >= 7:
             return True
         if re.fullmatch(r"(?i).*(?:token|secret|passw|apikey|session|email|sig).*", key):

@@ -1,0 +1,111 @@
+"""Names that the English words around them give away: greetings, titles, introductions, sign-offs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from prefdata.transforms.name_words import name_words
+from prefdata.transforms.spans import is_han
+
+_HELLO = "hi|hello|hey|dear|hiya|greetings|good (?:morning|afternoon|evening|day)"
+_THANK = "thanks|thank you|cheers|bye|goodbye|sorry|welcome"
+_SO_MUCH = "(?: so much| again| very much)?"
+_TITLES = "Mr|Mrs|Ms|Miss|Mx|Dr|Prof|mr|mrs|ms|MR|MRS|MS"
+_TALK = "(?:speaking|chat|chatting|talking|spoke|connected|assisted|helped) (?:with|to|by)"
+_CLOSING = "regards|sincerely|best wishes|yours truly|yours faithfully|all the best"
+_LOOSE_CLOSING = "cheers|thanks|thank you|best|love"
+
+ENGLISH_GATE = "|".join(
+    (
+        rf"(?i:(?-u:\b)(?:{_HELLO})[ ,]+(?:(?:there|again)[ ,]+)?)\p{{Lu}}",
+        rf"(?i:(?-u:\b)(?:{_THANK}){_SO_MUCH},? )\p{{Lu}}",
+        rf"(?-u:\b)(?:{_TITLES})(?-u:\b)\.? ?\p{{Lu}}",
+        r"(?i:(?-u:\b)(?:name(?:['’]s|\s+is|\s+was|\s*[:：])|call me|i am called|i['’]m called))",
+        rf"(?i:(?-u:\b)(?:this is|i['’]m|i am)(?: agent)? |(?-u:\b){_TALK} )\p{{Lu}}",
+        rf"(?i:(?-u:\b)(?:{_CLOSING}|{_LOOSE_CLOSING})),?\s*\n",
+        rf"(?i:(?-u:\b)(?:{_CLOSING})),? \p{{Lu}}",
+        r"\p{Lu}\S* (?i:speaking|here)(?-u:\b)",
+        r"\^ ?[A-Z]",
+    )
+)
+"""For polars: a text without a match holds no name that `english_names` could find. The ASCII word boundary is meant:
+with the Unicode one the regular expression engine is forty times as slow on Chinese text."""
+
+WORD = r"[^\W\d_](?:[^\W\d_]|['’-](?=[^\W\d_]))*"
+"""One word of letters of any script, with apostrophes and hyphens inside."""
+
+_GREETING = re.compile(
+    rf"(?i:\b(?:{_HELLO}))[ ,]+(?:(?i:there|again)[ ,]+)?"
+    rf"(?=(?P<name>{WORD}(?: {WORD}|(?<=\b[MmD][rsRS])\. ?{WORD}){{0,3}}))"
+)
+_THANKS = re.compile(rf"(?i:\b(?:{_THANK}){_SO_MUCH}),? (?P<name>{WORD})(?=\s*(?:[.!,?\n]|$))")
+_TITLE = re.compile(rf"\b(?:{_TITLES})\b\.? ?(?P<name>{WORD}(?: {WORD})?)")
+_NAMED = re.compile(
+    r"(?i:\b(?:my|her|his|your) (?:full |first |last )?name(?: is|['’]s|:| was)"
+    r"|(?:^|(?<=[.!?\n,;])) ?(?:full |first |last |customer )?name(?: is|['’]s|\s*[:：])"
+    rf"|\bcall me|\bi am called|\bi['’]m called) *(?P<name>{WORD}(?: {WORD}){{0,2}})"
+)
+_THIS_IS = re.compile(
+    rf"(?i:\b(?:this is|i['’]m|i am))(?i: agent)? (?P<name>{WORD}(?: {WORD}){{0,2}}?)"
+    r"(?=,? (?i:from|with|at|here|speaking|calling|your|and i|and i['’](?:ll|m)|again)\b"
+    r"|\s*[.,!] (?i:how|i['’]ll|i will|your|what|thank))"
+)
+_SPEAKING = re.compile(rf"(?:^|(?<=[.!?\n,] )|(?<=[.!?\n]))(?P<name>{WORD}) (?i:speaking|here)\b")
+_WITH = re.compile(rf"(?i:\b{_TALK}) (?P<name>{WORD}(?: {WORD})?)")
+_SIGN_OFF = re.compile(
+    rf"(?i:\b(?:{_CLOSING}|{_LOOSE_CLOSING})),?\s*\n+\s*[-–—~]?\s*(?P<name>{WORD}(?: {WORD}){{0,2}})(?=\s*(?:\n|,|$))"
+    rf"|(?i:\b(?:{_CLOSING})),? (?P<same>{WORD}(?: {WORD}){{0,2}})(?=\s*(?:\n|,|\.|$))"
+)
+_CARET = re.compile(r"(?:^|(?<=\s))\^ ?(?P<name>[A-Z][A-Za-z]{1,14})(?=\s*(?:$|https?:))")
+_TITLE_WORDS = frozenset(_TITLES.lower().split("|"))
+_ORGANISATION = frozenset(("support", "team", "service", "services", "care", "customer", "bank", "store"))
+
+
+def english_names(text: str) -> Iterator[tuple[int, int]]:
+    """Places of names, in no order; the same one may come twice."""
+    for pattern in (_GREETING, _THANKS):
+        for match in pattern.finditer(text):
+            yield from _capitalised(text, match, strict=True)
+    for pattern in (_TITLE, _SPEAKING, _WITH, _CARET):
+        for match in pattern.finditer(text):
+            yield from _capitalised(text, match)
+    for match in _THIS_IS.finditer(text):
+        yield from (span for span in _capitalised(text, match) if span[1] == match.end("name"))
+    for match in _NAMED.finditer(text):
+        yield from _capitalised(text, match, lower=True)
+    for match in _SIGN_OFF.finditer(text):
+        yield from _capitalised(text, match, strict=True, group="name" if match["name"] else "same")
+
+
+def _capitalised(
+    text: str, match: re.Match[str], *, strict: bool = False, lower: bool = False, group: str = "name"
+) -> Iterator[tuple[int, int]]:
+    """The leading words of a match that can be a name, at most three; none if the first cannot.
+
+    `strict`: an ordinary word that is also a name counts only before punctuation or the end. `lower`: so do words
+    without a capital.
+    """
+    lists = name_words()
+    start = end = match.start(group)
+    taken: list[str] = []
+    for word in re.finditer(WORD, match[group]):
+        letters = word[0].lower().replace("’", "'").removesuffix("'s")
+        if not taken and letters in _TITLE_WORDS:
+            continue
+        if letters.split("'")[0] in lists.words or is_han(word[0][0]) or not (word[0][0].isupper() or lower):
+            if taken and letters in _ORGANISATION:
+                return
+            break
+        if not taken:
+            start = match.start(group) + word.start()
+        taken.append(letters)
+        end = match.start(group) + word.start() + len(letters)
+        if len(taken) == 3:
+            break
+    if not taken or (len(taken) == 1 and len(taken[0]) < 2):
+        return
+    ordinary = taken[0] in lists.also_names or taken[0] in lists.months
+    if ordinary and len(taken) == 1 and strict and not re.match(r"\s*(?:[,.!?;:\n]|$)", text[end:]):
+        return
+    yield start, end
