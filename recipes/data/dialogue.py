@@ -33,12 +33,21 @@ REACTION = {
 ENDINGS = ("thanks", "silent", "polite")
 
 PERSONAL = {
-    "refund": ["email", "card", "iban", "phone"], "delivery": ["phone", "url", "email"], "damaged": ["phone", "email"],
-    "wrong_item": ["phone", "email"], "billing": ["card", "iban", "email"], "login": ["email", "password", "ip", "url", "phone", "cn_id"],
-    "cancellation": ["email", "phone", "card"], "subscription": ["email", "card", "phone"], "warranty": ["phone", "email", "cn_id"],
-    "technical": ["phone", "ip", "api_key", "email"], "address": ["phone", "email", "cn_id"], "invoice": ["email", "url", "api_key"],
-    "promo": ["email", "url"], "appointment": ["phone", "cn_id"],
-}  # fmt: skip
+    "refund": ["email", "card", "iban", "phone"],
+    "delivery": ["phone", "url", "email"],
+    "damaged": ["phone", "email"],
+    "wrong_item": ["phone", "email"],
+    "billing": ["card", "iban", "email"],
+    "login": ["email", "password", "ip", "url", "phone", "cn_id"],
+    "cancellation": ["email", "phone", "card"],
+    "subscription": ["email", "card", "phone"],
+    "warranty": ["phone", "email", "cn_id"],
+    "technical": ["phone", "ip", "api_key", "email"],
+    "address": ["phone", "email", "cn_id"],
+    "invoice": ["email", "url", "api_key"],
+    "promo": ["email", "url"],
+    "appointment": ["phone", "cn_id"],
+}
 """What kinds of personal data customers give away, by intent."""
 
 
@@ -112,7 +121,9 @@ class Writer:
         template = TAGS.sub("", template)
         topic = TAGS.sub("", self.dice.one(self.fitting(self.intent["topic"])))
         slots = {**self.session.slots, "topic": topic}
-        text = filled(spin(template, self.dice), {**slots, "topic_c": "{topic}" if self.chinese else upper(filled(topic, slots))})
+        text = filled(
+            spin(template, self.dice), {**slots, "topic_c": "{topic}" if self.chinese else upper(filled(topic, slots))}
+        )
         return text if self.chinese else upper(text)
 
     def maybe(self, probability: float, bank: Sequence[str]) -> str:
@@ -143,15 +154,27 @@ class Writer:
             if self.dice.chance(0.2):
                 opening.reverse()
             hello = maybe(0.35, common["hello_agent"])
-            return self.join(hello, *opening, self.pick(intent["action"]), maybe(0.8, intent["next"]), maybe(0.35, common["offer"]))
+            return self.join(
+                hello, *opening, self.pick(intent["action"]), maybe(0.8, intent["next"]), maybe(0.35, common["offer"])
+            )
         if kind == "follow":
-            return self.join(maybe(0.6, common["good_follow_lead"]), self.answer, maybe(0.65, common["good_follow_tail"]))
+            return self.join(
+                maybe(0.6, common["good_follow_lead"]), self.answer, maybe(0.65, common["good_follow_tail"])
+            )
         if kind == "escalate":
-            return self.join(maybe(0.3, common["hello_agent"]), self.pick(common["good_escalate"]), maybe(0.4, intent["action"]))
+            return self.join(
+                maybe(0.3, common["hello_agent"]), self.pick(common["good_escalate"]), maybe(0.4, intent["action"])
+            )
         if kind == "close":
             return self.pick(common["good_close"])
         sorry = self.pick(common["good_recover"]) if kind == "angry" else maybe(0.5, common["ack"])
-        return self.join(sorry, maybe(0.4, intent["check"]), self.pick(intent["action"]), maybe(0.7, intent["next"]), maybe(0.3, common["offer"]))
+        return self.join(
+            sorry,
+            maybe(0.4, intent["check"]),
+            self.pick(intent["action"]),
+            maybe(0.7, intent["next"]),
+            maybe(0.3, common["offer"]),
+        )
 
     def ordinary(self, kind: str) -> str:
         common, maybe = self.common, self.maybe
@@ -163,11 +186,17 @@ class Writer:
     def bad(self, kind: str) -> str:
         common, maybe = self.common, self.maybe
         if kind == "first":
-            return self.join(maybe(0.6, common["bad_lead"]), self.pick(self.intent["vague"]), maybe(0.75, common["bad_tail"]))
+            return self.join(
+                maybe(0.6, common["bad_lead"]), self.pick(self.intent["vague"]), maybe(0.75, common["bad_tail"])
+            )
         if kind in ("follow", "close"):
-            return self.join(maybe(0.4, common["bad_lead"]), self.pick(common["bad_follow"]), maybe(0.5, common["bad_tail"]))
+            return self.join(
+                maybe(0.4, common["bad_lead"]), self.pick(common["bad_follow"]), maybe(0.5, common["bad_tail"])
+            )
         if kind == "escalate":
-            return self.join(maybe(0.4, common["bad_lead"]), self.pick(common["bad_escalate"]), maybe(0.5, common["bad_tail"]))
+            return self.join(
+                maybe(0.4, common["bad_lead"]), self.pick(common["bad_escalate"]), maybe(0.5, common["bad_tail"])
+            )
         tail = maybe(0.45, self.intent["vague"]) or maybe(0.5, common["bad_tail"])
         return self.join(maybe(0.45, common["bad_lead"]), self.pick(common["bad_again"]), tail)
 
@@ -194,7 +223,9 @@ class Writer:
             body = self.fill(told)
         else:
             body = "" if back and self.dice.chance(0.4) else self.pick(intent["open"])
-        before = self.pick(common["came_back"]) if back else maybe(0.6 if mood == "angry" else 0.0, common["angry_open"])
+        before = (
+            self.pick(common["came_back"]) if back else maybe(0.6 if mood == "angry" else 0.0, common["angry_open"])
+        )
         rest = [maybe(0.6, intent["detail"]), maybe(0.65, intent["ask"])]
         polite = maybe(0.02 if mood == "angry" else 0.35, common["polite"])
         return self.join(greeting, before, body, *rest, polite)
@@ -218,11 +249,17 @@ class Writer:
         if kind == "polite":
             return self.pick(common["polite_bad"])
         if kind == "restate":
-            return self.join(self.pick(common["restate_lead"]), self.pick([*intent["restate"], *common["restate_any"]]), maybe(0.2, common["complain"]))
+            return self.join(
+                self.pick(common["restate_lead"]),
+                self.pick([*intent["restate"], *common["restate_any"]]),
+                maybe(0.2, common["complain"]),
+            )
         if kind == "complain":
             return self.join(self.pick(common["complain"]), maybe(0.4, intent["restate"]))
         if kind == "insulted":
-            return self.join(self.pick(common["complain_rude"]), maybe(0.3, common["escalate"]) or maybe(0.3, intent["restate"]))
+            return self.join(
+                self.pick(common["complain_rude"]), maybe(0.3, common["escalate"]) or maybe(0.3, intent["restate"])
+            )
         return self.join(maybe(0.3, common["complain"]), self.pick(common["escalate"]))
 
     def personal(self) -> str:
@@ -283,7 +320,7 @@ def write(session: Session, dice: Dice, *, mood: str, back: bool, opening: bool,
 
     if opening:
         say("agent", writer.pick(common["opening_boilerplate"]), "opening")
-    customer_says(writer.opening(mood, back), writer.personal() if dice.chance(0.10) else "")
+    customer_says(writer.opening(mood, back), writer.personal() if dice.chance(0.14) else "")
     if bot:
         say("bot", writer.pick(common["bot"]))
         customer_says(writer.pick(common["bot_after"]))
@@ -320,7 +357,9 @@ def write(session: Session, dice: Dice, *, mood: str, back: bool, opening: bool,
 def _rate(session: Session, writer: Writer, dice: Dice) -> None:
     worth = {"good": 1.0, "ordinary": 0.3, "bad": -0.7, "rude": -1.0}
     values = [worth[line.quality] for line in session.lines if line.quality in worth]
-    values += values[-1:] + {"thanks": [1.0], "escalate": [-1.0], "insulted": [-1.0], "complain": [-0.7]}.get(session.ending, [])
+    values += values[-1:] + {"thanks": [1.0], "escalate": [-1.0], "insulted": [-1.0], "complain": [-0.7]}.get(
+        session.ending, []
+    )
     mean = sum(values) / len(values)
     session.facts["worth"] = round(mean, 2)
     if dice.chance(0.07):
@@ -337,6 +376,8 @@ def _rate(session: Session, writer: Writer, dice: Dice) -> None:
     if mean > 0.3:
         session.status = dice.weighted({"resolved": 0.7, "closed": 0.25, "open": 0.05})
     else:
-        session.status = dice.weighted({"open": 0.45, "closed": 0.3, "escalated": 0.15, "resolved": 0.10})
+        session.status = dice.weighted(
+            {"open": 0.40, "pending": 0.22, "closed": 0.12, "escalated": 0.18, "resolved": 0.08}
+        )
     if session.ending == "escalate" and dice.chance(0.6):
         session.status = "escalated"

@@ -1,4 +1,4 @@
-"""Sessions written as three help desks export them: a CSV of messages, JSON lines of conversations, a TSV of transcripts."""
+"""Sessions as help desks export them: a CSV of messages, JSON lines of conversations, a TSV of transcripts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,18 @@ from dialogue import Session
 from dice import Dice
 from mess import BROKEN_CANARY
 
-HEADER = ["ticket_id", "customer_id", "customer_name", "agent", "created_at", "author_type", "message_id", "body", "csat", "status"]
+HEADER = [
+    "ticket_id",
+    "customer_id",
+    "customer_name",
+    "agent",
+    "created_at",
+    "author_type",
+    "message_id",
+    "body",
+    "csat",
+    "status",
+]
 AUTHORS = {"customer": "end_user", "agent": "staff", "bot": "bot", "system": "system", "note": "internal_note"}
 SPEAKERS = {"customer": "客户", "agent": "客服", "bot": "机器人", "system": "系统", "note": "备注"}
 
@@ -45,20 +56,57 @@ def events(sessions: list[Session], dice: Dice) -> tuple[bytes, dict[str, int]]:
             status = session.status if at == last else ""
             staff = session.agent if line.role in ("agent", "note") else ""
             timed.append(
-                (moment, number, [session.id, session.customer.id, session.customer.name, staff, "", AUTHORS[line.role], f"M{number}", line.text, rating, status])
-            )  # fmt: skip
+                (
+                    moment,
+                    number,
+                    [
+                        session.id,
+                        session.customer.id,
+                        session.customer.name,
+                        staff,
+                        "",
+                        AUTHORS[line.role],
+                        f"M{number}",
+                        line.text,
+                        rating,
+                        status,
+                    ],
+                )
+            )
             if dice.chance(0.02):
                 planted["double_deliveries"] += 1
                 timed.append((moment + timedelta(seconds=dice.between(0, 2)), number, list(timed[-1][2])))
         if survey_row:
             number += 1
             planted["survey_rows"] += 1
-            cells = [session.id, session.customer.id, session.customer.name, "", "", "system", f"M{number}", "", str(session.rating), session.status]
+            cells = [
+                session.id,
+                session.customer.id,
+                session.customer.name,
+                "",
+                "",
+                "system",
+                f"M{number}",
+                "",
+                str(session.rating),
+                session.status,
+            ]
             timed.append((stamps[-1] + timedelta(minutes=dice.between(5, 90)), number, cells))
         if dice.chance(0.012):
             number += 1
             planted["unmapped_roles"] += 1
-            cells = [session.id, session.customer.id, session.customer.name, "", "", "crm_sync", f"M{number}", "contact record merged", "", ""]
+            cells = [
+                session.id,
+                session.customer.id,
+                session.customer.name,
+                "",
+                "",
+                "crm_sync",
+                f"M{number}",
+                "contact record merged",
+                "",
+                "",
+            ]
             timed.append((stamps[0] + timedelta(seconds=3), number, cells))
     timed.sort(key=lambda entry: (entry[0], entry[1]))
     for at in range(3, len(timed)):
@@ -71,7 +119,7 @@ def events(sessions: list[Session], dice: Dice) -> tuple[bytes, dict[str, int]]:
         rows.append(_row(cells).encode())
     broken = [
         b"T99001,C99001,Nobody Known,,2025-03-02 10:00:00,end_user\r\n",
-        b"T99002,C99002,Nobody Known,,2025-03-05 11:00:00,end_user,M900001,one, two, three, too many cells,4,open,x,y\r\n",
+        b"T99002,C99002,Nobody Known,,2025-03-05 11:00:00,end_user,M900001,one, two, three, too many,4,open,x,y\r\n",
         b"T99003,C99003,Nobody Known,,2025-04-01 09:30:00,end_user,M900002,caf\xe9 cr\xe8me machine,,open\r\n",
         f"T99004,C99004,Nobody {BROKEN_CANARY}\r\n".encode(),
     ]
@@ -108,7 +156,12 @@ def conversations(sessions: list[Session], dice: Dice) -> tuple[bytes, dict[str,
             surrogates += 1
         lines.append(text)
     head = '{"id": "V99001", "customer": {"id": "C99011"}, "messages": ['
-    broken = [head, "{'id': 'V99002', 'messages': []}", head + '{"from": "customer", "text": "' + BROKEN_CANARY + '"}', ""]
+    broken = [
+        head,
+        "{'id': 'V99002', 'messages': []}",
+        head + '{"from": "customer", "text": "' + BROKEN_CANARY + '"}',
+        "",
+    ]
     for place, line in zip((30, 90, 150, 200), broken, strict=True):
         lines.insert(min(place, len(lines)), line)
     planted = {"broken_lines": 3, "blank_lines": 1, "duplicate_keys": 1, "lone_surrogates": surrogates}
@@ -118,16 +171,31 @@ def conversations(sessions: list[Session], dice: Dice) -> tuple[bytes, dict[str,
 def transcripts(sessions: list[Session], dice: Dice) -> tuple[bytes, dict[str, int]]:
     """The TSV in GB18030, and counts of what was planted in it."""
     rows = ["case_no\tuser_no\t姓名\t工号\tdate\t对话内容\tscore\t处理结果\n"]
-    results = {"resolved": "已解决", "closed": "已关闭", "open": "处理中", "escalated": "已升级", "reopened": "重新打开"}
+    results = {
+        "resolved": "已解决",
+        "closed": "已关闭",
+        "open": "未解决",
+        "pending": "处理中",
+        "escalated": "已升级",
+        "reopened": "重新打开",
+    }
     english = {"客户": "Customer", "客服": "Agent", "机器人": "Bot", "系统": "System", "备注": "Note"}
     for session in sessions:
         zh, mark = session.customer.language == "zh", dice.one(["：", ":", ": "])
         cell = "\n".join(
-            (SPEAKERS[line.role] if zh else english[SPEAKERS[line.role]]) + (mark if zh else ": ") + " ".join(line.text.split("\n"))
+            (SPEAKERS[line.role] if zh else english[SPEAKERS[line.role]])
+            + (mark if zh else ": ")
+            + " ".join(line.text.split("\n"))
             for line in session.lines
         )
         score = "" if session.rating is None else str(min(10, max(1, session.rating * 2 - dice.between(0, 1))))
-        cells = [session.id, session.customer.id, session.customer.name, session.agent, f"{session.start:%Y/%m/%d %H:%M}"]
+        cells = [
+            session.id,
+            session.customer.id,
+            session.customer.name,
+            session.agent,
+            f"{session.start:%Y/%m/%d %H:%M}",
+        ]
         cells += ['"' + cell.replace('"', '""') + '"', score, results[session.status]]
         rows.append("\t".join(cells) + "\n")
     rows.insert(120, "W99001\tC99021\t某某\t\t2025/03/03 10:00\n")

@@ -17,14 +17,22 @@ from dialogue import WORDS, Session, write
 from dice import Dice
 from exports import conversations, events, transcripts
 from mess import BROKEN_CANARY, copied, one_sided, opposite, plant_canary, plant_oddities, plant_tokens
-from people import EN_AGENTS, ZH_AGENTS, Customer, new_customer, new_slots
+from people import PEOPLE, Customer, new_customer, new_slots
 
 SEED = "prefdata sample 1"
 FIRST_DAY = datetime(2025, 1, 6, 8, 0)
 PERSONAS = {"excellent": 0.56, "ordinary": 0.12, "unhelpful": 0.19, "rude": 0.13}
-PLAN = {"chats": ("T", [("en", 470)]), "conversations": ("V", [("en", 200), ("zh", 55)]), "transcripts": ("W", [("zh", 300)])}
+PLAN = {
+    "chats": ("T", [("en", 470)]),
+    "conversations": ("V", [("en", 200), ("zh", 55)]),
+    "transcripts": ("W", [("zh", 290), ("en", 24)]),
+}
 """Export -> prefix of its session ids, and how many sessions of which language are planned (copies come on top)."""
-CANARIES = {"chats": ["phone", "card", "name", "secret"], "conversations": ["name", "secret", "phone", "card"], "transcripts": ["phone", "card", "cn_id", "name"]}  # fmt: skip
+CANARIES = {
+    "chats": ["phone", "card", "name", "secret"],
+    "conversations": ["name", "secret", "phone", "card"],
+    "transcripts": ["phone", "card", "cn_id", "name"],
+}
 
 
 def build() -> dict[str, list[Session]]:
@@ -49,10 +57,12 @@ def build() -> dict[str, list[Session]]:
     return exports
 
 
-def _session(name: str, language: str, number: int, known: list[Customer], first: Session | None, dice: Dice) -> Session:
+def _session(
+    name: str, language: str, number: int, known: list[Customer], first: Session | None, dice: Dice
+) -> Session:
     """A session of a new customer, of a known one with a new matter, or of one who comes back about `first`."""
     persona = dice.weighted(PERSONAS)
-    agent = dice.one((ZH_AGENTS if language == "zh" else EN_AGENTS)[persona])
+    agent = dice.one(PEOPLE[language]["agents"][persona])
     start = FIRST_DAY + timedelta(days=dice.between(0, 150), minutes=dice.between(0, 720), seconds=dice.between(0, 59))
     intent = dice.one(list(WORDS[language][0]))
     if first is not None:
@@ -61,7 +71,9 @@ def _session(name: str, language: str, number: int, known: list[Customer], first
         slots = {**first.slots, "agent": agent}
         fresh = new_slots(customer, intent, agent, start, dice)
         slots |= {key: fresh[key] for key in ("eta", "ref", "time", "lead", "credit")}
-        slots["lastdate"] = new_slots(customer, intent, agent, first.start + timedelta(days=3), Dice("last"))["lastdate"]
+        slots["lastdate"] = new_slots(customer, intent, agent, first.start + timedelta(days=3), Dice("last"))[
+            "lastdate"
+        ]
         if dice.chance(0.5):
             first.status = "reopened"
     else:
@@ -90,7 +102,9 @@ def plant(exports: dict[str, list[Session]]) -> list[dict[str, Any]]:
     for export, sessions in exports.items():
         dice = Dice(f"{SEED}/mess/{export}")
         prefix = PLAN[export][0]
-        chosen = dice.shuffled([session for session in sessions if len(session.lines) > 2 and not session.facts.get("returns_after")])
+        chosen = dice.shuffled(
+            [session for session in sessions if len(session.lines) > 2 and not session.facts.get("returns_after")]
+        )
         for kind, session in zip(CANARIES[export], chosen[:4], strict=True):
             canaries.append({"source": export, **plant_canary(session, len(canaries), kind, dice)})
         plant_tokens(chosen[4:60], dice, 6)
@@ -102,8 +116,8 @@ def plant(exports: dict[str, list[Session]]) -> list[dict[str, Any]]:
             near = at % 2 == 0
             sessions.append(copied(session, new_id=f"{prefix}{fresh}", customer=customer, dice=dice, near=near))
         language = PLAN[export][1][0][0]
-        for which in range(len(_opposites(language))):
-            seeded = chosen[95 + which]
+        for which in range(len(WORDS[language][1]["opposites"])):
+            seeded = [session for session in chosen[95:] if session.customer.language == language][which]
             for positive in (True, False):
                 fresh += 1
                 customer = new_customer(fresh, language, dice)
@@ -113,12 +127,6 @@ def plant(exports: dict[str, list[Session]]) -> list[dict[str, Any]]:
                 session.facts = {"opposite": f"{export}-{which}"}
                 sessions.append(session)
     return canaries
-
-
-def _opposites(language: str) -> list[tuple[str, str, str]]:
-    from mess import OPPOSITES
-
-    return OPPOSITES[language]
 
 
 def truth(exports: dict[str, list[Session]], canaries: list[dict[str, Any]], planted: dict[str, Any]) -> dict[str, Any]:
@@ -132,14 +140,29 @@ def truth(exports: dict[str, list[Session]], canaries: list[dict[str, Any]], pla
             qualities.update(agent)
             personal.update(session.personal)
             entry = {
-                "source": export, "session": session.id, "customer": session.customer.id, "language": session.customer.language,
-                "intent": session.intent, "agent": agent, "ending": session.ending,
-            }  # fmt: skip
+                "source": export,
+                "session": session.id,
+                "customer": session.customer.id,
+                "language": session.customer.language,
+                "intent": session.intent,
+                "agent": agent,
+                "ending": session.ending,
+            }
             entry |= {key: value for key, value in session.facts.items() if key != "worth"}
             listed.append(entry)
-    broken = [{"source": export, "canary": BROKEN_CANARY, "kind": "broken_line", "value": BROKEN_CANARY, "session": None, "readable": False} for export in exports]  # fmt: skip
+    broken = [
+        {
+            "source": export,
+            "canary": BROKEN_CANARY,
+            "kind": "broken_line",
+            "value": BROKEN_CANARY,
+            "session": None,
+            "readable": False,
+        }
+        for export in exports
+    ]
     return {
-        "note": "Invented. `agent` is the quality of each message of the agent, in order: opening, good, ordinary, bad, rude.",
+        "note": "Invented; `agent`: quality of each message of the agent in order (opening, good, ordinary, bad, rude)",
         "sessions": {export: len(sessions) for export, sessions in exports.items()},
         "messages": {export: sum(len(session.lines) for session in sessions) for export, sessions in exports.items()},
         "agent_messages": dict(sorted(qualities.items())),
@@ -152,7 +175,9 @@ def truth(exports: dict[str, list[Session]], canaries: list[dict[str, Any]], pla
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Write the sample support log.")
-    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parent, help="folder to write to (default: this one)")
+    parser.add_argument(
+        "--out", type=Path, default=Path(__file__).resolve().parent, help="folder to write to (default: this one)"
+    )
     out: Path = parser.parse_args().out
     out.mkdir(parents=True, exist_ok=True)
     exports = build()
