@@ -9,23 +9,15 @@ from pathlib import Path
 import polars as pl
 
 from prefdata.errors import RecipeError
-from prefdata.io import ReadLimits, read_table
+from prefdata.io import ReadLimits
 from prefdata.logs.events import Role
-from prefdata.logs.mapping import CANONICAL, Fields, LogRead, assemble, canonical_columns, constant_role
+from prefdata.logs.mapping import CANONICAL, LogRead, TableFields, assemble, canonical_columns, constant_role
 
 
 @dataclass(frozen=True, kw_only=True)
-class Events(Fields):
+class Events(TableFields):
     """A row a message. A row without text that carries a rating, thumb, survey or status is feedback."""
 
-    format: str = "auto"
-    """csv, tsv, jsonl, json, parquet or xlsx; auto goes by the file's name and content."""
-    delimiter: str = "auto"
-    """What separates the cells of a line."""
-    header: list[str] | None = None
-    """Names of the columns of a file without a header line."""
-    encoding: str = "auto"
-    """Encoding of text files; auto is UTF-8, UTF-16 with its mark, or GB18030."""
     every_role: Role | None = None
     """Role of every message, where the file has no role column (an export of one side)."""
 
@@ -33,14 +25,7 @@ class Events(Fields):
         self, path: str | Path | Sequence[str | Path], *, source: str, limits: ReadLimits | None = None
     ) -> LogRead:
         """The rows of `path` as EVENTS, in the order of the file."""
-        table = read_table(
-            path,
-            format=self.format,
-            delimiter=self.delimiter,
-            header=True if self.header is None else self.header,
-            encoding=self.encoding,
-            limits=limits or ReadLimits(),
-        )
+        table = self.read_rows(path, limits)
         mapped = canonical_columns(table.frame, columns_of(self.columns, table.frame))
         if "c:text" not in mapped.columns:
             raise RecipeError("columns: `text` is not mapped, so there are no messages")

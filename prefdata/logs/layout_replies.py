@@ -16,14 +16,14 @@ from pathlib import Path
 import polars as pl
 
 from prefdata.errors import RecipeError
-from prefdata.io import ReadLimits, read_table
+from prefdata.io import ReadLimits
 from prefdata.logs.layout_events import columns_of
-from prefdata.logs.mapping import Fields, LogRead, assemble, canonical_columns
+from prefdata.logs.mapping import LogRead, TableFields, assemble, canonical_columns
 from prefdata.logs.reply_graph import lineage
 
 
 @dataclass(frozen=True, kw_only=True)
-class Replies(Fields):
+class Replies(TableFields):
     """Messages linked by ids: `event` is the message's own, `reply_to` that of the one it answers.
 
     One more canonical column: `replies`, the ids of the answers, separated by commas. It fills in where an answer does
@@ -32,14 +32,6 @@ class Replies(Fields):
 
     roles: dict[str, list[str]] = field(default_factory=lambda: {"customer": ["true"], "agent": ["false"]})
     """As in all layouts; by default the role column says whether a message is inbound: true or false."""
-    format: str = "auto"
-    """csv, tsv, jsonl, json, parquet or xlsx."""
-    delimiter: str = "auto"
-    """What separates the cells of a line."""
-    header: list[str] | None = None
-    """Names of the columns of a file without a header line."""
-    encoding: str = "auto"
-    """Encoding of text files."""
 
     def read(
         self, path: str | Path | Sequence[str | Path], *, source: str, limits: ReadLimits | None = None
@@ -49,14 +41,7 @@ class Replies(Fields):
         The report counts `threads`, `missing_parents` (answers to what is not in the file; those to the same missing
         message are one thread), `circular_replies` (links cut) and `threads_split`.
         """
-        table = read_table(
-            path,
-            format=self.format,
-            delimiter=self.delimiter,
-            header=True if self.header is None else self.header,
-            encoding=self.encoding,
-            limits=limits or ReadLimits(),
-        )
+        table = self.read_rows(path, limits)
         mapped = canonical_columns(table.frame, columns_of(self.columns, table.frame), extra=("replies",))
         missing = [name for name in ("event", "text", "role") if f"c:{name}" not in mapped.columns]
         if "c:reply_to" not in mapped.columns and "c:replies" not in mapped.columns:

@@ -22,7 +22,7 @@ from typing import Literal
 import polars as pl
 
 from prefdata.errors import RecipeError
-from prefdata.io import QUARANTINE, ReadLimits, read_lines, read_table
+from prefdata.io import QUARANTINE, Format, ReadLimits, read_lines, read_table
 from prefdata.logs.mapping import (
     CANONICAL,
     KNOWN_ROLES,
@@ -58,7 +58,7 @@ class Transcript(Fields):
     """Column of a table whose cells hold whole conversations in lines that begin with their speakers."""
     one_line: bool = False
     """The cells hold no line feeds: a new message begins wherever a speaker and a colon stand behind a blank."""
-    format: str = "auto"
+    format: Format = "auto"
     """Format of the table: csv, tsv, jsonl, json, parquet or xlsx."""
     table_delimiter: str = "auto"
     """What separates the cells of the table."""

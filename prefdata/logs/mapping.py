@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
 import polars as pl
 
 from prefdata.errors import InputError, RecipeError, nearest
-from prefdata.io import QUARANTINE, FileReport
+from prefdata.io import FileReport, Format, ReadLimits, Table, read_table
 from prefdata.logs.events import EVENTS, ROLES, Role
 from prefdata.logs.times import parse_times
 
@@ -52,10 +53,14 @@ KNOWN_ROLES: dict[str, tuple[str, ...]] = {
 }
 """Values of a role column that need no mapping; `roles` of the settings goes before them."""
 
-UP = ("up", "1", "+1", "true", "yes", "y", "like", "liked", "good", "positive", "helpful", "thumbs_up", "thumbs up")
-UP += ("👍", "赞", "有用", "满意", "好评")
-DOWN = ("down", "-1", "false", "no", "n", "dislike", "disliked", "bad", "negative", "not helpful", "unhelpful")
-DOWN += ("thumbs_down", "thumbs down", "👎", "踩", "没用", "不满意", "差评")
+UP: tuple[str, ...] = (
+    *("up", "1", "+1", "true", "yes", "y", "like", "liked", "good", "positive", "helpful", "thumbs_up", "thumbs up"),
+    *("👍", "赞", "有用", "满意", "好评"),
+)
+DOWN: tuple[str, ...] = (
+    *("down", "-1", "false", "no", "n", "dislike", "disliked", "bad", "negative", "not helpful", "unhelpful"),
+    *("thumbs_down", "thumbs down", "👎", "踩", "没用", "不满意", "差评"),
+)
 
 
 class LogRead(NamedTuple):
@@ -110,6 +115,37 @@ class Fields:
     """Ratings given as words -> number, without regard to case, e.g. good: 5."""
     meta: list[str] | None = None
     """Names of unmapped columns to keep as meta; by default all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableFields(Fields):
+    """Settings of layouts that read a table."""
+
+    format: Format = "auto"
+    """csv, tsv, jsonl, json, parquet or xlsx; auto goes by the file's name and content."""
+    delimiter: str = "auto"
+    """What separates the cells of a line."""
+    quote: str | None = '"'
+    """What stands around a cell that holds delimiters; null where quotation marks are text."""
+    header: list[str] | None = None
+    """Names of the columns of a file without a header line."""
+    encoding: str = "auto"
+    """Encoding of text files; auto is UTF-8, UTF-16 with its mark, or GB18030."""
+    sheet: str | None = None
+    """Sheet of an XLSX file; the first by default."""
+
+    def read_rows(self, path: str | Path | Sequence[str | Path], limits: ReadLimits | None) -> Table:
+        """The table of `path`, every value as text."""
+        return read_table(
+            path,
+            format=self.format,
+            delimiter=self.delimiter,
+            header=True if self.header is None else self.header,
+            quote=self.quote,
+            encoding=self.encoding,
+            sheet=self.sheet,
+            limits=limits or ReadLimits(),
+        )
 
 
 def canonical_columns(frame: pl.DataFrame, columns: Mapping[str, str], *, extra: Sequence[str] = ()) -> pl.DataFrame:
@@ -199,7 +235,7 @@ def assemble(frame: pl.DataFrame, settings: MappingSettings, *, source: str) -> 
         "unparsed_rating": unparsed_rating,
         "unparsed_thumb": int((text["thumb"].is_not_null() & thumb.is_null()).sum()),
     }
-    return events.select(EVENTS.names()).cast(dict(EVENTS)), report
+    return events.select(EVENTS.names()).cast(EVENTS), report
 
 
 def _nulls(frame: pl.DataFrame, dtype: pl.DataType) -> pl.Series:
@@ -297,11 +333,6 @@ def meta_json(frame: pl.DataFrame, keep: Sequence[str] | None = None) -> pl.Seri
     ]
     joined = pl.concat_str(pairs, separator=",", ignore_nulls=True)
     return frame.select(pl.when(joined != "").then("{" + joined + "}").alias("meta"))["meta"]
-
-
-def no_quarantine() -> pl.DataFrame:
-    """An empty QUARANTINE frame."""
-    return pl.DataFrame(schema=QUARANTINE)
 
 
 def constant_role(frame: pl.DataFrame, role: Role | None) -> pl.DataFrame:

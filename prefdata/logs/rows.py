@@ -55,8 +55,8 @@ def rows(turns: pl.DataFrame, *, max_context_turns: int | None = None) -> pl.Dat
         & pl.col("flags").list.set_intersection(list(NEVER_COMPLETIONS)).list.len().eq(0)
     )
     begins = frame["_next"].gather(answers["_limit"].cast(pl.UInt32))
-    begins = pl.select(pl.when(begins < answers["_at"]).then(begins).otherwise(answers["_seen"]))
-    answers = answers.with_columns(begins.to_series().alias("_begins"))
+    chosen = pl.select(pl.when(begins < answers["_at"]).then(begins).otherwise(answers["_seen"])).to_series()
+    answers = answers.with_columns(chosen.alias("_begins"))
     messages = frame.select(
         pl.struct(
             pl.when(customer).then(pl.lit("user")).otherwise(pl.lit("assistant")).alias("role"),
@@ -76,5 +76,5 @@ def rows(turns: pl.DataFrame, *, max_context_turns: int | None = None) -> pl.Dat
             completion=pl.concat_list(messages.gather(answers["_at"].cast(pl.UInt32)).alias("completion")),
         )
         .select(ROWS.names())
-        .cast(dict(ROWS))
+        .cast(ROWS)
     )

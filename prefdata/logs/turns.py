@@ -53,7 +53,7 @@ def turns_of(frame: pl.DataFrame) -> pl.DataFrame:
             ratings=pl.when(pl.col("ratings").list.len() > 0).then("ratings"),
         )
     )
-    return turns.select(TURNS.names()).cast(dict(TURNS)).sort("session", "turn")
+    return turns.select(TURNS.names()).cast(TURNS).sort("session", "turn")
 
 
 def sessions_of(frame: pl.DataFrame) -> pl.DataFrame:
@@ -94,7 +94,7 @@ def sessions_of(frame: pl.DataFrame) -> pl.DataFrame:
     sessions = sessions.join(people, on="session", how="left").join(feedback, on="session", how="left")
     sessions = sessions.join(status, on="session", how="left")
     sessions = sessions.with_columns(ratings=pl.when(pl.col("ratings").list.len() > 0).then("ratings"))
-    return sessions.select(SESSIONS.names()).cast(dict(SESSIONS)).sort("session")
+    return sessions.select(SESSIONS.names()).cast(SESSIONS).sort("session")
 
 
 def report_of(frame: pl.DataFrame, turns: pl.DataFrame, sessions: pl.DataFrame) -> dict[str, int]:
