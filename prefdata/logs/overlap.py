@@ -7,12 +7,12 @@ import polars as pl
 MIN_WORDS = 3
 """A turn of fewer words that carry meaning is too short to tell a repetition from a short answer."""
 
-_STOP_WORDS = (
-    "a an the and or but if of to in on at for from by with as is are was were be been am do does did have has had i me my "
-    "we us our you your it its this that these those there here he she they them their what which who when where why how "
-    "can could will would shall should may might must not no yes so just also please want need like get got let some any "
-    "ok okay thanks thank hi hello"
-).split()
+_STOP_WORDS = """
+a an the and or but if of to in on at for from by with as is are was were be been am do does did have has
+had i me my we us our you your it its this that these those there here he she they them their what which
+who when where why how can could will would shall should may might must not no yes so just also please
+want need like get got let some any ok okay thanks thank hi hello
+""".split()
 
 
 def words(text: pl.Expr) -> pl.Expr:

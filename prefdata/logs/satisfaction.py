@@ -1,0 +1,211 @@
+"""The fitted combiner: probability that a customer was satisfied, learned from the rated turns of the same log.
+
+Two linear models foretell how a turn was rated, from sparse n-grams with the signals, and from a smooth map of their
+principal components; a logistic regression over both, fitted to held-out scores, calibrates them into a probability.
+Every rated turn counts, the neutral ones as what they are: grades in the middle. Folds never tear a session apart.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from prefdata.logs.calibration import as_json, calibration_error, reliability, roc_auc
+from prefdata.logs.text_features import BLOCKS, RELATIONS, SIGNAL_FEATURES, Counted, Counter, dense, prepare
+
+Floats = NDArray[np.float64]
+
+COMPONENTS = 220
+"""Principal components of the n-grams that the smooth map reads."""
+LANDMARKS = 600
+"""Rows that the smooth map measures distance to (Nystroem's approximation of a Gaussian kernel)."""
+GAMMA = 0.15
+"""Width of that kernel."""
+SESSION_PRIOR = 2.0
+"""Rated turns of a session at which half of its deviation from the log's mean is taken for its raters' taste."""
+BATCH_ROWS = 20_000
+
+
+class _Scales(NamedTuple):
+    """What a model remembers of its training rows to weigh counts."""
+
+    columns: dict[str, NDArray[np.int64]]
+    idf: dict[str, Floats]
+    mean: Floats
+    spread: Floats
+
+
+class _Model:
+    """Two linear models of the grade, fitted to the rows of one training set."""
+
+    def __init__(self, rows: Counted, grade: Floats, *, min_rows: int, seed: int) -> None:
+        from sklearn.decomposition import TruncatedSVD
+        from sklearn.kernel_approximation import Nystroem
+        from sklearn.linear_model import Ridge
+
+        self.scales = _scales(rows, min_rows)
+        sparse, numbers = self._weighed(rows)
+        count = len(grade)
+        self.linear = Ridge(alpha=float(np.clip(count / 200.0, 2.0, 45.0)), solver="sparse_cg", tol=1e-4)
+        self.linear.fit(self._joined(sparse, numbers), grade)
+        size = min(COMPONENTS, min(sparse.shape) - 1)
+        self.components = TruncatedSVD(size, random_state=seed, n_iter=3).fit(sparse)
+        smooth = self._smooth(sparse, numbers)
+        self.map = Nystroem(gamma=GAMMA, n_components=min(LANDMARKS, count), random_state=seed).fit(smooth)
+        self.curved = Ridge(alpha=1.0).fit(self.map.transform(smooth), grade)
+
+    def _weighed(self, rows: Counted) -> tuple[Any, Floats]:
+        from scipy.sparse import hstack
+
+        blocks = [_tfidf(rows.counts[name][:, self.scales.columns[name]], self.scales.idf[name]) for name in BLOCKS]
+        return hstack(blocks).tocsr(), (rows.dense - self.scales.mean) / self.scales.spread
+
+    def _joined(self, sparse: Any, numbers: Floats) -> Any:
+        from scipy.sparse import csr_matrix, hstack
+
+        return hstack([sparse, csr_matrix(numbers * 0.3)]).tocsr()
+
+    def _smooth(self, sparse: Any, numbers: Floats) -> Floats:
+        return np.hstack([self.components.transform(sparse), numbers * 0.15])
+
+    def scores(self, rows: Counted) -> Floats:
+        """(rows, 2): foretold grades of the linear and of the smooth model."""
+        sparse, numbers = self._weighed(rows)
+        smooth = self.map.transform(self._smooth(sparse, numbers))
+        return np.column_stack([self.linear.predict(self._joined(sparse, numbers)), self.curved.predict(smooth)])
+
+
+def _scales(rows: Counted, min_rows: int) -> _Scales:
+    columns, idf = {}, {}
+    for name, counts in rows.counts.items():
+        frequency = np.bincount(counts.indices, minlength=counts.shape[1])
+        columns[name] = np.flatnonzero(frequency >= min_rows)
+        idf[name] = np.log((1.0 + counts.shape[0]) / (1.0 + frequency[columns[name]])) + 1.0
+        if BLOCKS[name].analyzer == "act":
+            idf[name] = np.ones_like(idf[name])
+    spread = rows.dense.std(axis=0)
+    return _Scales(columns, idf, rows.dense.mean(axis=0), np.where(spread > 1e-9, spread, 1.0))
+
+
+def _tfidf(counts: Any, idf: Floats) -> Any:
+    """Sublinear term frequency times inverse document frequency, each row of length 1."""
+    weighed = counts.copy()
+    weighed.data = (1.0 + np.log(weighed.data)) * idf[weighed.indices]
+    norm = np.sqrt(np.asarray(weighed.multiply(weighed).sum(axis=1)).ravel())
+    weighed.data = weighed.data / np.repeat(np.where(norm > 0.0, norm, 1.0), np.diff(weighed.indptr))
+    return weighed
+
+
+def _picked(rows: Counted, index: NDArray[np.int64]) -> Counted:
+    return Counted({name: counts[index] for name, counts in rows.counts.items()}, rows.dense[index])
+
+
+def fold_of(sessions: pl.Series, *, folds: int, seed: int) -> NDArray[np.int64]:
+    """The fold of every row: sessions dealt out by a seeded shuffle of their sorted names."""
+    names = sessions.unique().sort()
+    order = np.random.default_rng(seed).permutation(len(names)) % folds
+    dealt = pl.DataFrame({"session": names, "fold": order.astype(np.int64)})
+    return sessions.to_frame("session").join(dealt, on="session", how="left", maintain_order="left")["fold"].to_numpy()
+
+
+def _adjusted(grade: Floats, session: NDArray[np.int64]) -> Floats:
+    """Grades without outliers, and less what is their session's raters' taste: its mean, shrunk to the log's."""
+    centre, spread = float(grade.mean()), float(grade.std())
+    clipped = np.clip(grade, centre - 2.5 * spread, centre + 2.5 * spread)
+    sums = np.bincount(session, weights=grade - centre)
+    counts = np.bincount(session)
+    return np.asarray(clipped - (sums / (counts + SESSION_PRIOR))[session])
+
+
+def fitted(rows: pl.DataFrame, *, folds: int, seed: int) -> tuple[pl.Series, dict[str, Any]]:
+    """Probability that the customer was satisfied, for every row, and what is known about the model.
+
+    `rows` are those of `combine`, sorted, with `_rating` (-1 to 1, 0 neutral, null unrated). A rated row's probability
+    comes from models and a calibration that saw no turn of its session; an unrated row's from all rated rows.
+    """
+    rows = rows.with_row_index("_row")
+    rated = rows.filter(pl.col("_rating").is_not_null())
+    grade = rated.select(pl.coalesce(pl.col("rating").cast(pl.Float64), 0.5 + pl.col("_rating") / 2.0)).to_series()
+    grades = grade.to_numpy()
+    said = rated["_rating"].to_numpy()
+    session = rated["session"].rank("dense").to_numpy().astype(np.int64) - 1
+    min_rows = 3 if rated.height >= 1000 else 2
+    prepared = prepare(rated)
+    counter = Counter(prepared, min_rows=min_rows)
+    counted = Counted(counter.first, dense(prepared))
+    fold = fold_of(rated["session"], folds=folds, seed=seed)
+    scores = np.zeros((rated.height, 2))
+    for held in range(folds):
+        inside, outside = np.flatnonzero(fold != held), np.flatnonzero(fold == held)
+        if len(outside):
+            target = _adjusted(grades[inside], session[inside])
+            model = _Model(_picked(counted, inside), target, min_rows=min_rows, seed=seed)
+            scores[outside] = model.scores(_picked(counted, outside))
+    clear = said != 0.0
+    truth = said > 0.0
+    probability = np.zeros(rated.height)
+    for held in range(folds):
+        # scores of the other folds are themselves held out; only the calibration's three numbers are fitted here
+        known = clear & (fold != held)
+        probability[fold == held] = _probability(_calibration(scores[known], truth[known]), scores[fold == held])
+    calibration = _calibration(scores[clear], truth[clear])
+    final = _Model(counted, _adjusted(grades, session), min_rows=min_rows, seed=seed)
+    result = np.full(rows.height, np.nan)
+    result[rated["_row"].to_numpy()] = probability
+    rest = rows.filter(pl.col("_rating").is_null())
+    for start in range(0, rest.height, BATCH_ROWS):
+        batch = rest.slice(start, BATCH_ROWS)
+        found = final.scores(counter.counted(prepare(batch)))
+        result[batch["_row"].to_numpy()] = _probability(calibration, found)
+    card = {
+        "folds": folds,
+        "seed": seed,
+        "rated": rated.height,
+        "rated_clear": int(clear.sum()),
+        "sessions": int(session.max()) + 1,
+        "auc": round(roc_auc(probability[clear], truth[clear]), 4),
+        "calibration_error": round(calibration_error(probability[clear], truth[clear]), 4),
+        "reliability": as_json(reliability(probability[clear], truth[clear])),
+        "coefficients": _coefficients(final, counter),
+    }
+    return pl.Series("_fitted", result), card
+
+
+class _Logistic(NamedTuple):
+    """A logistic regression over the two standardised scores."""
+
+    mean: Floats
+    spread: Floats
+    weights: Floats
+    bias: float
+
+
+def _calibration(scores: Floats, truth: NDArray[np.bool_]) -> _Logistic:
+    from sklearn.linear_model import LogisticRegression
+
+    mean, spread = scores.mean(axis=0), np.maximum(scores.std(axis=0), 1e-9)
+    model = LogisticRegression(C=1.0, max_iter=1000, tol=1e-8).fit((scores - mean) / spread, truth)
+    return _Logistic(mean, spread, model.coef_[0], float(model.intercept_[0]))
+
+
+def _probability(model: _Logistic, scores: Floats) -> Floats:
+    odds = ((scores - model.mean) / model.spread) @ model.weights + model.bias
+    return np.asarray(1.0 / (1.0 + np.exp(-odds)))
+
+
+def _coefficients(model: _Model, counter: Counter, *, top: int = 40) -> list[dict[str, Any]]:
+    """The heaviest signals, relations and acts of the linear model; n-grams of row text are never named."""
+    named: list[tuple[str, float]] = []
+    place = 0
+    for name in BLOCKS:
+        columns = model.scales.columns[name]
+        if BLOCKS[name].analyzer == "act":
+            terms = counter.vectorizers[name].get_feature_names_out()[columns]
+            named += zip(terms, model.linear.coef_[place : place + len(columns)], strict=True)
+        place += len(columns)
+    named += zip((*SIGNAL_FEATURES, *RELATIONS), model.linear.coef_[place:] * 0.3, strict=True)
+    heaviest = sorted(named, key=lambda pair: (-abs(pair[1]), pair[0]))[:top]
+    return [{"feature": str(name), "weight": round(float(weight), 5)} for name, weight in heaviest if weight]
