@@ -14,7 +14,7 @@ import polars as pl
 
 from filters.letters import CJK, PLACEHOLDER, words
 from prefdata.errors import RecipeError
-from prefdata.judging import Reads, RowFilter, Rule, Side, threshold
+from prefdata.judging import Reads, RowFilter, Rule, threshold
 
 ORDINARY = r""".,!?;:'"()\-–—…‘’“”。，、！？；：（）《》「」【】·～¿¡"""
 SPECIAL = rf"[^\p{{L}}\p{{M}}\p{{N}}\s{ORDINARY}\p{{Emoji_Presentation}}\x{{FE0F}}\x{{200D}}]"
@@ -47,7 +47,7 @@ class ChatQuality:
     """1 where a reply is the customer's turn over again; 1 as a bound lets that pass."""
     allow_only_placeholder: bool = threshold(False)
     """Whether a reply of nothing but pseudonyms passes."""
-    sides: tuple[Side, ...] = ("completion",)
+    sides: tuple[Literal["completion", "chosen", "rejected"], ...] = ("completion",)
     """The sides of a row that are judged; each with the last customer turn as its prompt."""
     repetition_size: int = 10
     """Characters, and words, of the n-grams above."""

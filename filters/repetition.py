@@ -16,8 +16,10 @@ from filters.letters import WORD
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-BATCH_ROWS = 4096
+BATCH_ROWS = 1024
 """Texts counted at once: bounds the memory of the n-gram table, changes no score."""
+MAX_CHARS = 20_000
+"""What stands behind is not counted: such a text is too long for a chat anyway, and a loop shows before."""
 
 _CHARACTER_BASE = np.uint64(0x9E3779B97F4A7C15)
 _WORD_BASE = np.uint64(0xC2B2AE3D27D4EB4F)
@@ -32,8 +34,9 @@ def repetition(texts: pl.Series, *, size: int) -> pl.DataFrame:
     of different n-grams) commonest, and those that occur more than once. `top_ngram` is the share of words under the
     commonest word 3-gram that occurs twice (after Rae et al., 2021, table A1). No nulls allowed.
     """
-    parts = [_repetition(batch, size) for batch in texts.to_frame("text").iter_slices(BATCH_ROWS)]
-    return pl.concat(parts) if parts else _repetition(texts.to_frame("text"), size)
+    frame = texts.str.slice(0, MAX_CHARS).to_frame("text")
+    parts = [_repetition(batch, size) for batch in frame.iter_slices(BATCH_ROWS)]
+    return pl.concat(parts) if parts else _repetition(frame, size)
 
 
 def _repetition(frame: pl.DataFrame, size: int) -> pl.DataFrame:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from prefdata.errors import RecipeError
-from prefdata.judging import RowFilter, Rule, Side, TextScorer, threshold
+from prefdata.judging import RowFilter, Rule, TextScorer, threshold
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,9 +21,9 @@ class Toxicity:
     model: Literal["lexical", "detoxify"] = "lexical"
     """`lexical`: embedded, for English and Chinese. `detoxify`: the Detoxify classifier, of the extra `detoxify`."""
     max_toxicity: float = threshold(0.8)
-    """A desirable reply scores at most this, in [0, 1]. At 0.8 one of SGD's 10,831 agent turns is above."""
-    sides: tuple[Side, ...] = ("completion",)
-    """The sides of a row that are judged."""
+    """A desirable reply scores at most this, in [0, 1]. At 0.8 two of SGD's 10,831 agent turns are above."""
+    sides: tuple[Literal["completion", "chosen"], ...] = ("completion",)
+    """The sides of a row that are judged: what is to be learnt. A prompt is context, a rejected reply an example."""
     min_script_ratio: float = 0.1
     """lexical: the English or Chinese model is asked where this share of a text's letters is Latin or Han."""
     weights: Literal["original", "unbiased", "multilingual", "original-small", "unbiased-small"] = "unbiased"

@@ -11,13 +11,21 @@ import polars as pl
 from filters.letters import han_letters, letters, without_placeholders
 from prefdata.judging import Reads
 
-BATCH_ROWS = 4096
+BATCH_ROWS = 1024
 """Texts scored at once: bounds the memory of the gram tables, changes no score."""
+MAX_CHARS = 20_000
+"""What stands behind is not read: no agent's turn is that long, a pasted file is."""
+
+SENTENCE = r"[^.!?。！？…\n]+[.!?。！？…]*"
+"""A piece between ends of sentences. One insult at the end of a polite paragraph scores .34 in the whole, 1.0 alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LexicalToxicity:
     """Words and character grams under a linear model: English and Chinese, no network, no torch.
+
+    A text scores as the worst of its sentences and of itself as a whole. Against the whole alone that costs .005 to
+    .011 of AUC on tweets and comments, and one agent turn of SGD's 10,831; it finds what a long reply dilutes.
 
     Measured on texts that neither model was trained on: see benchmarks/toxicity.py. At chance on hate without hateful
     words, weak on provoking prompts to assistants; where those matter, take `model: detoxify`.
@@ -51,30 +59,35 @@ class LexicalToxicity:
         return pl.concat(parts) if parts else self._score(items.select("text"))
 
     def _score(self, items: pl.DataFrame) -> pl.DataFrame:
+        text = without_placeholders(pl.col("text").fill_null("").str.slice(0, MAX_CHARS))
+        whole = items.select(row=pl.int_range(pl.len()), text=text)
+        sentences = whole.with_columns(pl.col("text").str.extract_all(SENTENCE)).filter(pl.col("text").list.len() > 1)
+        pieces = pl.concat([whole, sentences.explode("text")])
+        unique = pieces.select("text").unique(maintain_order=True)
+        scores = pieces.join(unique.hstack(self._pieces(unique["text"])), on="text", how="left")
+        worst = scores.group_by("row").agg(pl.col("english", "chinese").max()).sort("row")
+        known = [pl.when(pl.col(name).is_not_null()).then(pl.lit(name)) for name in ("english", "chinese")]
+        return worst.select(
+            toxicity=pl.max_horizontal("english", "chinese").cast(pl.Float32),
+            model=pl.concat_str(known, separator="+", ignore_nulls=True).replace("", None),
+        )
+
+    def _pieces(self, texts: pl.Series) -> pl.DataFrame:
+        """`english`, `chinese`: the probability by each model that is asked and knows something of the text."""
         from filters import toxicity_chinese, toxicity_english
 
-        text = without_placeholders(pl.col("text").fill_null(""))
-        frame = items.select(text=text).with_columns(all=letters(pl.col("text")), han=han_letters(pl.col("text")))
-        enough = self.min_script_ratio * pl.col("all")
-        frame = frame.select(
+        text, latin = pl.col("text"), pl.col("text").str.count_matches("[A-Za-z]")
+        enough = self.min_script_ratio * letters(text)
+        asked = texts.to_frame("text").select(
             "text",
-            chinese=(pl.col("han") > 0) & (pl.col("han") >= enough),
-            english=pl.col("text").str.contains("[A-Za-z]") & (pl.col("text").str.count_matches("[A-Za-z]") >= enough),
+            chinese=(han_letters(text) > 0) & (han_letters(text) >= enough),
+            english=(latin > 0) & (latin >= enough),
         )
-        scores = pl.DataFrame(
+        return pl.DataFrame(
             {
-                "english": _where(frame, "english", toxicity_english),
-                "chinese": _where(frame, "chinese", toxicity_chinese),
+                "english": _where(asked, "english", toxicity_english),
+                "chinese": _where(asked, "chinese", toxicity_chinese),
             }
-        )
-        return scores.select(
-            toxicity=pl.max_horizontal("english", "chinese").cast(pl.Float32),
-            model=pl.when(pl.col("english").is_not_null() & pl.col("chinese").is_not_null())
-            .then(pl.lit("english+chinese"))
-            .when(pl.col("english").is_not_null())
-            .then(pl.lit("english"))
-            .when(pl.col("chinese").is_not_null())
-            .then(pl.lit("chinese")),
         )
 
 

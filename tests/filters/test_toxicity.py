@@ -147,22 +147,55 @@ def test_rude_and_polite_chinese_agents() -> None:
 
 @pytest.mark.parametrize(
     ("name", "floor", "most_wrong"),
-    [("davidson", 0.985, 0.035), ("jigsaw", 0.985, 0.02), ("cold_holdout", 0.935, 0.03)],
+    [("davidson", 0.978, 0.058), ("jigsaw", 0.975, 0.04), ("cold_holdout", 0.93, 0.04)],
 )
 def test_ranking_of_labelled_texts(
     sets: ModuleType, shared_data: Callable[[str], Path], name: str, floor: float, most_wrong: float
 ) -> None:
-    """Measured: Davidson .988 and Jigsaw .992 (both in the English model's training data), COLD held out .942."""
+    """Measured: Davidson .983 and Jigsaw .981 (both in the English model's training data), COLD held out .933."""
     labelled = getattr(sets, name)(shared_data("cold").parent)
     scores = lexical(labelled.texts)["toxicity"]
     assert sets.area(scores, labelled.toxic) >= floor
     assert (scores.fill_null(0.0).filter(~labelled.toxic) > 0.8).mean() <= most_wrong
 
 
+@pytest.mark.parametrize(
+    ("name", "module", "floor"),
+    [
+        ("davidson", toxicity_english, 0.985),
+        ("jigsaw", toxicity_english, 0.988),
+        ("cold_holdout", toxicity_chinese, 0.938),
+    ],
+)
+def test_the_models_on_whole_texts(
+    sets: ModuleType, shared_data: Callable[[str], Path], name: str, module: Any, floor: float
+) -> None:
+    """Measured: .988 and .992, as alt-profanity-check's own; COLD held out .942."""
+    labelled = getattr(sets, name)(shared_data("cold").parent)
+    found = pl.Series(module.probabilities(labelled.texts, module.load())).fill_nan(0.0)
+    assert sets.area(found, labelled.toxic) >= floor
+
+
+def test_one_insult_in_a_long_polite_reply_is_found(scored: Scored) -> None:
+    english = (
+        "Thank you for writing to us. The parcel left on Monday and will be with you within two working days. " * 4
+    )
+    chinese = "您好，感谢您的联系。您的包裹周一已经从仓库发出，预计两个工作日内送达。" * 4
+    rows = scored(Toxicity().build(), [english, english + "You idiot.", chinese, chinese + "你是傻逼吗？"])
+    assert [row["toxicity"] > 0.8 for row in rows] == [False, True, False, True]
+
+
+def test_what_stands_behind_twenty_thousand_characters_is_not_read(scored: Scored) -> None:
+    filler = "fine " * 4000
+    inside, outside = scored(Toxicity().build(), [filler[:-20] + ". You idiot!", filler + ". You idiot!"])
+    assert inside["toxicity"] > 0.8
+    assert outside["toxicity"] < 0.5
+
+
 def test_polite_agents_are_left_alone(sets: ModuleType, shared_data: Callable[[str], Path]) -> None:
-    """Measured: 1 of SGD's 10,831 distinct agent turns is above .8 (a song title), none of CrossWOZ's 3,612."""
+    """Measured: 2 of SGD's 10,831 distinct agent turns are above .8 (titles of songs), none of CrossWOZ's 3,612."""
     data = shared_data("uss").parent
-    for texts, most in ((sets.sgd_agents(data), 2), (sets.crosswoz_agents(data), 2)):
+    for texts, most in ((sets.sgd_agents(data), 4), (sets.crosswoz_agents(data), 2)):
         scores = lexical(texts)["toxicity"]
         assert (scores > 0.8).sum() <= most
         assert scores.null_count() <= 10
@@ -210,6 +243,22 @@ def test_the_chinese_model_names_the_phrases_it_was_trained_on() -> None:
     assert toxicity_chinese.load().origin["files"][phrases.name] == digest
     lists = json.loads(phrases.read_text(encoding="utf-8"))
     assert not {*RUDE_ZH, *POLITE_ZH} & {*lists["insulting"], *lists["polite"]}
+
+
+@pytest.mark.slow
+def test_training_again_gives_the_same_model(shared_data: Callable[[str], Path], tmp_path: Path) -> None:
+    import os
+    import subprocess
+
+    from safetensors.numpy import load_file
+
+    again = tmp_path / "again.safetensors"
+    script, cold = ROOT / "scripts" / "train_chinese_toxicity.py", shared_data("cold/dev.csv.gz")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, script, again, cold], check=True, env=environment, capture_output=True)
+    trained, kept = load_file(again), load_file(toxicity_chinese.MODEL_FILE)
+    assert np.array_equal(trained["grams"], kept["grams"])
+    assert np.abs(trained["weights"].astype(int) - kept["weights"].astype(int)).max() <= 1  # another BLAS
 
 
 def test_a_threshold_is_no_scoring_parameter() -> None:
