@@ -69,6 +69,6 @@ def _before_honorific(text: str, end: int) -> Iterator[tuple[int, int]]:
             yield start, end
             return
     for size in (2, 1):
-        if text[max(0, end - size) : end] in name_words().surnames:
+        if end >= size and text[end - size : end] in name_words().surnames:
             yield end - size, end
             return

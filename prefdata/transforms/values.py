@@ -88,7 +88,7 @@ _PRIVATE_KEYS = re.compile(
 """Query keys whose value, if it holds a digit, says who someone is."""
 _OPAQUE = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{24,}"
-    r"|(?=[^/]*\d)(?=[^/]*[A-Z])(?=[^/]*[a-z])[A-Za-z0-9_-]{20,}|eyJ[\w.-]{10,}"
+    r"|(?=\w*\d)(?=\w*[A-Z])(?=\w*[a-z])[A-Za-z0-9_]{16,}|eyJ[\w.-]{10,}"
 )
 """Path segments and values that no one typed: UUIDs, long hexadecimal, mixed-case tokens."""
 _CHAT_HOSTS = frozenset(("wa.me", "api.whatsapp.com", "t.me", "line.me"))
@@ -248,7 +248,9 @@ def _phones(text: str, regions: tuple[str, ...]) -> Iterator[tuple[int, int, str
 
     for region in regions:
         for phone in phonenumbers.PhoneNumberMatcher(text, region):
-            yield phone.start, phone.end, phonenumbers.format_number(phone.number, phonenumbers.PhoneNumberFormat.E164)
+            # a bracket that opens before the number closes behind it, and is no part of it
+            start = phone.start + (phone.raw_string.startswith("(") and ")" not in phone.raw_string)
+            yield start, phone.end, phonenumbers.format_number(phone.number, phonenumbers.PhoneNumberFormat.E164)
     if "CN" in regions:
         for match in _CN_MOBILE.finditer(text):
             yield match.start(), match.end(), "+86" + re.sub(r"\D", "", match[1])
