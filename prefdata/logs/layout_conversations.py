@@ -14,7 +14,7 @@ import polars as pl
 from prefdata.errors import RecipeError, nearest
 from prefdata.io import QUARANTINE, ReadLimits, read_objects
 from prefdata.logs.events import Role
-from prefdata.logs.mapping import CANONICAL, Fields, LogRead, assemble, session_feedback
+from prefdata.logs.mapping import CANONICAL, Fields, LogRead, assemble, session_feedback, with_quarantined
 
 _OF_SESSION = (
     "session",
@@ -63,7 +63,7 @@ class Conversations(Fields):
         frame = frame.sort("_row", "_part").drop("_row")
         events, report = assemble(frame, self, source=source)
         report = {**report, "conversations": records.height}
-        return LogRead(events, pl.concat([read.quarantine, bad]), read.files, report)
+        return LogRead(events, pl.concat([read.quarantine, bad]), with_quarantined(read.files, bad), report)
 
     def _check(self) -> None:
         faults = [

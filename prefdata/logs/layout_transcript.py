@@ -33,6 +33,7 @@ from prefdata.logs.mapping import (
     meta_json,
     role_table,
     session_feedback,
+    with_quarantined,
 )
 
 _CLOCK = r"\d{1,2}:\d{2}(?::\d{2})?(?:\s*[AaPp]\.?[Mm]\.?)?"
@@ -77,7 +78,7 @@ class Transcript(Fields):
         if self.cell is not None:
             return self._read_cells(path, source, limits)
         table = read_lines(path, encoding=self.encoding, limits=limits)
-        frame = table.frame.with_columns(_blank=pl.col("text").str.strip_chars() == "")
+        frame = table.frame.with_columns(_blank=_blank(pl.col("text")))
         frame = frame.with_columns(_rule=~pl.col("_blank") & pl.col("text").str.contains(self.separator))
         border = pl.col("_blank") | pl.col("_rule")
         begins = ~border & border.shift(1, fill_value=True).over("_file")
@@ -85,15 +86,15 @@ class Transcript(Fields):
         frame = frame.with_columns(
             pl.when(border).then(None).otherwise(pl.col("_file") + "#" + block.cast(pl.String)).alias("_block")
         ).filter(~pl.col("_blank"))
-        quarantine = table.quarantine
+        bad = pl.DataFrame(schema=QUARANTINE)
         if self.lines == "fields":
             frame, bad = self._fields(frame)
-            quarantine = pl.concat([quarantine, bad])
             report: dict[str, int] = {}
         else:
             frame, report = self._speakers(frame)
         events, counts = assemble(frame, self, source=source)
-        return LogRead(events, quarantine, table.files, {**counts, **report})
+        files = with_quarantined(table.files, bad)
+        return LogRead(events, pl.concat([table.quarantine, bad]), files, {**counts, **report})
 
     def _fields(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         """The lines taken apart, and those with too few or too many fields."""
@@ -235,6 +236,11 @@ class Transcript(Fields):
         messages = messages.with_columns(pl.coalesce("c:time", opens).alias("c:time"), _kind=pl.lit("message"))
         messages = messages.drop("_given", "_name")
         return messages, {"speaker_like_continuations": like}
+
+
+def _blank(text: pl.Expr) -> pl.Expr:
+    """What the reader of lines counts as blank: Python's white space, which has four control characters more."""
+    return text.str.strip_chars().str.strip_chars("\x1c\x1d\x1e\x1f \t\v\f\r") == ""
 
 
 def _quarantine(lines: pl.DataFrame, reason: str) -> pl.DataFrame:

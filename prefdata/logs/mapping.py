@@ -7,6 +7,7 @@ cannot be read is null and counted in the report of the reading.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -338,6 +339,12 @@ def meta_json(frame: pl.DataFrame, keep: Sequence[str] | None = None) -> pl.Seri
 def constant_role(frame: pl.DataFrame, role: Role | None) -> pl.DataFrame:
     """`frame` with every message's role set, where the settings say that the file has one role only."""
     return frame if role is None else frame.with_columns(_role=pl.lit(role))
+
+
+def with_quarantined(files: Sequence[FileReport], bad: pl.DataFrame) -> list[FileReport]:
+    """The reports of the files with what the layout itself quarantined counted in."""
+    more = Counter(bad["file"].to_list())
+    return [report._replace(quarantined=report.quarantined + more[report.file]) for report in files]
 
 
 def session_feedback(rows: pl.DataFrame, messages: pl.DataFrame) -> pl.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 
@@ -15,13 +16,13 @@ HEAD_CHARS = 300
 
 @cache
 def phrases(name: str) -> dict[str, tuple[str, ...]]:
-    """Section -> phrases of `lexicons/<name>.txt`; `#` starts a comment line, `[x]` a section."""
+    """Section -> phrases of `lexicons/<name>.txt`; `#` starts a comment line, `[lower_case]` a section."""
     found: dict[str, list[str]] = {}
     section = ""
     for raw in (_FOLDER / f"{name}.txt").read_text(encoding="utf-8").splitlines():
         line = raw.strip()
-        if line.startswith("[") and line.endswith("]"):
-            section = line[1:-1]
+        if heading := re.fullmatch(r"\[([a-z_]+)\]", line):
+            section = heading[1]
         elif line and not line.startswith("#"):
             found.setdefault(section, []).append(line)
     return {name: tuple(lines) for name, lines in found.items()}

@@ -113,7 +113,11 @@ def _recognise(frame: pl.DataFrame, settings: SessionSettings) -> pl.DataFrame:
         signal=((pl.col("kind") == "feedback") | (message & ~_present("text") & rated)).fill_null(False),
         separator=(pl.col("kind") == "separator").fill_null(False),
     )
-    automatic = mentions(pl.col("text"), "auto_reply", "always") & role.is_in(["customer", "agent", "bot"])
+    text = pl.col("text")
+    automatic = pl.when(role == "customer").then(mentions(text, "auto_reply", "customer"))
+    automatic = (
+        automatic.when(role.is_in(["agent", "bot"])).then(mentions(text, "auto_reply", "agent")).otherwise(False)
+    )
     reason = (
         pl.when("separator")
         .then(None)

@@ -230,6 +230,9 @@ def test_without_times_a_message_that_answers_nothing_keeps_its_place() -> None:
         (agent("This is an automated response. We are on it."), "auto_reply"),
         (customer("I’m out of the office until Monday"), "auto_reply"),
         (agent("【自动回复】您好，我们已收到"), "auto_reply"),
+        (customer("all I get is: this is an automated response"), "context"),
+        (agent("sorry that you got an automated response"), "row"),
+        (agent("刚才那条是自动回复，不好意思"), "row"),
         (agent(None, ratings=[4.0]), "signal"),
         (say("system", None, status="resolved"), "signal"),
         ({"kind": "separator", "session": None}, "separator"),
@@ -461,7 +464,7 @@ def test_no_events_give_no_turns() -> None:
 
 
 TEXTS = st.sampled_from(
-    [None, "", " ", "yes", "no", "hello", "This is an automated reply", "转人工", "we are currently closed"]
+    [None, "", " ", "yes", "no", "hello", "This is an automated reply", "转人工", "you are in the queue"]
 )
 LINES = st.fixed_dictionaries(
     {
