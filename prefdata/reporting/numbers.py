@@ -12,6 +12,12 @@ from prefdata.judging import Decision, RowFilter
 BINS = 24
 """Bars of a histogram of scores."""
 
+BORDERLINE = 3
+"""Rows named on each side of a threshold."""
+
+EXAMPLES = 5
+"""Clusters named for each grouping, the largest ones."""
+
 DECIMALS = 4
 
 
@@ -115,9 +121,30 @@ def rules(scored: pl.DataFrame, decision: Decision, filters: Sequence[RowFilter]
                 "histogram": histogram(scored, column, bounds)
                 if scored[column].dtype.is_numeric()
                 else values(scored, column),
+                "borderline": borderline(scored, column, bounds),
             }
         )
     return found
+
+
+def borderline(scored: pl.DataFrame, column: str, bounds: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows nearest to a threshold on either side of it, nearest first: `id`, `score`, `passes`."""
+    limit = bounds["max"] if bounds["max"] is not None else bounds["min"]
+    if limit is None or not scored[column].dtype.is_numeric():
+        return []
+    speaks = pl.lit(True) if bounds["only"] is None else pl.col("label") == (bounds["only"] == "desirable")
+    inside = pl.col("score") <= limit if bounds["max"] is not None else pl.col("score") >= limit
+    near = (
+        scored.filter(speaks)
+        .select("id", score=pl.col(column).cast(pl.Float64).round(DECIMALS))
+        .drop_nulls("score")
+        .with_columns(passes=inside, distance=(pl.col("score") - limit).abs())
+        .sort(["distance", "id"])
+        .group_by("passes", maintain_order=True)
+        .head(BORDERLINE)
+        .sort(["passes", "distance", "id"])
+    )
+    return near.select("id", "score", "passes").to_dicts()
 
 
 def histogram(scored: pl.DataFrame, column: str, bounds: dict[str, Any]) -> dict[str, Any]:
@@ -176,6 +203,13 @@ def clusters(decision: Decision) -> list[dict[str, Any]]:
                 "rows": rows.height,
                 "largest": int(sizes["size"].max() or 0),  # type: ignore[arg-type]
                 "conflicting": int(sizes["conflict"].sum()),
+                "examples": [
+                    {"cluster": cluster, "size": size, "conflict": conflict}
+                    for cluster, size, conflict in sizes.select("cluster", "size", "conflict")
+                    .sort(["conflict", "size", "cluster"], descending=[True, True, False])
+                    .head(EXAMPLES)
+                    .iter_rows()
+                ],
                 "sizes": {
                     str(size): number
                     for size, number in sizes.group_by("size").agg(pl.len().alias("n")).sort("size").iter_rows()
