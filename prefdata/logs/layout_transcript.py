@@ -77,6 +77,10 @@ class Transcript(Fields):
         limits = limits or ReadLimits()
         if self.cell is not None:
             return self._read_cells(path, source, limits)
+        try:
+            pl.Series([""]).str.contains(self.separator)
+        except pl.exceptions.PolarsError:
+            raise RecipeError(f"separator: {self.separator!r} is no pattern") from None
         table = read_lines(path, encoding=self.encoding, limits=limits)
         frame = table.frame.with_columns(_blank=_blank(pl.col("text")))
         frame = frame.with_columns(_rule=~pl.col("_blank") & pl.col("text").str.contains(self.separator))

@@ -114,9 +114,12 @@ def _recognise(frame: pl.DataFrame, settings: SessionSettings) -> pl.DataFrame:
         separator=(pl.col("kind") == "separator").fill_null(False),
     )
     text = pl.col("text")
-    automatic = pl.when(role == "customer").then(mentions(text, "auto_reply", "customer"))
     automatic = (
-        automatic.when(role.is_in(["agent", "bot"])).then(mentions(text, "auto_reply", "agent")).otherwise(False)
+        pl.when(role == "customer")
+        .then(mentions(text, "auto_reply", "customer"))
+        .when(role.is_in(["agent", "bot"]))
+        .then(mentions(text, "auto_reply", "agent"))
+        .otherwise(False)
     )
     reason = (
         pl.when("separator")

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from prefdata.errors import InputError, RecipeError
 from prefdata.logs.layout_transcript import Transcript
@@ -86,6 +88,7 @@ def test_fields_stand_where_the_settings_say(tmp_path: Path) -> None:
         (Transcript(fields=["role", "action"]), "`role` and `text` among them"),
         (Transcript(fields=["role", "text", "text"]), "expected different names"),
         (Transcript(columns={"text": "a"}), "lines of fields have no columns"),
+        (Transcript(separator="("), "is no pattern"),
         (Transcript(cell="a", columns={"role": "b"}), "'role' cannot be a column"),
     ],
 )
@@ -224,6 +227,57 @@ def test_an_empty_cell_is_a_unit_with_a_fate(tmp_path: Path) -> None:
         tmp_path, Transcript(cell="chat"), {"id": "1", "chat": ""}, {"id": "2", "chat": "Customer: a\nAgent: b"}
     )
     assert fates(got) == ["empty_text", "context", "row"]
+
+
+# Laws
+
+PIECES = st.sampled_from(
+    [
+        "USER",
+        "SYSTEM",
+        "Agent",
+        "Customer:",
+        "Agent :",
+        "\t",
+        "\t",
+        ": ",
+        "：",
+        "hi",
+        "OVERALL",
+        " ",
+        "3,4",
+        "\u3000",
+        "\x1c",
+        "----",
+        "[10:32] ",
+        "\u2028",
+        "客服",
+        "\r",
+    ]
+)
+TEXT = st.lists(st.lists(PIECES, max_size=7).map("".join), max_size=10).map("\n".join)
+
+
+@settings(max_examples=60)
+@given(text=TEXT)
+@pytest.mark.parametrize(
+    ("layout", "head"),
+    [
+        (Transcript(roles={"customer": ["USER"], "agent": ["SYSTEM"]}), "USER\thi\nSYSTEM\tyes\n"),
+        (Transcript(lines="speakers"), "Agent: hi\nCustomer: yes\n"),
+    ],
+)
+def test_every_line_that_is_not_blank_has_one_fate(
+    tmp_path_factory: pytest.TempPathFactory, layout: Transcript, head: str, text: str
+) -> None:
+    file = tmp_path_factory.mktemp("fuzz") / "a.txt"
+    file.write_bytes((head * 6 + text).encode())  # enough lines with roles for the file to be taken
+    got = layout.read(file, source="desk")
+    assert sum(report.units for report in got.files) == got.events.height + got.quarantine.height
+    assert sum(report.quarantined for report in got.files) == got.quarantine.height
+    fated = build_sessions(got.events).fates
+    assert fated["line"].to_list() == got.events["line"].to_list()
+    assert fated["line"].is_duplicated().sum() == 0
 
 
 # Real
