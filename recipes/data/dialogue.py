@@ -30,6 +30,9 @@ REACTION = {
 }
 """How a customer takes an answer of this quality. Noisy on purpose: good answers meet anger, bad ones meet thanks."""
 
+FACES = {"thanks": "😊👍🙏🎉", "polite": "🙂🙏", "follow": "🙂🤔🙏", "meh": "🤷😐"}
+"""What goes with a reaction; the others are angry or sad."""
+
 ENDINGS = ("thanks", "silent", "polite")
 
 PERSONAL = {
@@ -268,6 +271,7 @@ class Writer:
         pairs = [pair for pair in self.common["pii"] if pair[0] in kinds]
         kind, sentence = self.dice.one(pairs)
         self.session.personal.append(kind)
+        sentence = sentence.replace("{email}", self.session.customer.email)
         return sentence.replace("{pii}", personal(kind, self.session.customer, self.dice))
 
 
@@ -283,15 +287,15 @@ def lower(text: str) -> str:
     return text if keep or first in names else text[:1].lower() + text[1:]
 
 
-def typed(text: str, customer: Customer, dice: Dice) -> str:
-    """`text` as this customer types it."""
+def typed(text: str, customer: Customer, dice: Dice, faces: str) -> str:
+    """`text` as this customer types it, perhaps with one of `faces`."""
     chinese = customer.language == "zh"
     if customer.style == "lower":
         return text.rstrip("。").replace("，", " ").replace("。", " ") if chinese else text.lower().rstrip(".")
     if customer.style == "loud":
         return text.rstrip("。.") + dice.one(["!!!", "！！", "!!", "?!"])
     if customer.style == "emoji":
-        return text + dice.one([" 😊", " 🙏", " 😡", " 🙄", "😭", " 👍"]) if dice.chance(0.5) else text
+        return text + dice.one([" ", ""]) + dice.one(faces) if dice.chance(0.5) else text
     if customer.style == "sloppy":
         if chinese:
             return text.replace("再", "在", 1) if dice.chance(0.5) else text.replace("的", "得", 1)
@@ -315,8 +319,8 @@ def write(session: Session, dice: Dice, *, mood: str, back: bool, opening: bool,
         slow = dice.between(20, 240) if role == "customer" else dice.between(15, 200)
         lines.append(Line(role, text, quality, slow))
 
-    def customer_says(text: str, extra: str = "") -> None:
-        say("customer", writer.join(typed(text, customer, dice), extra))
+    def customer_says(text: str, extra: str = "", faces: str = "🙏😕🤔") -> None:
+        say("customer", writer.join(typed(text, customer, dice, faces), extra))
 
     if opening:
         say("agent", writer.pick(common["opening_boilerplate"]), "opening")
@@ -344,7 +348,7 @@ def write(session: Session, dice: Dice, *, mood: str, back: bool, opening: bool,
         session.ending = reaction
         if reaction == "silent":
             break
-        customer_says(writer.reaction(reaction, quality))
+        customer_says(writer.reaction(reaction, quality), faces=FACES.get(reaction, "😡🙄😤😭"))
         if reaction in ENDINGS:
             break
         kind = {"follow": "follow", "escalate": "escalate", "meh": "again"}.get(reaction, "angry")

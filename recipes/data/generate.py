@@ -16,7 +16,7 @@ from typing import Any
 from dialogue import WORDS, Session, write
 from dice import Dice
 from exports import conversations, events, transcripts
-from mess import BROKEN_CANARY, copied, one_sided, opposite, plant_canary, plant_oddities, plant_tokens
+from mess import BROKEN_CANARY, copied, one_sided, opposite, plant_canary, plant_junk, plant_oddities, plant_tokens
 from people import PEOPLE, Customer, new_customer, new_slots
 
 SEED = "prefdata sample 1"
@@ -108,6 +108,7 @@ def plant(exports: dict[str, list[Session]]) -> list[dict[str, Any]]:
         for kind, session in zip(CANARIES[export], chosen[:4], strict=True):
             canaries.append({"source": export, **plant_canary(session, len(canaries), kind, dice)})
         plant_tokens(chosen[4:60], dice, 6)
+        plant_junk(chosen[130:138])
         for role, session in zip(["customer"] * 6 + ["agent"] * 2, chosen[60:68], strict=True):
             one_sided(session, role)
         for at, session in enumerate(chosen[70:90]):
@@ -162,7 +163,7 @@ def truth(exports: dict[str, list[Session]], canaries: list[dict[str, Any]], pla
         for export in exports
     ]
     return {
-        "note": "Invented; `agent`: quality of each message of the agent in order (opening, good, ordinary, bad, rude)",
+        "note": "Invented; `agent`: quality of each agent message in order (good, ordinary, bad, rude, opening, junk)",
         "sessions": {export: len(sessions) for export, sessions in exports.items()},
         "messages": {export: sum(len(session.lines) for session in sessions) for export, sessions in exports.items()},
         "agent_messages": dict(sorted(qualities.items())),

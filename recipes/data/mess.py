@@ -22,6 +22,18 @@ TOKENS = (
     "<｜end▁of▁sentence｜>",
 )
 
+JUNK = (
+    ".",
+    "?",
+    "test test test test test test test test test test",
+    "{asked}",
+    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+    "Bonjour, votre colis est arrivé à notre dépôt et sera livré demain matin entre neuf heures et midi.",
+    "<<<<>>>> #### ---- ==== %%%% ____ ++++ ||||",
+    "Guten Tag, leider ist das Ersatzteil im Moment nicht lieferbar, wir melden uns in der kommenden Woche.",
+)
+"""Replies sent by mistake."""
+
 BROKEN_CANARY = "CANARY-b0c5d1e7f903"
 """Stands in a line of each file that no reader can read."""
 
@@ -64,6 +76,16 @@ def opposite(session: Session, which: int, positive: bool, slots: dict[str, str]
     ]
     session.ending, session.rating, session.survey = ("thanks", 5, "") if positive else ("complain", 2, "")
     session.status, session.personal = ("resolved" if positive else "closed"), []
+
+
+def plant_junk(sessions: list[Session]) -> None:
+    """One reply of each session becomes what nobody should learn from: a stray key, a test, an echo, another tongue."""
+    for number, session in enumerate(sessions):
+        at = next(at for at, line in enumerate(session.lines) if line.quality not in ("", "opening"))
+        asked = next((line.text for line in reversed(session.lines[:at]) if line.role == "customer"), "?")
+        junk = JUNK[number % len(JUNK)]
+        session.lines[at].text = junk.replace("{asked}", asked)
+        session.lines[at].quality = "junk"
 
 
 def plant_tokens(sessions: list[Session], dice: Dice, count: int) -> None:

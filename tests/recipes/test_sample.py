@@ -164,3 +164,13 @@ def test_json_lines_hold_each_kind_of_broken_line() -> None:
         faults["doubled_key"] += len(keys) != len(set(keys))
         faults["lone_surrogate"] += "\\ud83d " in line
     assert faults == {"blank": 1, "malformed": 3, "doubled_key": 1, "lone_surrogate": 1}
+
+
+def test_the_readme_gives_the_counts_of_the_files(truth: dict[str, Any]) -> None:
+    text = (DATA / "README.md").read_text(encoding="utf-8")
+    for export in ("chats", "conversations", "transcripts"):
+        assert f"| {truth['sessions'][export]} | {truth['messages'][export]:,} |" in text
+    shown = [
+        kind for kind in ("good", "ordinary", "bad", "rude", "junk") if f" {truth['agent_messages'][kind]:,} " in text
+    ]
+    assert len(shown) == 5
