@@ -3,11 +3,14 @@
 Shingles cannot see that "we will refund you" and "we will not refund you" say opposite things when forty words around
 them agree. The lists are in opposites.json. Between two texts, on either side of a row, one of these refuses the pair:
 
-- they hold different numbers of negations (phrases such as "no problem" are taken off the count);
+- they hold different numbers of negations and refusals (phrases such as "no problem" are taken off the count);
 - negations and auxiliaries are as many in both but stand in another order ("can .. cannot", "cannot .. can");
 - each states a value (number, day, month) that the other does not; or both state the same values in another order.
   A value that only one of them states refuses nothing;
 - one holds a word and the other its opposite, and neither holds both ("approved", "rejected").
+
+The first of these is an equality and cannot be got round; the others can, where a third row that states neither of two
+values is a near-duplicate of both.
 """
 
 from __future__ import annotations
@@ -71,6 +74,7 @@ def stances(texts: pl.Series, tokens: Tokens) -> Stances:
     counted = np.bincount(rows[negative], minlength=height)
     some = np.flatnonzero(counted)
     counted[some] = np.maximum(counted[some] - _harmless(texts.gather(some)), 0)
+    counted += texts.str.count_matches("|".join(lists["negating"]["zh"])).to_numpy().astype(np.int64)
     numbers[:, 0] = counted.astype(np.uint64)
     spoken = np.bincount(rows[negative], minlength=height) << 32 | np.bincount(rows[auxiliary], minlength=height)
     numbers[:, 1] = spoken.astype(np.uint64)

@@ -46,6 +46,8 @@ def refused(one: str, other: str) -> bool | None:
         ("you can change it but cannot cancel it", "you cannot change it but can cancel it"),
         ("it stays at 2 for 2 days", "it stays at 2 for 3 days"),
         ("we don’t refund it", "we do refund it"),
+        ("we agree to refund it", "we refuse to refund it"),
+        ("the room is free at 5 am", "the room is free at 5 pm"),
     ],
 )
 def test_english_opposites_are_refused(one: str, other: str) -> None:
@@ -62,6 +64,8 @@ def test_english_opposites_are_refused(one: str, other: str) -> None:
         ("三天内到账", "五天内到账"),
         ("需要30元运费", "需要50元运费"),
         ("申请已通过", "申请已拒绝"),
+        ("我们为您退款", "我们拒绝为您退款"),
+        ("明天上午送到", "明天下午送到"),
     ],
 )
 def test_chinese_opposites_are_refused(one: str, other: str) -> None:
