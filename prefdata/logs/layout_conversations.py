@@ -14,7 +14,7 @@ import polars as pl
 from prefdata.errors import RecipeError, nearest
 from prefdata.io import QUARANTINE, ReadLimits, read_objects
 from prefdata.logs.events import Role
-from prefdata.logs.mapping import CANONICAL, Fields, LogRead, assemble, session_feedback, with_quarantined
+from prefdata.logs.mapping import CANONICAL, LogRead, LogSettings, assemble, session_feedback, with_quarantined
 
 _OF_SESSION = (
     "session",
@@ -31,7 +31,7 @@ _OF_SESSION = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Conversations(Fields):
+class Conversations(LogSettings):
     """An object a conversation, in a JSON array, a JSON object keyed by session id, or JSON lines.
 
     `columns` maps canonical names to dotted paths inside the conversation (`scenario.flow`, `sys-usr.1`): session,

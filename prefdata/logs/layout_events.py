@@ -11,11 +11,11 @@ import polars as pl
 from prefdata.errors import RecipeError
 from prefdata.io import ReadLimits
 from prefdata.logs.events import Role
-from prefdata.logs.mapping import CANONICAL, LogRead, TableFields, assemble, canonical_columns, constant_role
+from prefdata.logs.mapping import CANONICAL, LogRead, TableSettings, assemble, canonical_columns, constant_role
 
 
 @dataclass(frozen=True, kw_only=True)
-class Events(TableFields):
+class Events(TableSettings):
     """A row a message. A row without text that carries a rating, thumb, survey or status is feedback."""
 
     every_role: Role | None = None

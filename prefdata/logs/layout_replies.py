@@ -18,12 +18,12 @@ import polars as pl
 from prefdata.errors import RecipeError
 from prefdata.io import ReadLimits
 from prefdata.logs.layout_events import columns_of
-from prefdata.logs.mapping import LogRead, TableFields, assemble, canonical_columns
+from prefdata.logs.mapping import LogRead, TableSettings, assemble, canonical_columns
 from prefdata.logs.reply_graph import lineage
 
 
 @dataclass(frozen=True, kw_only=True)
-class Replies(TableFields):
+class Replies(TableSettings):
     """Messages linked by ids: `event` is the message's own, `reply_to` that of the one it answers.
 
     One more canonical column: `replies`, the ids of the answers, separated by commas. It fills in where an answer does

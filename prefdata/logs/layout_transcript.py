@@ -25,16 +25,15 @@ from prefdata.errors import RecipeError
 from prefdata.io import QUARANTINE, Format, ReadLimits, read_lines, read_table
 from prefdata.logs.mapping import (
     CANONICAL,
-    KNOWN_ROLES,
-    Fields,
     LogRead,
+    LogSettings,
     assemble,
     canonical_columns,
     meta_json,
-    role_table,
     session_feedback,
     with_quarantined,
 )
+from prefdata.logs.values import KNOWN_ROLES, role_table
 
 _CLOCK = r"\d{1,2}:\d{2}(?::\d{2})?(?:\s*[AaPp]\.?[Mm]\.?)?"
 _STAMP = rf"(?:\d{{4}}[-/.年]\d{{1,2}}[-/.月]\d{{1,2}}日?[T ]*)?{_CLOCK}"
@@ -42,7 +41,7 @@ _SPEAKER_LIKE = r"^\s*(?:\[[^\]]{1,25}\]\s*)?\p{L}[\p{L}\p{N} _.-]{0,19}\s?[:：
 
 
 @dataclass(frozen=True, kw_only=True)
-class Transcript(Fields):
+class Transcript(LogSettings):
     """Conversations as text."""
 
     lines: Literal["fields", "speakers"] = "fields"
@@ -57,6 +56,8 @@ class Transcript(Fields):
     """Pattern of lines that separate sessions, beside blank ones."""
     cell: str | None = None
     """Column of a table whose cells hold whole conversations in lines that begin with their speakers."""
+    line_break: str = "\n"
+    """What separates the lines of a cell: a line feed, or what an export has put in its place, e.g. <br>."""
     one_line: bool = False
     """The cells hold no line feeds: a new message begins wherever a speaker and a colon stand behind a blank."""
     format: Format = "auto"
@@ -179,6 +180,8 @@ class Transcript(Fields):
             encoding=self.encoding,
             limits=limits,
         )
+        if not self.line_break:
+            raise RecipeError("line_break: empty, expected what separates the lines of a cell")
         columns = {**self.columns, "text": str(self.cell)}
         for name in ("role", "event", "reply_to"):
             if name in columns:
@@ -210,6 +213,8 @@ class Transcript(Fields):
             .str.replace_all("\r\n", "\n", literal=True)
             .str.replace_all("\r", "\n", literal=True)
         )
+        if self.line_break != "\n":
+            raw = raw.str.replace_all(self.line_break, "\n", literal=True)
         if self.one_line:
             words = "|".join(re.escape(word) for word in self._speaker_words())
             raw = raw.str.replace_all(rf"(?i)\s+((?:[\[(]{_STAMP}[\])]\s*)?(?:{words})\s*[:：])", "\n$1")

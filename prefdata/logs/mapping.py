@@ -11,14 +11,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 import polars as pl
 
 from prefdata.errors import InputError, RecipeError, nearest
 from prefdata.io import FileReport, Format, ReadLimits, Table, read_table
-from prefdata.logs.events import EVENTS, ROLES, Role
+from prefdata.logs.events import EVENTS, Role
 from prefdata.logs.times import parse_times
+from prefdata.logs.values import read_ratings, read_roles, read_thumbs
 
 CANONICAL = (
     "session",
@@ -38,31 +39,6 @@ CANONICAL = (
 )
 """Names that a column of a log can be mapped to."""
 
-KNOWN_ROLES: dict[str, tuple[str, ...]] = {
-    "customer": (
-        *("customer", "client", "consumer", "user", "usr", "visitor", "end-user", "end_user", "enduser", "buyer"),
-        *("客户", "顾客", "用户", "买家", "访客"),
-    ),
-    "agent": (
-        *("agent", "operator", "representative", "rep", "advisor", "assistant", "staff", "support"),
-        *("客服", "坐席", "人工客服", "卖家"),
-    ),
-    "bot": ("bot", "chatbot", "virtual agent", "virtual assistant", "机器人", "智能客服"),
-    "system": ("system", "系统"),
-    "note": ("note", "internal", "internal note", "internal_note", "private note", "private_note", "备注", "内部备注"),
-    "tool": ("tool", "function", "action"),
-}
-"""Values of a role column that need no mapping; `roles` of the settings goes before them."""
-
-UP: tuple[str, ...] = (
-    *("up", "1", "+1", "true", "yes", "y", "like", "liked", "good", "positive", "helpful", "thumbs_up", "thumbs up"),
-    *("👍", "赞", "有用", "满意", "好评"),
-)
-DOWN: tuple[str, ...] = (
-    *("down", "-1", "false", "no", "n", "dislike", "disliked", "bad", "negative", "not helpful", "unhelpful"),
-    *("thumbs_down", "thumbs down", "👎", "踩", "没用", "不满意", "差评"),
-)
-
 
 class LogRead(NamedTuple):
     """A log as it was read."""
@@ -76,27 +52,8 @@ class LogRead(NamedTuple):
     """Counts: `events`, `unknown_role`, `unparsed_time`, `unparsed_rating`, `unparsed_thumb`, and the layout's own."""
 
 
-class MappingSettings(Protocol):
-    """The settings that all layouts have."""
-
-    @property
-    def columns(self) -> Mapping[str, str]: ...
-    @property
-    def roles(self) -> Mapping[str, Sequence[str]]: ...
-    @property
-    def time_format(self) -> str | None: ...
-    @property
-    def timezone(self) -> str: ...
-    @property
-    def rating_scope(self) -> Literal["turn", "session"]: ...
-    @property
-    def rating_words(self) -> Mapping[str, float]: ...
-    @property
-    def meta(self) -> Sequence[str] | None: ...
-
-
 @dataclass(frozen=True, kw_only=True)
-class Fields:
+class LogSettings:
     """Settings that all layouts have."""
 
     columns: dict[str, str] = field(default_factory=dict)
@@ -119,7 +76,7 @@ class Fields:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TableFields(Fields):
+class TableSettings(LogSettings):
     """Settings of layouts that read a table."""
 
     format: Format = "auto"
@@ -178,7 +135,7 @@ def _shown_columns(names: Sequence[str]) -> str:
     return f"it has {len(names)} columns, whose names look like data: if it has no header, give the names as `header`"
 
 
-def assemble(frame: pl.DataFrame, settings: MappingSettings, *, source: str) -> tuple[pl.DataFrame, dict[str, int]]:
+def assemble(frame: pl.DataFrame, settings: LogSettings, *, source: str) -> tuple[pl.DataFrame, dict[str, int]]:
     """EVENTS and the report's counts, out of a frame with `_file`, `_line`, `_offset` and `c:` columns as text.
 
     Optional: `_part` (else 0), `_kind` (else "message"), `_scope` (else the settings'), `_role` (canonical already,
@@ -186,11 +143,14 @@ def assemble(frame: pl.DataFrame, settings: MappingSettings, *, source: str) -> 
     Raises InputError where more than half of the roles are mapped to nothing.
     """
     text = {name: _text(frame, name) for name in CANONICAL}
-    role = _roles(frame, settings)
-    ratings, unparsed_rating = _ratings(text["rating"], settings.rating_words)
-    thumb = _thumbs(text["thumb"])
-    time = parse_times(text["time"], time_format=settings.time_format, timezone=settings.timezone)
     kind = frame["_kind"] if "_kind" in frame.columns else pl.repeat("message", frame.height, eager=True)
+    given = frame["_role"] if "_role" in frame.columns else _nulls(frame, pl.String())
+    role = given.alias("role")
+    if "c:role" in frame.columns:
+        role = read_roles(text["role"], settings.roles, given=given, message=kind == "message")
+    ratings, unparsed_rating = read_ratings(text["rating"], settings.rating_words)
+    thumb = read_thumbs(text["thumb"])
+    time = parse_times(text["time"], time_format=settings.time_format, timezone=settings.timezone)
     columns = settings.columns
     base = pl.DataFrame(
         {
@@ -250,75 +210,6 @@ def _text(frame: pl.DataFrame, name: str) -> pl.Series:
         return _nulls(frame, pl.String())
     stripped = pl.col(column).cast(pl.String).str.strip_chars()
     return frame.select(pl.when(stripped != "").then(stripped).alias(name))[name]
-
-
-def role_table(roles: Mapping[str, Sequence[str]], known: Mapping[str, Sequence[str]] = KNOWN_ROLES) -> dict[str, str]:
-    """Lower-case value -> role. Raises RecipeError for a role that is none and a value that means two."""
-    faults = [f"roles: {role!r} is no role; {nearest(role, ROLES)}" for role in roles if role not in ROLES]
-    given: dict[str, str] = {}
-    for role, values in roles.items():
-        for value in values:
-            other = given.setdefault(value.strip().lower(), role)
-            if other != role:
-                faults.append(f"roles: {value!r} stands under {other} and {role}")
-    if faults:
-        raise RecipeError(faults)
-    return {**{value: role for role, values in known.items() for value in values}, **given}
-
-
-def _roles(frame: pl.DataFrame, settings: MappingSettings) -> pl.Series:
-    table = role_table(settings.roles)
-    given = frame["_role"] if "_role" in frame.columns else _nulls(frame, pl.String())
-    if "c:role" not in frame.columns:
-        return given.alias("role")
-    values = pl.DataFrame({"value": _text(frame, "role"), "given": given})
-    lower = pl.col("value").str.to_lowercase()
-    roles = values.with_columns(
-        role=pl.coalesce("given", lower.replace_strict(list(table), list(table.values()), default=None))
-    )
-    message = frame["_kind"] == "message" if "_kind" in frame.columns else pl.repeat(True, frame.height, eager=True)
-    lost = roles.filter(message & pl.col("role").is_null())
-    if lost.height * 2 > int(message.sum()):
-        counts = lost["value"].value_counts().sort(["count", "value"], descending=[True, False]).head(10)
-        shown = ", ".join(f"{_shown(value)} ({count:,})" for value, count in counts.iter_rows())
-        raise InputError(
-            f"role: {lost.height:,} of {int(message.sum()):,} messages have a role that is mapped to none of "
-            f"{', '.join(ROLES)}; found {shown}; map them under `roles`"
-        )
-    return roles["role"]
-
-
-def _shown(value: str | None) -> str:
-    if value is None:
-        return "empty"
-    return repr(value) if len(value) <= 20 else f"a value of {len(value)} characters"
-
-
-def _ratings(texts: pl.Series, words: Mapping[str, float]) -> tuple[pl.Series, int]:
-    """List(Float64): one number for each part between `,`, `;` or `|`; `4/5` and `4 stars` are 4. Null: none read."""
-    by_word = {word.strip().lower(): float(number) for word, number in words.items()}
-    frame = pl.DataFrame({"rating": texts}).with_row_index("row")
-    parts = frame.select("row", pl.col("rating").str.split(";").alias("part")).explode("part", keep_nulls=False)
-    parts = parts.with_columns(pl.col("part").str.replace_all("|", ",", literal=True).str.split(",")).explode("part")
-    part = pl.col("part").str.strip_chars()
-    number = part.str.extract(r"^([+-]?\d+(?:\.\d+)?)(?:\s*(?:/\s*\d+|[^\d\s/.,-]\D*))?$", 1).cast(
-        pl.Float64, strict=False
-    )
-    word = part.str.to_lowercase().replace_strict(
-        list(by_word), list(by_word.values()), default=None, return_dtype=pl.Float64
-    )
-    parts = parts.filter(part != "").with_columns(number=pl.coalesce(word, number))
-    lists = parts.drop_nulls("number").group_by("row", maintain_order=True).agg("number")
-    ratings = frame.join(lists, on="row", how="left", maintain_order="left")["number"]
-    return ratings.alias("ratings"), parts["number"].null_count()
-
-
-def _thumbs(texts: pl.Series) -> pl.Series:
-    """Int8: 1 up, -1 down, null for anything else: a bare 0 may be a thumb down or no vote."""
-    values = [1] * len(UP) + [-1] * len(DOWN)
-    return (
-        texts.str.to_lowercase().replace_strict([*UP, *DOWN], values, default=None, return_dtype=pl.Int8).alias("thumb")
-    )
 
 
 def meta_json(frame: pl.DataFrame, keep: Sequence[str] | None = None) -> pl.Series:

@@ -19,7 +19,7 @@ from typing import Literal, NamedTuple
 
 import polars as pl
 
-from prefdata.errors import SchemaError
+from prefdata.errors import RecipeError, SchemaError
 from prefdata.logs.events import EVENTS, FATES, ROLES
 from prefdata.logs.notices import mentions
 from prefdata.logs.order import in_sessions
@@ -76,6 +76,9 @@ def build_sessions(events: pl.DataFrame, *, settings: SessionSettings | None = N
     The order of the rows of `events` does not matter: (file, line, part) is the order of the file.
     """
     settings = settings or SessionSettings()
+    for name in ("gap_minutes", "double_delivery_seconds"):
+        if not 0 <= getattr(settings, name) < 1e9:
+            raise RecipeError(f"sessions: {name} is {getattr(settings, name)}, expected a number from 0 to 1e9")
     _require_events(events)
     frame = in_sessions(events.select(EVENTS.names()), gap_minutes=settings.gap_minutes)
     frame = _recognise(frame, settings)

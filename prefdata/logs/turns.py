@@ -108,7 +108,9 @@ def report_of(frame: pl.DataFrame, turns: pl.DataFrame, sessions: pl.DataFrame) 
         "sessions_found": found.n_unique(),
         "sessions": sessions.height,
         "sessions_one_sided": frame.filter(pl.col("reason") == "one_sided_session")["session"].n_unique(),
-        "sessions_by_gap": frame.filter(pl.col("message") & pl.col("given").is_null())["session"]
+        "sessions_by_gap": frame.filter(pl.col("message") & (pl.col("given").str.strip_chars().fill_null("") == ""))[
+            "session"
+        ]
         .drop_nulls()
         .n_unique(),
         "sessions_reordered": moved["session"].n_unique(),

@@ -216,6 +216,11 @@ def test_a_cell_without_line_feeds_is_cut_at_its_speakers(tmp_path: Path) -> Non
     ]
 
 
+def test_lines_of_a_cell_can_be_separated_by_something_else(tmp_path: Path) -> None:
+    got = cells(tmp_path, Transcript(cell="chat", line_break="<br>"), {"chat": "Customer: a<br>b<br>Agent: c"})
+    assert got.events["text"].to_list() == ["a\nb", "c"]
+
+
 def test_equal_messages_of_a_cell_are_no_double_deliveries(tmp_path: Path) -> None:
     layout = Transcript(cell="chat", columns={"time": "day"})
     got = cells(tmp_path, layout, {"day": "2024-03-05", "chat": "Customer: yes\nCustomer: yes\nAgent: ok"})
@@ -266,6 +271,7 @@ TEXT = st.lists(st.lists(PIECES, max_size=7).map("".join), max_size=10).map("\n"
         (Transcript(roles={"customer": ["USER"], "agent": ["SYSTEM"]}), "USER\thi\nSYSTEM\tyes\n"),
         (Transcript(lines="speakers"), "Agent: hi\nCustomer: yes\n"),
     ],
+    ids=["fields", "speakers"],
 )
 def test_every_line_that_is_not_blank_has_one_fate(
     tmp_path_factory: pytest.TempPathFactory, layout: Transcript, head: str, text: str

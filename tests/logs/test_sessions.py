@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from polars.testing import assert_frame_equal
 
-from prefdata.errors import SchemaError
+from prefdata.errors import RecipeError, SchemaError
 from prefdata.logs.events import EVENTS, FATE_NAMES, FATES, SESSIONS, TURNS
 from prefdata.logs.rows import rows
 from prefdata.logs.sessions import REASONS, Sessions, SessionSettings, build_sessions
@@ -454,6 +454,12 @@ def test_names_of_any_row_are_known_to_all_turns_of_the_session() -> None:
 def test_a_frame_that_is_not_events_is_refused() -> None:
     with pytest.raises(SchemaError, match="text: missing, expected String"):
         build_sessions(log(customer("hi")).drop("text"))
+
+
+@pytest.mark.parametrize("wrong", [-1.0, float("nan"), float("inf")])
+def test_a_gap_that_is_no_length_of_time_is_refused(wrong: float) -> None:
+    with pytest.raises(RecipeError, match=r"gap_minutes is .*, expected a number from 0"):
+        build_sessions(log(customer("hi")), settings=SessionSettings(gap_minutes=wrong))
 
 
 def test_no_events_give_no_turns() -> None:
