@@ -25,9 +25,9 @@ TOKENS = (
 JUNK = (
     ".",
     "?",
-    "test test test test test test test test test test",
+    "Please wait a moment. " * 20 + "Please wait.",
     "{asked}",
-    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+    "a" * 320,
     "Bonjour, votre colis est arrivé à notre dépôt et sera livré demain matin entre neuf heures et midi.",
     "<<<<>>>> #### ---- ==== %%%% ____ ++++ ||||",
     "Guten Tag, leider ist das Ersatzteil im Moment nicht lieferbar, wir melden uns in der kommenden Woche.",
