@@ -8,18 +8,22 @@ from collections.abc import Iterator
 from prefdata.transforms.name_words import name_words
 from prefdata.transforms.spans import is_han
 
-CHINESE_GATE = r"我叫|我是|名字|本人|姓|叫我|这里是|收件人|联系人|(?:客服|专员)小|先生|女士|小姐|太太|老师|师傅"
+CHINESE_GATE = (
+    r"我叫|我是|名字|本人|姓|叫我|这里是|收件人|联系人|(?:客服|专员)小|先生|女士|小姐|太太|老师|师傅"
+    r"|(?:总|经理)(?:您好|你好|[，,!！：:])"
+)
 """For polars: a text without a match holds no name that `chinese_names` could find."""
 
 _CUE = re.compile(
     r"(?:我叫|名字(?:是|叫)|本人叫?|姓名\s*(?:是|为|：|:)?\s*|叫我|(?:收件人|联系人)\s*(?:是|为|：|:)\s*)"
 )
-_I_AM = re.compile(r"(?:我是|这里是)(?:[^\W\d_]{0,6}客服(?:专员|代表|人员)?)?")
+_I_AM = re.compile(r"(?:我是|这里是|收件人|联系人)(?:[^\W\d_]{0,6}客服(?:专员|代表|人员)?)?")
 _LITTLE = re.compile(
     r"(?:(?:客服|专员)小(?P<name>[\u4e00-\u9fff])|(?:我是|我叫|叫我)小(?P<own>[\u4e00-\u9fff])(?![\u4e00-\u9fff]))"
 )
 _SURNAMED = re.compile(r"(?:我|免贵|本人|他|她|客人|顾客)姓(?P<name>[\u4e00-\u9fff])")
 _HONORIFIC = re.compile(r"先生|女士|小姐|太太|老师|师傅")
+_CHIEF = re.compile(r"(?:^|[^\u4e00-\u9fff])(?P<name>[\u4e00-\u9fff])(?:总|经理)(?=您好|你好|[，,!！：:])")
 _LEAD = re.compile(r"(?:^|[^\u4e00-\u9fff]|尊敬的|亲爱的|请问|感谢|谢谢|您好|你好|联系|麻烦|是|叫|找|给|和|跟)$")
 _NOT_GIVEN = frozenset(
     "的了是在我你您他她它们这那个不没有要想请就都也很吗呢吧啊哦呀么什谁哪几怎电手今昨号跟从到被把让对以"
@@ -38,7 +42,7 @@ def chinese_names(text: str) -> Iterator[tuple[int, int]]:
         after = text[match.end() + length : match.end() + length + 1]
         if length and not (after and is_han(after)):
             yield match.end(), match.end() + length
-    for pattern in (_LITTLE, _SURNAMED):
+    for pattern in (_LITTLE, _SURNAMED, _CHIEF):
         for match in pattern.finditer(text):
             group = match.lastgroup or "name"
             if match[group] in name_words().surnames:

@@ -21,12 +21,13 @@ ENGLISH_GATE = "|".join(
         rf"(?i:(?-u:\b)(?:{_HELLO})[ ,]+(?:(?:there|again)[ ,]+)?)\p{{Lu}}",
         rf"(?i:(?-u:\b)(?:{_THANK}){_SO_MUCH},? )\p{{Lu}}",
         rf"(?-u:\b)(?:{_TITLES})(?-u:\b)\.? ?\p{{Lu}}",
-        r"(?i:(?-u:\b)(?:name(?:['’]s|\s+is|\s+was|\s*[:：])|call me|i am called|i['’]m called))",
+        r"(?i:(?-u:\b)(?:names?(?:['’]s|\s+is|\s+was|\s*[:：])|names |call me|i am called|i['’]m called))",
         rf"(?i:(?-u:\b)(?:this is|i['’]m|i am)(?: agent)? |(?-u:\b){_TALK} )\p{{Lu}}",
         rf"(?i:(?-u:\b)(?:{_CLOSING}|{_LOOSE_CLOSING})),?\s*\n",
         rf"(?i:(?-u:\b)(?:{_CLOSING})),? \p{{Lu}}",
         r"\p{Lu}\S* (?i:speaking|here)(?-u:\b)",
-        r"\^ ?[A-Z]",
+        r"\^ ?[A-Z]|[.!?] ?[-–—~] ?[A-Z]",
+        r"(?i:(?-u:\b)(?:best|love|yours), )\p{Lu}|(?i:it['’]s )\p{Lu}",
     )
 )
 """For polars: a text without a match holds no name that `english_names` could find. The ASCII word boundary is meant:
@@ -42,7 +43,7 @@ _GREETING = re.compile(
 _THANKS = re.compile(rf"(?i:\b(?:{_THANK}){_SO_MUCH}),? (?P<name>{WORD})(?=\s*(?:[.!,?\n]|$))")
 _TITLE = re.compile(rf"\b(?:{_TITLES})\b\.? ?(?P<name>{WORD}(?: {WORD})?)")
 _NAMED = re.compile(
-    r"(?i:\b(?:my|her|his|your) (?:full |first |last )?name(?: is|['’]s|:| was)"
+    r"(?i:\b(?:my|her|his|your) (?:full |first |last )?names?(?: is|['’]s|:| was|(?<=names))"
     r"|(?:^|(?<=[.!?\n,;])) ?(?:full |first |last |customer )?name(?: is|['’]s|\s*[:：])"
     rf"|\bcall me|\bi am called|\bi['’]m called) *(?P<name>{WORD}(?: {WORD}){{0,2}})"
 )
@@ -51,20 +52,28 @@ _THIS_IS = re.compile(
     r"(?=,? (?i:from|with|at|here|speaking|calling|your|and i|and i['’](?:ll|m)|again)\b"
     r"|\s*[.,!] (?i:how|i['’]ll|i will|your|what|thank))"
 )
+_HELLO_I_AM = re.compile(
+    rf"(?i:\b(?:hi|hello|hey|good (?:morning|afternoon|evening))(?: there| all)?[,.! ]+"
+    rf"(?:i['’]m|i am|this is|it['’]s)) (?P<name>{WORD}(?: {WORD})?)"
+)
 _SPEAKING = re.compile(rf"(?:^|(?<=[.!?\n,] )|(?<=[.!?\n]))(?P<name>{WORD}) (?i:speaking|here)\b")
 _WITH = re.compile(rf"(?i:\b{_TALK}) (?P<name>{WORD}(?: {WORD})?)")
+_FULL = rf"{WORD}(?:\.? {WORD}){{0,2}}"
 _SIGN_OFF = re.compile(
-    rf"(?i:\b(?:{_CLOSING}|{_LOOSE_CLOSING})),?\s*\n+\s*[-–—~]?\s*(?P<name>{WORD}(?: {WORD}){{0,2}})(?=\s*(?:\n|,|$))"
-    rf"|(?i:\b(?:{_CLOSING})),? (?P<same>{WORD}(?: {WORD}){{0,2}})(?=\s*(?:\n|,|\.|$))"
+    rf"(?i:\b(?:{_CLOSING}|{_LOOSE_CLOSING})),?\s*\n+\s*[-–—~]?\s*(?P<name>{_FULL})(?=\s*(?:\n|,|$))"
+    rf"|(?i:\b(?:{_CLOSING})),? (?P<same>{_FULL})(?=\s*(?:\n|,|\.|$))"
+    rf"|(?i:\b(?:best|love|yours)), (?P<short>{_FULL})(?=\s*[.!]?\s*(?:\n|$))"
 )
-_CARET = re.compile(r"(?:^|(?<=\s))\^ ?(?P<name>[A-Z][A-Za-z]{1,14})(?=\s*(?:$|https?:))")
+_CARET = re.compile(
+    r"(?:(?:^|(?<=\s))\^|(?<=[.!?] )[-–—~]|(?<=[.!?])[-–—~]) ?(?P<name>[A-Z][A-Za-z]{1,14})(?=\s*(?:$|https?:))"
+)
 _TITLE_WORDS = frozenset(_TITLES.lower().split("|"))
 _ORGANISATION = frozenset(("support", "team", "service", "services", "care", "customer", "bank", "store"))
 
 
 def english_names(text: str) -> Iterator[tuple[int, int]]:
     """Places of names, in no order; the same one may come twice."""
-    for pattern in (_GREETING, _THANKS):
+    for pattern in (_GREETING, _THANKS, _HELLO_I_AM):
         for match in pattern.finditer(text):
             yield from _capitalised(text, match, strict=True)
     for pattern in (_TITLE, _SPEAKING, _WITH, _CARET):
@@ -75,7 +84,7 @@ def english_names(text: str) -> Iterator[tuple[int, int]]:
     for match in _NAMED.finditer(text):
         yield from _capitalised(text, match, lower=True)
     for match in _SIGN_OFF.finditer(text):
-        yield from _capitalised(text, match, strict=True, group="name" if match["name"] else "same")
+        yield from _capitalised(text, match, strict=True, group=match.lastgroup or "name")
 
 
 def _capitalised(

@@ -9,7 +9,7 @@ from prefdata.transforms.spans import Claims
 SECRET_GATE = (
     r"sk-|[srp]k_(?:live|test)_|AKIA|ASIA|gh[pousr]_|github_pat_|glpat-|xox[abeoprs]-|AIza|ya29\.|hf_|npm_|eyJ|SG\."
     r"|PRIVATE KEY|(?i:(?-u:\b)(?:bearer|basic|pass(?:word|code|phrase|wd)s?|pwd|pin|cvv2?|cvc2?|otp|code|secret|token"
-    r"|api[ _-]?key|number)(?-u:\b))"
+    r"|api[ _-]?key|(?:verification|security|login|access) number|pass|pw)(?-u:\b))"
     r"|密码|口令|验证码|校验码|动态码|安全码|提取码|密钥"
 )
 """For polars: a text without a match holds no secret that `claim_secrets` could find."""
@@ -31,16 +31,19 @@ _TOKEN = (
     r"|api[ _-]?key|client[ _-]secret"
 )
 _ASSIGNED = re.compile(
-    rf"(?i)(?:\b(?:{_PASSWORD}|{_PIN}|{_TOKEN})|密码|口令|密钥|安全码)\s*(?:(?:is|was)\s*)?[\"'“‘]?\s*[:：=＝]\s*{_VALUE}"
+    rf"(?i)(?:\b(?:{_PASSWORD}|{_PIN}|{_TOKEN})|密码|口令|密钥|安全码)(?:\s*\([^)\n]{{1,20}}\))?\s*(?:(?:is|was)\s*)?"
+    rf"[\"'“‘]?\s*[:：=＝]\s*{_VALUE}"
 )
 _SAID = re.compile(
-    rf"(?i)(?:\b(?:{_PASSWORD}|{_PIN}|api[ _-]?key|security code)\s+(?:(?:is|was)\s+)?(?:now\s+|set to\s+)?"
+    rf"(?i)(?:\b(?:pass|pw)\s*[:=]\s*|\b(?:{_PASSWORD}|{_PIN}|api[ _-]?key|security code)\s+"
+    r"(?:(?:is|was)\s+)?(?:now\s+|set to\s+)?"
     rf"|(?:密码|口令|安全码|cvv)\s*(?:是|为|改成|设为|设成)?\s*){_VALUE}"
 )
 _DIGITS = r"(?<![\dA-Za-z])(\d(?:[ -]?\d){3,7})(?![\dA-Za-z])"
 _CODE = re.compile(
     r"(?i)(?:\b(?:(?:verification|security|authentication|authorization|auth|login|log-in|sign-in|one[- ]time|2fa|sms"
-    r"|access)\s+(?:pass)?(?:code|pin|password|number)|otp(?:\s+code)?|passcode)\b[^\d\n]{0,24}?"
+    r"|access)\s+(?:pass)?(?:code|pin|password|number)|otp(?:\s+code)?|passcode"
+    r"|your code(?=\s*(?:is|:)))\b[^\d\n]{0,24}?"
     rf"|(?:验证码|校验码|动态码|动态密码|安全码|提取码)[^\d\n]{{0,12}}?){_DIGITS}"
 )
 _CODE_BEFORE = re.compile(
@@ -48,7 +51,7 @@ _CODE_BEFORE = re.compile(
     r"(?:(?:\w+\s+){0,2}(?:verification|security|authentication|login|one[- ]time|access)\s+(?:pass)?"
     r"(?:code|pin|password)|otp\b|验证码|校验码|动态码)"
 )
-_MASKED = re.compile(r"[*xX•●.\-_#]+|<.*")
+_MASKED = re.compile(r"[*xX•●.\-_#]+|[<(].*")
 
 
 def claim_secrets(claims: Claims) -> None:

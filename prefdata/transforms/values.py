@@ -18,7 +18,7 @@ from prefdata.transforms.spans import KEPT, Claims
 VALUE_GATE = "|".join(
     (
         r"[@＠]",
-        r"(?i)[\[({]\s*at\s*[\])}]",
+        r"(?i:[\[({]\s*at\s*[\])}]|\s[\w-]+\sdot\s)",
         r"\d(?:[\s.()（）+－–—−‑‐‒/-]{0,3}\d){6}",
         r"://|(?i)www\.",
         r"\d[.．]\d{1,3}[.．]\d{1,3}[.．]\d",
@@ -33,11 +33,13 @@ _EMAIL = re.compile(
     r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9_%+'][A-Za-z0-9._%+'-]{0,63}"
     r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,24}(?![A-Za-z0-9])"
 )
+_DOT = r"(?:\s*[\[({]\s*dot\s*[\])}]\s*|\s+dot\s+|\.)"
 _SPELT_EMAIL = re.compile(
-    r"(?<![A-Za-z0-9._%+-])([A-Za-z0-9][A-Za-z0-9._%+-]{0,63})\s*[\[({]\s*at\s*[\])}]\s*"
-    r"([A-Za-z0-9-]+(?:\s*(?:[\[({]\s*dot\s*[\])}]|\.)\s*[A-Za-z0-9-]+)+)",
+    rf"(?<![A-Za-z0-9._%+-])([A-Za-z0-9][A-Za-z0-9._%+-]{{0,63}})(?:\s*[\[({{]\s*at\s*[\])}}]\s*|@|\s+at\s+(?=[\w-]+\s+dot\s))"
+    rf"([A-Za-z0-9-]+(?:{_DOT}[A-Za-z0-9-]+)*{_DOT}[A-Za-z]{{2,12}})(?![A-Za-z0-9])",
     re.IGNORECASE,
 )
+"""john (at) gmail (dot) com, john@gmail dot com, john at gmail dot com."""
 _URL = re.compile(
     r"(?:(?:https?|ftp|wss?)://|www\.)[^\s<>\"'`|\\^{}\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]+", re.IGNORECASE
 )
@@ -52,7 +54,7 @@ _IPV6 = re.compile(r"(?<![0-9A-Za-z:.])[0-9A-Fa-f:]*:[0-9A-Fa-f:]*:[0-9A-Fa-f:.]
 _VERSION = re.compile(r"(?i)(?:\bv(?:er(?:sion)?)?\.?|firmware|build|release|版本(?:号)?)[\s:：是为]*$")
 _CN_MOBILE = re.compile(
     r"(?:(?<![0-9A-Za-z_+])|(?<=[Tt][Ee][Ll])|(?<=[WwVv][Xx]))"
-    r"(?:\+?86[ -]?|0086[ -]?)?(1[3-9]\d[ -]?\d{4}[ -]?\d{4})(?![0-9])",
+    r"(?:\+?86[ -]?|0086[ -]?)?(1(?:[38]\d|4[5-9]|5[0-35-9]|6[2567]|7[0-8]|9[0-35-9])[ -]?\d{4}[ -]?\d{4})(?![0-9])",
     re.ASCII,
 )
 _NANP = re.compile(
@@ -83,9 +85,13 @@ _DATE = re.compile(rf"{_YEAR}[-./ ]{_MONTH}[-./ ]{_DAY}\b|{_DAY}[-./]{_DAY}[-./]
 _PRIVATE_KEYS = re.compile(
     r"(?i)(?:^|[_-])(?:access|auth|token|key|apikey|sig|signature|secret|session|sessionid|sid|code|otp|pwd|pass"
     r"|password|jwt|ticket|uid|user|userid|username|customer|customerid|client|account|email|mail|phone|mobile|tel"
-    r"|name|id|ref|hash|nonce|state)(?:$|[_-]|id$)"
+    r"|id|hash|nonce)(?:$|[_-]|id$)"
 )
-"""Query keys whose value, if it holds a digit, says who someone is."""
+"""Query keys whose value, of four characters on and with a digit, says who someone is."""
+_PRIVATE_PATH = re.compile(
+    r"(?i)/(?:orders?|users?|u|accounts?|customers?|profiles?|members?|tickets?|requests?|invoices?|bookings?|cases?)"
+    r"/[\w-]*\d{4,}"
+)
 _OPAQUE = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{24,}"
     r"|(?=\w*\d)(?=\w*[A-Z])(?=\w*[a-z])[A-Za-z0-9_]{16,}|eyJ[\w.-]{10,}"
@@ -136,17 +142,21 @@ def _is_private(address: str) -> bool:
         return True
     if parts.username or parts.password or "@" in address or "%40" in address or host in _CHAT_HOSTS:
         return True
-    if _is_ip(host):
+    if _is_ip(host) or _PRIVATE_PATH.search(parts.path):
         return True
     if any(_OPAQUE.search(piece) for piece in (*parts.path.split("/"), parts.fragment)):
         return True
     if re.search(r"(?i)(?:token|session|key|password)=", parts.fragment):
         return True
     for key, value in query:
-        named = _PRIVATE_KEYS.search(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key)) and re.search(r"\d", value)
+        named = (
+            _PRIVATE_KEYS.search(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key))
+            and len(value) >= 4
+            and re.search(r"\d", value)
+        )
         if named or _OPAQUE.search(value) or len(re.findall(r"\d", value)) >= 7:
             return True
-        if re.fullmatch(r"(?i).*(?:token|secret|passw|apikey|session|email|sig).*", key):
+        if re.fullmatch(r"(?i).*(?:token|secret|pass|pwd|apikey|session|email|signature|otp|jwt).*", key):
             return True
     return False
 
@@ -162,9 +172,9 @@ def _is_ip(host: str) -> bool:
 def _claim_emails(claims: Claims) -> None:
     for match in _EMAIL.finditer(claims.text):
         claims.add("email", match.start(), match.end(), match[0].casefold())
-    if re.search(r"(?i)[\[({]\s*at", claims.text):
+    if re.search(r"(?i)[\[({]\s*at|\sdot\s", claims.text):
         for match in _SPELT_EMAIL.finditer(claims.text):
-            domain = re.sub(r"(?i)\s*(?:[\[({]\s*dot\s*[\])}]|\.)\s*", ".", match[2])
+            domain = re.sub(f"(?i){_DOT}", ".", match[2])
             claims.add("email", match.start(), match.end(), f"{match[1]}@{domain}".casefold())
 
 
@@ -234,28 +244,33 @@ def _is_order(text: str, start: int, end: int) -> bool:
 
 def _claim_phones(claims: Claims, regions: tuple[str, ...]) -> None:
     text = claims.rest()
-    found = sorted(_phones(text, regions), key=lambda phone: (phone[0] - phone[1], phone[0]))
-    for start, end, value in found:
+    found = sorted(_phones(text, regions), key=lambda phone: (phone[3], phone[0] - phone[1], phone[0]))
+    for start, end, value, _ in found:
         if _is_order(text, start, end) or _MONEY_BEFORE.search(text[:start]) or _MONEY_AFTER.match(text, end):
             continue
         if not _DATE.match(text, start):
             claims.add("phone", start, end, value)
 
 
-def _phones(text: str, regions: tuple[str, ...]) -> Iterator[tuple[int, int, str]]:
-    """Candidates as (start, end, value): E.164 where phonenumbers knows the number, else its last ten digits."""
+def _phones(text: str, regions: tuple[str, ...]) -> Iterator[tuple[int, int, str, int]]:
+    """Candidates as (start, end, value, rank), rank 0 first: E.164 where phonenumbers knows the number.
+
+    A Chinese mobile goes before what the matcher joins to it, but after numbers that name another country.
+    """
     import phonenumbers
 
     for region in regions:
         for phone in phonenumbers.PhoneNumberMatcher(text, region):
             # a bracket that opens before the number closes behind it, and is no part of it
             start = phone.start + (phone.raw_string.startswith("(") and ")" not in phone.raw_string)
-            yield start, phone.end, phonenumbers.format_number(phone.number, phonenumbers.PhoneNumberFormat.E164)
+            value = phonenumbers.format_number(phone.number, phonenumbers.PhoneNumberFormat.E164)
+            abroad = phone.raw_string.startswith("+") and not value.startswith("+86")
+            yield start, phone.end, value, 0 if abroad else 2
     if "CN" in regions:
         for match in _CN_MOBILE.finditer(text):
-            yield match.start(), match.end(), "+86" + re.sub(r"\D", "", match[1])
+            yield match.start(), match.end(), "+86" + re.sub(r"\D", "", match[1]), 1
     for match in _NANP.finditer(text):
-        yield match.start(), match.end(), "+1" + re.sub(r"\D", "", match[0])[-10:]
+        yield match.start(), match.end(), "+1" + re.sub(r"\D", "", match[0])[-10:], 2
     for match in _NAMED_PHONE.finditer(text):
         digits = re.sub(r"\D", "", match[1])
-        yield match.start(1), match.end(1), ("+1" if len(digits) == 10 else "") + digits
+        yield match.start(1), match.end(1), ("+1" if len(digits) == 10 else "") + digits, 2
