@@ -40,7 +40,8 @@ class ExactGrouping:
     def keys(self, frame: pl.DataFrame) -> pl.DataFrame:
         """`id` and `key`, a 128-bit hash of both texts in hex, keyed by PREFDATA_KEY where that is set."""
         texts = [normalised(frame["customer"]), normalised(frame["reply"])]
-        key = stable_hash(texts, purpose="exact_duplicate", size=16)
+        # the length says where one text ends, whatever separator the texts themselves hold
+        key = stable_hash([*texts, texts[0].str.len_bytes()], purpose="exact_duplicate", size=16)
         return pl.DataFrame({"id": frame["id"], "key": key})
 
     def edges(self, bucket: pl.DataFrame) -> pl.DataFrame:

@@ -35,6 +35,7 @@ def test_pseudonyms_of_one_type_are_the_same_text() -> None:
 
 def test_text_does_not_move_between_the_sides() -> None:
     assert groups(rows(("a", "one two", "three"), ("b", "one", "two three"))) == []
+    assert groups(rows(("a", "one\x1ftwo", "three"), ("b", "one", "two\x1fthree"))) == []
 
 
 def test_edges_are_a_star_at_the_smallest_id_with_similarity_one() -> None:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefdata.dedup.near import NearDuplicates
+from prefdata.dedup.shingles import normalised
 from prefdata.errors import RecipeError
 
 QUESTION = "Hello, I bought a kettle from your shop last week and it does not heat, can I get my money back please?"
@@ -157,6 +158,14 @@ def test_edges_depend_neither_on_order_nor_on_shards(texts: list[tuple[str, str]
 
     buckets = [grouping.edges(keys.filter(pl.col("key") % 3 == part)) for part in range(3)]
     assert pl.concat(buckets).unique().sort("left", "right").equals(whole)
+
+
+@settings(max_examples=60)
+@given(st.text(max_size=20), st.text(max_size=20))
+def test_any_text_equals_itself_and_only_empty_rows_have_no_edge(customer: str, reply: str) -> None:
+    found = edges(rows(("a", customer, reply), ("b", customer, reply)))
+    empty = all(not text for text in normalised(pl.Series([customer, reply])))
+    assert found["similarity"].to_list() == ([] if empty else [1.0])
 
 
 @settings(max_examples=30)
