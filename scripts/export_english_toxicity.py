@@ -4,9 +4,9 @@ The package ships its TF-IDF vectoriser and its calibrated linear SVMs as joblib
 This script is run once, in a throwaway environment that holds the package and the scikit-learn it pins; what it
 writes is arrays and text only, and needs numpy alone to score:
 
-    uv venv /tmp/profanity
-    VIRTUAL_ENV=/tmp/profanity uv pip install alt-profanity-check==1.9.1 safetensors
-    /tmp/profanity/bin/python scripts/export_english_toxicity.py filters/data/toxicity_en.safetensors
+    uv venv ../profanity
+    VIRTUAL_ENV=../profanity uv pip install alt-profanity-check==1.9.1 safetensors
+    ../profanity/bin/python scripts/export_english_toxicity.py filters/data/toxicity_en.safetensors
 
 It ends by checking a numpy scorer against the package itself and fails where they differ by more than 5e-4
 (the weights are kept as float16).
