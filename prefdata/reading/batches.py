@@ -38,15 +38,18 @@ class Batches:
     def _flush(self) -> None:
         if not self._records:
             return
-        keys: dict[str, None] = {}
-        for record in self._records:
-            if not keys.keys() >= record.keys():
-                keys.update(dict.fromkeys(record))
+        shapes = dict.fromkeys(map(tuple, self._records))
+        columns: dict[str, Sequence[Any]]
+        if len(shapes) == 1:
+            columns = dict(zip(next(iter(shapes)), zip(*map(dict.values, self._records), strict=True), strict=True))
+        else:
+            keys: dict[str, None] = {}
+            for shape in shapes:
+                keys.update(dict.fromkeys(shape))
                 if len(keys) > self._limits.max_columns:
                     raise Unreadable("too_many_columns")
-        self._append(
-            {key: _plain([record.get(key) for record in self._records]) for key in keys}, self._lines, self._offsets
-        )
+            columns = {key: [record.get(key) for record in self._records] for key in keys}
+        self._append({key: _plain(values) for key, values in columns.items()}, self._lines, self._offsets)
         self._records, self._lines, self._offsets = [], [], []
 
     def _append(self, columns: Mapping[str, Sequence[str | None]], lines: list[int], offsets: list[int | None]) -> None:
@@ -72,7 +75,7 @@ class Batches:
         return union(self._frames)
 
 
-def _plain(values: list[Any]) -> list[str | None]:
+def _plain(values: Sequence[Any]) -> Sequence[str | None]:
     """`values` with its booleans as `true` and `false`."""
     if bool not in set(map(type, values)):
         return values

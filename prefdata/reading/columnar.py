@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, BinaryIO
@@ -35,10 +35,11 @@ def read_parquet(source: Source, account: Account, *, limits: ReadLimits) -> pl.
                 raise Unreadable("reserved_column")
             stream.seek(0)
             frame = pl.read_parquet(stream, glob=False, hive_partitioning=False)
-            texts = frame.select(_as_text(frame[name]) for name in frame.columns)
+            bad: dict[int, str] = {}
+            texts = frame.select(_as_text(frame[name], bad) for name in frame.columns)
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
             raise Unreadable("broken_parquet") from error
-    return _placed(texts, account, first=1)
+    return _placed(texts, account, bad=bad)
 
 
 def _check_magic(stream: BinaryIO) -> None:
@@ -54,24 +55,25 @@ def _check_magic(stream: BinaryIO) -> None:
     stream.seek(0)
 
 
-def _as_text(column: pl.Series) -> pl.Series:
-    if column.dtype == pl.String:
-        return column
-    if column.dtype.is_nested():
-        return pl.Series(column.name, list(_json_texts(column)), dtype=pl.String)
-    if column.dtype == pl.Null:
-        return column.cast(pl.String)
-    if column.dtype == pl.Binary:
-        return column.cast(pl.String, strict=True)
+def _as_text(column: pl.Series, bad: dict[int, str]) -> pl.Series:
+    """`column` as text; notes in `bad` the rows that have none."""
+    if column.dtype.is_nested() or column.dtype == pl.Binary:
+        return pl.Series(column.name, _json_texts(column, bad), dtype=pl.String)
     return column.cast(pl.String, strict=True)
 
 
-def _json_texts(column: pl.Series) -> Iterator[str | None]:
-    """A batch kernel: nested values to compact JSON."""
+def _json_texts(column: pl.Series, bad: dict[int, str]) -> list[str | None]:
+    """A batch kernel: nested values to compact JSON, bytes to the text that they are."""
     encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_plain, allow_nan=False).encode
+    texts: list[str | None] = []
     for start in range(0, len(column), _SLICE):
         for value in column.slice(start, _SLICE).to_list():
-            yield None if value is None else encode(value)
+            try:
+                texts.append(None if value is None else value.decode() if type(value) is bytes else encode(value))
+            except ValueError as error:
+                bad[len(texts)] = "bad_encoding" if isinstance(error, UnicodeDecodeError) else "non_finite_number"
+                texts.append(None)
+    return texts
 
 
 def _plain(value: Any) -> Any:
@@ -151,21 +153,28 @@ def read_xlsx(
     return _placed(texts, account, lines=lines)
 
 
-def _placed(texts: pl.DataFrame, account: Account, *, first: int = 1, lines: pl.Series | None = None) -> pl.DataFrame:
-    """`texts` with its place columns, less the rows that hold a NUL."""
+def _placed(
+    texts: pl.DataFrame, account: Account, *, lines: pl.Series | None = None, bad: dict[int, str] | None = None
+) -> pl.DataFrame:
+    """`texts` with its place columns, less the `bad` rows and those that hold a NUL."""
     account.columns.update(dict.fromkeys(texts.columns))
     if lines is None:
-        lines = pl.Series("_line", range(first, first + texts.height), dtype=pl.Int64)
+        lines = pl.Series("_line", range(1, 1 + texts.height), dtype=pl.Int64)
     frame = texts.with_columns(
         pl.lit(account.file).alias("_file"), lines.alias("_line"), pl.lit(None, dtype=pl.Int64).alias("_offset")
     ).select(*PLACE, *texts.columns)
     if not texts.width:
         return frame
-    bad = frame.select(pl.any_horizontal(pl.col(texts.columns).str.contains("\x00", literal=True)).fill_null(False))
-    mask = bad.to_series()
-    for row in frame.filter(mask).iter_rows():
-        raw = json.dumps(row[3:], ensure_ascii=False).encode()
-        account.quarantine("nul_character", raw, line=row[1], offset=None)
-    frame = frame.filter(~mask)
+    reasons = dict(bad or {})
+    nul = texts.select(pl.any_horizontal(pl.all().str.contains("\x00", literal=True)).fill_null(False)).to_series()
+    for index in nul.arg_true():
+        reasons.setdefault(index, "nul_character")
+    for index in sorted(reasons):
+        row = frame.row(index)
+        raw = json.dumps(row[len(PLACE) :], ensure_ascii=False).encode()
+        account.quarantine(reasons[index], raw, line=row[1], offset=None)
+    if reasons:
+        kept = pl.Series(range(frame.height)).is_in(sorted(reasons)).not_()
+        frame = frame.filter(kept)
     account.rows += frame.height
     return frame

@@ -17,7 +17,7 @@ import polars as pl
 from prefdata.errors import RecipeError
 from prefdata.reading.account import RESERVED, Account, ReadLimits, Unreadable
 from prefdata.reading.batches import BATCH_ROWS, Batches
-from prefdata.reading.lines import Lines, TooLong
+from prefdata.reading.lines import CODECS, Lines, TooLong
 from prefdata.reading.sources import Source
 
 DELIMITERS = (",", "\t", ";", "|")
@@ -58,6 +58,7 @@ def read_delimited(
             )
             continue
         offsets = block.offsets()
+        records.line_end = block.end.encode(CODECS[lines.encoding])
         if not records.delimiter:
             sample = [text + "\n" for text in block.texts[:_SAMPLE_LINES] if text is not None]
             records.delimiter = sniff(sample, quote, preferred)
@@ -113,6 +114,7 @@ class _Records:
     """Lines go in, whole records come out; holds the lines of a record whose quote is still open."""
 
     delimiter: str
+    line_end: bytes
 
     def __init__(
         self, account: Account, limits: ReadLimits, *, names: list[str] | None, named: bool, quote: str | None
@@ -208,7 +210,7 @@ class _Records:
         return self._offsets[end - 1] + len(self._raws[end - 1]) - self._offsets[at] if end > at else 0
 
     def _broken(self, reason: str, at: int, end: int) -> None:
-        raw = b"\n".join(self._raws[at:end])
+        raw = self.line_end.join(self._raws[at:end])
         self._account.quarantine(reason, raw, line=self._first + at, offset=self._offsets[at])
 
     def _lose(self, start: int, end: int) -> None:

@@ -18,7 +18,7 @@ _SPACE = " \t\r\n"
 _MARK = "\ue000"
 _MARKED = re.compile('"\ue000([^"]*)"')
 _MARK_INSIDE = re.compile(r"\ue000|\\u[eE]000")
-_ESCAPED = re.compile(r"\\u(?:[dD][89abAB]|0000)")
+_ESCAPED = re.compile(r"\\u(?:[dD][89a-fA-F]|0000)")
 """Escapes behind which a lone surrogate or a NUL may stand."""
 
 

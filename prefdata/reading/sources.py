@@ -77,7 +77,7 @@ class Source:
                     if info.flag_bits & 1:
                         raise Unreadable("encrypted_archive")
                     with archive.open(info) as member:
-                        yield member, info.file_size  # type: ignore[misc]
+                        yield member, info.compress_size  # type: ignore[misc]
                 except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError) as error:
                     raise Unreadable("bad_zip") from error
 
