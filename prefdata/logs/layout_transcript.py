@@ -35,6 +35,12 @@ from prefdata.logs.mapping import (
 )
 from prefdata.logs.values import KNOWN_ROLES, role_table
 
+SPEAKERS: dict[str, tuple[str, ...]] = {
+    **{role: KNOWN_ROLES[role] for role in ("customer", "agent", "bot", "system")},
+    "note": ("internal note", "internal_note", "private note", "private_note", "备注", "内部备注"),
+}
+"""Who is known to speak where `roles` is not set. No bare `Note:`: an agent's message may hold such a line."""
+
 _CLOCK = r"\d{1,2}:\d{2}(?::\d{2})?(?:\s*[AaPp]\.?[Mm]\.?)?"
 _STAMP = rf"(?:\d{{4}}[-/.年]\d{{1,2}}[-/.月]\d{{1,2}}日?[T ]*)?{_CLOCK}"
 _SPEAKER_LIKE = r"^\s*(?:\[[^\]]{1,25}\]\s*)?\p{L}[\p{L}\p{N} _.-]{0,19}\s?[:：]\s"
@@ -167,9 +173,8 @@ class Transcript(LogSettings):
         ).drop("_groups")
 
     def _speaker_words(self) -> list[str]:
-        """Longest first, so that `Agent Smith` is not taken for `Agent`; configured ones, else the usual sides."""
-        usual = {role: KNOWN_ROLES[role] for role in ("customer", "agent", "bot")}
-        return sorted(role_table(self.roles, {} if self.roles else usual), key=lambda word: (-len(word), word))
+        """Longest first, so that `Agent Smith` is not taken for `Agent`; configured ones, else those of SPEAKERS."""
+        return sorted(role_table(self.roles, {} if self.roles else SPEAKERS), key=lambda word: (-len(word), word))
 
     def _read_cells(self, path: str | Path | Sequence[str | Path], source: str, limits: ReadLimits) -> LogRead:
         table = read_table(

@@ -125,6 +125,13 @@ def test_speakers_and_continuations(tmp_path: Path) -> None:
     assert built.turns["text"].to_list() == ["hi\n  second line", "hello\nNote: not a speaker", "你好", "您好"]
 
 
+def test_notices_and_notes_between_the_messages_are_nobodys_words(tmp_path: Path) -> None:
+    chinese = "客户: 人工\n系统: 已转接至人工客服小王\n备注: 客户生气\n客服: 您好\n"
+    got = read(tmp_path, chinese + "Customer: ok\nInternal note: x\nAgent: yes\n", Transcript(lines="speakers"))
+    assert fates(got) == ["context", "system_notice", "internal_note", "row", "context", "internal_note", "row"]
+    assert build_sessions(got.events).sessions["handover"].to_list() == [True]
+
+
 def test_text_before_the_first_speaker_has_no_role(tmp_path: Path) -> None:
     got = read(tmp_path, "Chat of Tuesday\nAgent: hello\nCustomer: hi\nAgent: so\n", Transcript(lines="speakers"))
     assert fates(got) == ["unknown_role", "context", "context", "row"]

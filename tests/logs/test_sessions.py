@@ -230,6 +230,7 @@ def test_without_times_a_message_that_answers_nothing_keeps_its_place() -> None:
         (agent("This is an automated response. We are on it."), "auto_reply"),
         (customer("I’m out of the office until Monday"), "auto_reply"),
         (agent("【自动回复】您好，我们已收到"), "auto_reply"),
+        (agent("Out of office: back on Monday"), "auto_reply"),
         (customer("all I get is: this is an automated response"), "context"),
         (agent("sorry that you got an automated response"), "row"),
         (agent("刚才那条是自动回复，不好意思"), "row"),
