@@ -1,4 +1,4 @@
-"""Answers of a start model or of a trained stage, encoded exactly as in training. Serving many users is not its work."""
+"""Answers of a start model or a trained stage, encoded exactly as in training. Serving many users is not its work."""
 
 from __future__ import annotations
 

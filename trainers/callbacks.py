@@ -10,7 +10,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from prefdata.errors import PrefdataError
-from trainers.job import sha256_file, write_json
+from prefdata.io import sha256_file, write_json
 
 TOLERANCE = 0.01
 """Largest relative distance of the first step's loss from its expected value: rounding in bfloat16 stays below it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from trainers.job import write_text
+from prefdata.io import write_atomic
 from trainers.kto_rows import Rows
 
 
@@ -29,7 +29,7 @@ def write_card(folder: Path, base: str, rows: Rows, metrics: dict[str, Any]) -> 
     if "after" in metrics:
         after = metrics["after"]
         lines += [
-            f"On {after['rows']:,} held-out rows in {after['groups']:,} groups that share nothing with the training rows:",
+            f"On {after['rows']:,} held-out rows in {after['groups']:,} groups:",
             "",
             "| measure | value | 95 % interval |",
             "|---|---|---|",
@@ -44,8 +44,8 @@ def write_card(folder: Path, base: str, rows: Rows, metrics: dict[str, Any]) -> 
             lines.append(f"| {label} | {one['value']:.3f} | {one['low']:.3f} to {one['high']:.3f} |")
         lines.append("")
     lines += [
-        "The reward is beta times the difference of log-probabilities to the start model. It ranks answers like those of",
-        "the log; it says nothing of truth or safety elsewhere. Settings, counts and hashes are in `stage.json`.",
+        "The reward is beta times the difference of log-probabilities to the start model. It ranks answers like those",
+        "of the log; it says nothing of truth or safety elsewhere. Settings, counts, hashes: `stage.json`.",
         "",
     ]
-    write_text(folder / "README.md", "\n".join(lines))
+    write_atomic(folder / "README.md", "\n".join(lines).encode())

@@ -69,7 +69,7 @@ def completion_logps(
             mask[line, width - _length(row) :] = 1
             scored[line, answer - len(row.completion_ids) :] = True
         ids, mask, scored = ids.to(device), mask.to(device), scored.to(device)
-        with torch.inference_mode():
+        with torch.no_grad():
             logits = model(
                 input_ids=ids,
                 attention_mask=mask,

@@ -29,7 +29,7 @@ from trainers.job import (
     versions,
     write_record,
 )
-from trainers.kto_rows import Rows, Weights, class_weights, encode_rows, require_both_labels
+from trainers.kto_rows import Rows, Weights, choose, class_weights, encode_rows, require_both_labels
 from trainers.models import MODELS, identity, load_tokenizer, resolve
 from trainers.ordering import interleave
 from trainers.rendering import protect
@@ -97,6 +97,8 @@ class KTOSettings:
     """Rank of the adapter."""
     lora_alpha: int = 32
     """Scale of the adapter: its output is multiplied by lora_alpha / lora_r."""
+    lora_layers: int | None = None
+    """Put the adapter on the last layers only, so many; the frozen ones below then run once a batch. null is all."""
     per_device_batch: int = 4
     """Rows in one forward pass, at least 2: the KL term is estimated among them."""
     gradient_accumulation: int = 4
@@ -144,6 +146,7 @@ class KTOSettings:
                 ("learning_rate", self.learning_rate is None or self.learning_rate > 0, "more than 0"),
                 ("lora_r", self.lora_r >= 1, "at least 1"),
                 ("lora_alpha", self.lora_alpha >= 1, "at least 1"),
+                ("lora_layers", self.lora_layers is None or self.lora_layers >= 1, "at least 1"),
                 ("per_device_batch", self.per_device_batch >= 2, "at least 2: KTO estimates its KL term within it"),
                 ("gradient_accumulation", self.gradient_accumulation >= 1, "at least 1"),
                 ("max_steps", self.max_steps is None or self.max_steps >= 1, "at least 1"),
@@ -164,7 +167,7 @@ class KTOSettings:
 
 
 def check_arguments(args: Mapping[str, Any]) -> None:
-    """Raises RecipeError naming every key of `args` that KTOConfig does not have, or that is not the recipe's to set."""
+    """Raises RecipeError naming every key of `args` that KTOConfig lacks, or that is not the recipe's to set."""
     require_training()
     from trl import KTOConfig
 
@@ -212,12 +215,16 @@ def train_kto(
         raise RecipeError(f"train: {len(rows.ids)} rows cannot fill one batch of {settings.per_device_batch}")
     held_out = None
     if evaluation is not None and evaluation.height:
-        held_out = encode_rows(
-            _chosen(evaluation, settings),
-            tokenizer,
-            max_length=settings.max_length,
-            system=settings.system,
-            name="held-out rows",
+        held_out = choose(
+            encode_rows(
+                evaluation,
+                tokenizer,
+                max_length=settings.max_length,
+                system=settings.system,
+                name="held-out rows",
+            ),
+            settings.max_evaluation_rows,
+            seed=settings.seed,
         )
     order = interleave(
         rows.labels,
@@ -277,7 +284,7 @@ def train_kto(
         "versions": versions(),
         "data": {
             **rows.record(),
-            "used": len(order.rows),
+            "used": outcome.rows_used,
             "left_out_of_whole_batches": len(order.left_out),
             "single_label_batches": order.single_label_batches,
         },
@@ -291,14 +298,6 @@ def train_kto(
     shutil.rmtree(output_dir / "checkpoints", ignore_errors=True)
     log.info("kto: %d rows, %d steps", len(order.rows), outcome.metrics["steps"])
     return stage
-
-
-def _chosen(evaluation: pl.DataFrame, settings: KTOSettings) -> pl.DataFrame:
-    limit = settings.max_evaluation_rows
-    if limit is None or evaluation.height <= limit:
-        return evaluation
-    ranked = sorted(evaluation["id"].to_list(), key=lambda one: digest([settings.seed, one]))
-    return evaluation.filter(pl.col("id").is_in(ranked[:limit]))
 
 
 def _weights(rows: Rows, settings: KTOSettings) -> Weights:

@@ -14,7 +14,7 @@ from prefdata.schema import RecordType, check
 from trainers.rendering import Encoded, encode_row, messages_of
 
 MIDDLE = 7 / 6
-"""Where weights are set to inside the range 1 to 4/3 of the KTO paper's equation 8: a few rows more or less stay in it."""
+"""Where weights are set to inside the paper's range of 1 to 4/3, so that a few rows more or less stay in it."""
 
 
 class Rows(NamedTuple):
@@ -95,6 +95,21 @@ def encode_rows(frame: pl.DataFrame, tokenizer: Any, *, max_length: int, system:
         labels.append(label)
         encoded.append(row)
     return Rows(ids, groups, labels, encoded, {reason: count for reason, count in sorted(dropped.items()) if count})
+
+
+def choose(rows: Rows, limit: int | None, *, seed: int) -> Rows:
+    """At most `limit` of the rows, by a hash of seed and id, in their order; the others are counted as not chosen."""
+    if limit is None or len(rows.ids) <= limit:
+        return rows
+    ranked = sorted(range(len(rows.ids)), key=lambda at: hashlib.sha256(f"{seed}\x1f{rows.ids[at]}".encode()).digest())
+    chosen = sorted(ranked[:limit])
+    return Rows(
+        [rows.ids[at] for at in chosen],
+        [rows.groups[at] for at in chosen],
+        [rows.labels[at] for at in chosen],
+        [rows.encoded[at] for at in chosen],
+        {**rows.dropped, "not_chosen": len(rows.ids) - limit},
+    )
 
 
 def require_both_labels(labels: Sequence[bool], *, name: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,15 +16,17 @@ from transformers.integrations import TensorBoardCallback
 from transformers.trainer_callback import PrinterCallback
 from trl import KTOConfig, KTOTrainer
 
-from prefdata.errors import PrefdataError
+from prefdata.errors import PrefdataError, RecipeError
+from prefdata.io import write_json, write_parquet
 from trainers.answering import answers
 from trainers.callbacks import Bar, CanaryError, FirstLoss, TrustedCheckpoints, newest_checkpoint, progress
 from trainers.card import write_card
 from trainers.evaluate_rewards import completion_logps, summarise
-from trainers.job import ADAPTER, MODEL, Machine, digest, whole_folder, write_json
+from trainers.job import ADAPTER, MODEL, Machine, digest, whole_folder
 from trainers.kto_rows import Rows, Weights
 from trainers.models import load_model
 from trainers.ordering import Order
+from trainers.trunk import SharedTrunk, decoder_layers, linear_names
 
 if TYPE_CHECKING:
     from trainers.kto import KTOSettings
@@ -56,6 +60,8 @@ class Job:
 class Outcome:
     """What a run found."""
 
+    rows_used: int
+    """Rows that training read, which is fewer than there are where max_steps ends it early."""
     arguments: dict[str, Any]
     canary: dict[str, float]
     reference: dict[str, Any]
@@ -68,11 +74,15 @@ def run(job: Job) -> Outcome:
     transformers.set_seed(job.settings.seed)
     model = load_model(job.folder, dtype=torch.bfloat16 if job.machine.bfloat16 else torch.float32)
     model.to(job.machine.device)
+    frozen = _frozen_layers(job, model)
+    if frozen:
+        SharedTrunk(model, frozen)
     before = _before(job, model)
     trainer, arguments = _trainer(job, model)
     canary = next(one for one in trainer.callback_handler.callbacks if isinstance(one, FirstLoss))
     checkpoint = newest_checkpoint(job.output_dir / "checkpoints", job.key)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    with _completions_only() if job.machine.device == "cpu" else contextlib.nullcontext():
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     history = [
         {name: value for name, value in entry.items() if not any(part in name for part in TIMING)}
         for entry in trainer.state.log_history
@@ -90,6 +100,7 @@ def run(job: Job) -> Outcome:
         reference = _after(job, trainer, before, metrics)
     write_card(job.output_dir, job.base_name, job.rows, metrics)
     return Outcome(
+        rows_used=len(trainer.train_dataset),
         arguments=arguments,
         canary={"expected": round(canary.expected, 6), "found": round(float(history[0]["loss"]), 6)},
         reference=reference,
@@ -154,21 +165,27 @@ def _trainer(job: Job, model: Any) -> tuple[KTOTrainer, dict[str, Any]]:
         )
     except (TypeError, ValueError) as error:
         raise PrefdataError(f"train: TRL refuses the settings: {error}") from error
+    wanted = (settings.max_steps or 0) * settings.gradient_accumulation * settings.per_device_batch
     rows = [
         {
             "prompt": job.rows.encoded[at].prompt,
             "completion": job.rows.encoded[at].completion,
             "label": job.rows.labels[at],
         }
-        for at in job.order.rows
+        for at in (job.order.rows[:wanted] if wanted else job.order.rows)
     ]
     callbacks: list[Any] = [FirstLoss(_expected_first_loss(job, rows)), TrustedCheckpoints(), Bar()]
     if "tensorboard" in settings.report_to:
         from torch.utils.tensorboard import SummaryWriter
 
         callbacks.append(TensorBoardCallback(SummaryWriter(str(job.output_dir / "tensorboard"))))
+    frozen = _frozen_layers(job, model)
     adapter = LoraConfig(
-        r=settings.lora_r, lora_alpha=settings.lora_alpha, target_modules="all-linear", task_type="CAUSAL_LM"
+        r=settings.lora_r,
+        lora_alpha=settings.lora_alpha,
+        target_modules=linear_names(decoder_layers(model)) if frozen else "all-linear",
+        layers_to_transform=list(range(frozen, len(decoder_layers(model)))) if frozen else None,
+        task_type="CAUSAL_LM",
     )
     trainer = KTOTrainer(
         model=model,
@@ -184,6 +201,38 @@ def _trainer(job: Job, model: Any) -> tuple[KTOTrainer, dict[str, Any]]:
             f"TRL kept {len(trainer.train_dataset)} of {len(rows)} rows that were made to fit; a bug of ours"
         )
     return trainer, arguments
+
+
+def _frozen_layers(job: Job, model: Any) -> int:
+    """How many layers lie below the adapter; 0 where it sits on all of them."""
+    wanted = job.settings.lora_layers
+    if wanted is None or job.settings.tuner != "lora":
+        return 0
+    layers = decoder_layers(model)
+    if layers is None or wanted > len(layers):
+        found = "no plain list of layers" if layers is None else f"{len(layers)} layers"
+        raise RecipeError(f"train: lora_layers: {wanted}; the model {job.base_name} has {found}")
+    return len(layers) - wanted
+
+
+@contextlib.contextmanager
+def _completions_only() -> Iterator[None]:
+    """Has TRL's head score the positions of completions only, on a CPU too.
+
+    TRL 1.16 does so where it has Triton and scores every position elsewhere, lest Neuron compile anew for each shape.
+    A CPU compiles nothing. Without the private switch in another version of TRL nothing changes but the time.
+    """
+    from trl.trainer import utils
+
+    switch = getattr(utils, "_use_triton", None)
+    if switch is None:
+        yield
+        return
+    utils._use_triton = lambda device: True
+    try:
+        yield
+    finally:
+        utils._use_triton = switch
 
 
 def _expected_first_loss(job: Job, rows: list[dict[str, Any]]) -> float:
@@ -232,9 +281,7 @@ def _after(job: Job, trainer: KTOTrainer, before: dict[str, Any], metrics: dict[
             "tokens": pl.Series([len(row.completion_ids) for row in held_out.encoded], dtype=pl.Int32),
         }
     )
-    new = job.output_dir / ".eval_rewards.parquet.tmp"
-    frame.write_parquet(new)
-    new.replace(job.output_dir / "eval_rewards.parquet")
+    write_parquet(job.output_dir / "eval_rewards.parquet", frame)
     if len(set(held_out.labels)) == 2:
         options = {"n_bootstrap": settings.n_bootstrap, "seed": settings.seed}
         still = summarise(held_out.labels, [0.0] * len(rewards), held_out.groups, **options)
@@ -271,8 +318,8 @@ def _proof(job: Job, model: Any, logps: list[float]) -> dict[str, Any]:
     change = max(abs(new - logps[at]) for new, at in zip(again, probes, strict=True))
     if not change <= (0.5 if job.machine.bfloat16 else 0.01):
         raise CanaryError(
-            f"the reference model moved during training: log-probabilities changed by up to {change:.3f} on {len(probes)} "
-            "held-out rows; the stage was not finished"
+            f"the reference model moved during training: log-probabilities of {len(probes)} held-out rows changed by "
+            f"up to {change:.3f}; the stage was not finished"
         )
     return {"probes": len(probes), "largest_change": round(change, 4)}
 
@@ -285,9 +332,9 @@ def _sample_rows(job: Job) -> list[int]:
     for at in sorted(range(len(held_out.ids)), key=lambda at: digest([job.settings.seed, held_out.ids[at]])):
         taken_groups = {held_out.groups[one] for one in chosen}
         taken_prompts = [held_out.encoded[one].prompt_ids for one in chosen]
-        if len(chosen) < job.settings.samples and held_out.groups[at] not in taken_groups:
-            if held_out.encoded[at].prompt_ids not in taken_prompts:
-                chosen.append(at)
+        new = held_out.groups[at] not in taken_groups and held_out.encoded[at].prompt_ids not in taken_prompts
+        if new and len(chosen) < job.settings.samples:
+            chosen.append(at)
     return chosen
 
 

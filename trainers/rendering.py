@@ -44,7 +44,7 @@ def encode_chat(tokenizer: Any, messages: Sequence[Message], *, add_generation_p
     )
     pieces = _split(drawn, marks)
     control = control_ids(tokenizer)
-    own = [_plain(tokenizer, piece) for piece in pieces]
+    own = [_piece(tokenizer, piece) for piece in pieces]
     whole = _plain(tokenizer, _render(tokenizer, chat, add_generation_prompt))
     if _count(whole, control) == sum(_count(ids, control) for ids in own):
         return whole
@@ -78,9 +78,9 @@ def encode_row(
     starts = [at for at, message in enumerate(turns) if message["role"] == "user"]
     for start in [0, *(at for at in starts if at > 0)]:
         kept = [*head, *turns[start:]]
-        prompt_ids = encode_chat(tokenizer, kept, add_generation_prompt=True)
         ids = encode_chat(tokenizer, [*kept, *completion])
         if len(ids) <= max_length:
+            prompt_ids = encode_chat(tokenizer, kept, add_generation_prompt=True)
             size = shared_prefix(prompt_ids, ids)
             return Encoded(kept, list(completion), ids[:size], ids[size:], start)
     return None
@@ -139,8 +139,11 @@ def messages_of(value: Sequence[Mapping[str, Any]]) -> list[Message]:
 
 
 def control_ids(tokenizer: Any) -> frozenset[int]:
-    """Ids that stand for markers rather than text: every added token, special or not."""
-    return frozenset(tokenizer.added_tokens_decoder)
+    """Ids that stand for markers rather than text: every added token, special or not. Kept on the tokenizer."""
+    known = tokenizer.__dict__.get("_prefdata_control")
+    if known is None:
+        known = tokenizer.__dict__["_prefdata_control"] = frozenset(tokenizer.added_tokens_decoder)
+    return known  # type: ignore[no-any-return]
 
 
 def shared_prefix(one: Sequence[int], other: Sequence[int]) -> int:
@@ -180,6 +183,14 @@ def _split(drawn: str, marks: Sequence[str]) -> list[str]:
 def _plain(tokenizer: Any, text: str) -> list[int]:
     ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
     return ids
+
+
+def _piece(tokenizer: Any, text: str) -> list[int]:
+    """Ids of a piece of the template; the few there are come again in every chat."""
+    known: dict[str, list[int]] = tokenizer.__dict__.setdefault("_prefdata_pieces", {})
+    if text not in known:
+        known[text] = _plain(tokenizer, text)
+    return known[text]
 
 
 def _count(ids: Sequence[int], control: frozenset[int]) -> int:
