@@ -256,6 +256,12 @@ def test_cells_of_a_workbook_become_text_with_their_row(tmp_path: Path) -> None:
     assert reasons(read_table(tmp_path / "a.xlsx", sheet="Other")) == [("a.xlsx", "no_such_sheet")]
 
 
+def test_a_workbook_with_one_cell_far_out_is_refused(tmp_path: Path) -> None:
+    far = '<c r="XFD1048576"><v>1</v></c>'
+    path = put(tmp_path, "a.xlsx", sheet([[text("a")], [text("1")], [far]]))
+    assert reasons(read_table(path)) == [("a.xlsx", "decompression_bomb")]
+
+
 def test_a_workbook_with_a_column_twice_is_refused(tmp_path: Path) -> None:
     path = put(tmp_path, "a.xlsx", sheet([[text("a"), text("a")], [text("1"), text("2")]]))
     assert reasons(read_table(path)) == [("a.xlsx", "duplicate_columns")]

@@ -132,6 +132,12 @@ def test_a_new_key_in_every_line_is_refused_before_memory_is_gone(tmp_path: Path
     assert faults(table.quarantine) == [(None, None, "too_many_columns")]
 
 
+def test_a_line_with_thousands_of_keys_costs_that_line(tmp_path: Path) -> None:
+    wide = json.dumps({f"k{number}": 1 for number in range(5000)}).encode()
+    table = read_table(put(tmp_path, "a.jsonl", b'{"a":1}\n' + wide))
+    assert (rows(table.frame), faults(table.quarantine)) == ([("1",)], [(2, 8, "too_many_columns")])
+
+
 # ---- CSV
 
 

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import zipfile
+import zlib
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from functools import reduce
 from typing import Any, BinaryIO
 
 import polars as pl
 
-from prefdata.reading.account import PLACE, RESERVED, Account, ReadLimits, Unreadable
+from prefdata.reading.account import MIB, PLACE, RESERVED, Account, ReadLimits, Unreadable
 from prefdata.reading.sources import Source, check_archive
 
 _SLICE = 50_000
+_PLACE_OF_CELL = re.compile(rb"""\br=["']([A-Z]{0,3})([0-9]{1,10})["']""")
+
 _CELL_BYTES = 16
 """What polars holds for a cell of text, at least: the size of a view."""
 
@@ -104,6 +110,7 @@ def read_xlsx(
             raise Unreadable("empty_file")
         stream.seek(0)
         check_archive(stream, size, limits)
+        _check_extent(stream, limits)
         stream.seek(0)
         data = stream.read()
     try:
@@ -151,6 +158,32 @@ def read_xlsx(
     lines = filled["_line"].cast(pl.Int64)
     texts = pl.DataFrame({name: filled.to_series(index + 1) for index, name in zip(used, names, strict=True)})
     return _placed(texts, account, lines=lines)
+
+
+def _check_extent(stream: BinaryIO, limits: ReadLimits) -> None:
+    """Raises Unreadable where a sheet has a cell so far out that the cells up to there outnumber those that are
+    written by more than the ratio: calamine holds all of the rectangle.
+    """
+    try:
+        with zipfile.ZipFile(stream) as archive:
+            sheets = [name for name in archive.namelist() if name.startswith("xl/worksheets/")]
+            for name in sheets:
+                row = column = written = 0
+                tail = b""
+                with archive.open(name) as part:
+                    while chunk := part.read(MIB):
+                        chunk = tail + chunk
+                        for letters, digits in _PLACE_OF_CELL.findall(chunk):
+                            row = max(row, int(digits))
+                            if letters:
+                                written += 1
+                                column = max(column, reduce(lambda at, char: at * 26 + char - 64, letters, 0))
+                        # a reference that is cut in two counts once more than it should at most
+                        tail = chunk[-24:]
+                if row * column > max(MIB, limits.max_ratio * written):
+                    raise Unreadable("decompression_bomb")
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
+        raise Unreadable("broken_xlsx") from error
 
 
 def _placed(

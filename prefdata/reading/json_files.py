@@ -15,7 +15,7 @@ from prefdata.reading.lines import CODECS, Lines, TooLong, detect, known_encodin
 from prefdata.reading.sources import Source
 
 _SPACE = re.compile(r"[ \t\r\n]*")
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},]|"', re.DOTALL)
+_TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{},]|"', re.DOTALL)
 
 
 Record = tuple[int, int, str | None, dict[str, Any]]
@@ -43,7 +43,7 @@ def jsonl(source: Source, account: Account, *, encoding: str, limits: ReadLimits
                 try:
                     # a mark inside the file: two exports joined by `cat`
                     value = parse(text if text[0] != "\ufeff" else text[1:])
-                    yield first + index, offsets[index], None, checked(text, value, objects=objects)
+                    yield first + index, offsets[index], None, checked(text, value, limits, objects=objects)
                     continue
                 except Refused as refused:
                     reason = refused.reason
@@ -174,7 +174,7 @@ def _whole(window: _Document, limits: ReadLimits, objects: bool) -> dict[str, An
         value = parse(text)
         if not value or all(type(item) is dict for item in value.values()):
             return None
-        return checked(text, value, objects=objects)
+        return checked(text, value, limits, objects=objects)
     except Refused:
         return None
 
@@ -217,7 +217,7 @@ def _element(
             if too_long or len(raw) > limits.max_line_bytes:
                 return None, None, raw, "line_too_long"
             try:
-                return key, checked(text, value, key=key, objects=objects), raw, None
+                return key, checked(text, value, limits, key=key, objects=objects), raw, None
             except Refused as refused:
                 return None, None, raw, refused.reason
         broken = _end_of_element(window.text, window.start)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from json.encoder import encode_basestring
 from typing import Any, cast
 
-from prefdata.reading.account import RESERVED
+from prefdata.reading.account import RESERVED, ReadLimits
 
 _SPACE = " \t\r\n"
 _MARK = "\ue000"
@@ -85,13 +85,15 @@ def parse(text: str) -> Any:
     return value
 
 
-def checked(text: str, value: Any, *, objects: bool, key: str | None = None) -> dict[str, Any]:
+def checked(text: str, value: Any, limits: ReadLimits, *, objects: bool, key: str | None = None) -> dict[str, Any]:
     """`value`, scanned from `text`, as a record: an object without lone surrogates and NULs, no deeper than MAX_DEPTH.
 
     Unless `objects`, its nested values are JSON text (booleans stay, see `Batches`). Raises Refused.
     """
     if type(value) is not dict:
         raise Refused("not_object")
+    if len(value) > limits.max_columns:
+        raise Refused("too_many_columns")
     nested = text.find("{", 1) >= 0 or "[" in text
     if nested and text.count("{") + text.count("[") > MAX_DEPTH and _deeper(value, MAX_DEPTH):
         raise Refused("nested_too_deep")
