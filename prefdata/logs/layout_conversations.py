@@ -109,16 +109,17 @@ class Conversations(LogSettings):
             session[-1] = session[-1] or key or f"{file}#{line}"
             for name, value in (("_file", file), ("_line", line), ("_offset", offset)):
                 records[name].append(value)
-            for part, message in enumerate(found):
+            for part, message in enumerate(found or [None]):  # no messages: one empty one, so that it has a fate
                 whole = self._meta(record, used) if part == 0 else {}
-                values = message if isinstance(message, dict | list) else {inner["text"][0]: message}
+                bare = not isinstance(message, dict | list)
                 for name, path in inner.items():
-                    value = _at(values, path)
+                    value = message if bare and name == "text" else _at(message, path)
                     rows[f"c:{name}"].append(_content(value) if name == "text" else _as_text(value))
                 own = self._meta(message, used_inner) if isinstance(message, dict) else {}
                 meta = {**own, **({"conversation": whole} if whole else {})}
                 rows["_meta"].append(json.dumps(meta, ensure_ascii=False) if meta else None)
-                rows["_role"].append(self.alternating[part % len(self.alternating)] if self.alternating else None)
+                speaker = self.alternating[part % len(self.alternating)] if self.alternating else None
+                rows["_role"].append(speaker if found else "system")
                 rows["_row"].append(row)
                 rows["_part"].append(part)
         text, number = pl.String(), pl.Int64()

@@ -128,9 +128,16 @@ def test_an_object_without_a_list_of_messages_is_quarantined(tmp_path: Path, bro
     assert got.events["line"].unique(maintain_order=True).to_list() == [1, 3]
 
 
-def test_a_conversation_without_messages_is_no_unit(tmp_path: Path) -> None:
-    got = read(tmp_path, [{"messages": []}], Conversations())
-    assert (got.events.height, got.quarantine.height, got.report["conversations"]) == (0, 0, 1)
+def test_a_conversation_without_messages_has_a_fate(tmp_path: Path) -> None:
+    got = read(tmp_path, [{"messages": []}, {"messages": MESSAGES}, {"messages": [None]}], Conversations())
+    assert (got.quarantine.height, got.report["conversations"], got.report["unknown_role"]) == (0, 3, 1)
+    fates = build_sessions(got.events).fates.select("line", "fate", "reason").rows()
+    assert fates == [
+        (1, "set_aside", "empty_text"),
+        (2, "context", None),
+        (2, "row", None),
+        (3, "set_aside", "empty_text"),
+    ]
 
 
 @pytest.mark.parametrize(
