@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import polars as pl
 
+from prefdata.logs.lexicons import entries
+
 MIN_WORDS = 3
 """A turn of fewer words that carry meaning is too short to tell a repetition from a short answer."""
-
-_STOP_WORDS = """
-a an the and or but if of to in on at for from by with as is are was were be been am do does did have has
-had i me my we us our you your it its this that these those there here he she they them their what which
-who when where why how can could will would shall should may might must not no yes so just also please
-want need like get got let some any ok okay thanks thank hi hello
-""".split()
 
 
 def words(text: pl.Expr) -> pl.Expr:
@@ -20,7 +15,7 @@ def words(text: pl.Expr) -> pl.Expr:
     lower = text.str.to_lowercase()
     latin = lower.str.extract_all(r"[a-z0-9][a-z0-9']*")
     han = pl.concat_list(lower.str.extract_all(r"\p{Han}{2}"), lower.str.slice(1).str.extract_all(r"\p{Han}{2}"))
-    content = latin.list.set_difference(pl.lit(_STOP_WORDS, dtype=pl.List(pl.String)))
+    content = latin.list.set_difference(pl.lit(list(entries("stop_words")), dtype=pl.List(pl.String)))
     return pl.concat_list(content, han).list.unique()
 
 

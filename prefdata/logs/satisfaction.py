@@ -1,8 +1,8 @@
 """The fitted combiner: probability that a customer was satisfied, learned from the rated turns of the same log.
 
-Two linear models foretell how a turn was rated, from sparse n-grams with the signals, and from a smooth map of their
-principal components; a logistic regression over both, fitted to held-out scores, calibrates them into a probability.
-Every rated turn counts, the neutral ones as what they are: grades in the middle. Folds never tear a session apart.
+Over signals and text features, a logistic regression learns the clear ratings and a ridge regression the grades of all
+rated turns, the neutral ones as what they are: grades in the middle. A logistic regression over both scores, fitted to
+held-out ones, calibrates them into a probability. Folds never tear a session apart.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ from prefdata.logs.text_features import BLOCKS, RELATIONS, SIGNAL_FEATURES, Coun
 
 Floats = NDArray[np.float64]
 
-COMPONENTS = 220
-"""Principal components of the n-grams that the smooth map reads."""
-LANDMARKS = 600
-"""Rows that the smooth map measures distance to (Nystroem's approximation of a Gaussian kernel)."""
-GAMMA = 0.15
-"""Width of that kernel."""
+MAX_ALPHA = 45.0
+"""Ridge penalty of the model of grades from 9,000 rated turns on; less for fewer turns, in proportion."""
+INVERSE_PENALTY = 0.15
+"""C of the logistic model of clear ratings."""
+DENSE_WEIGHT = 0.15
+"""Weight of a standardised signal or relation beside n-gram vectors of length 1."""
 SESSION_PRIOR = 2.0
 """Rated turns of a session at which half of its deviation from the log's mean is taken for its raters' taste."""
 BATCH_ROWS = 20_000
+"""Unrated rows that are counted at a time."""
 
 
 class _Scales(NamedTuple):
@@ -39,43 +40,30 @@ class _Scales(NamedTuple):
 
 
 class _Model:
-    """Two linear models of the grade, fitted to the rows of one training set."""
+    """A linear model of the grade and a logistic one of the clear ratings, fitted to one set of training rows."""
 
-    def __init__(self, rows: Counted, grade: Floats, *, min_rows: int, seed: int) -> None:
-        from sklearn.decomposition import TruncatedSVD
-        from sklearn.kernel_approximation import Nystroem
-        from sklearn.linear_model import Ridge
+    def __init__(self, rows: Counted, grade: Floats, said: Floats, *, min_rows: int) -> None:
+        from sklearn.linear_model import LogisticRegression, Ridge
 
         self.scales = _scales(rows, min_rows)
-        sparse, numbers = self._weighed(rows)
-        count = len(grade)
-        self.linear = Ridge(alpha=float(np.clip(count / 200.0, 2.0, 45.0)), solver="sparse_cg", tol=1e-4)
-        self.linear.fit(self._joined(sparse, numbers), grade)
-        size = min(COMPONENTS, min(sparse.shape) - 1)
-        self.components = TruncatedSVD(size, random_state=seed, n_iter=3).fit(sparse)
-        smooth = self._smooth(sparse, numbers)
-        self.map = Nystroem(gamma=GAMMA, n_components=min(LANDMARKS, count), random_state=seed).fit(smooth)
-        self.curved = Ridge(alpha=1.0).fit(self.map.transform(smooth), grade)
+        weighed = self._weighed(rows)
+        alpha = float(np.clip(len(grade) / 200.0, 2.0, MAX_ALPHA))
+        self.graded = Ridge(alpha=alpha, solver="sparse_cg", tol=1e-4).fit(weighed, grade)
+        clear = np.flatnonzero(said != 0.0)
+        self.decided = LogisticRegression(C=INVERSE_PENALTY, max_iter=500, tol=1e-4)
+        self.decided.fit(weighed[clear], said[clear] > 0.0)
 
-    def _weighed(self, rows: Counted) -> tuple[Any, Floats]:
-        from scipy.sparse import hstack
-
-        blocks = [_tfidf(rows.counts[name][:, self.scales.columns[name]], self.scales.idf[name]) for name in BLOCKS]
-        return hstack(blocks).tocsr(), (rows.dense - self.scales.mean) / self.scales.spread
-
-    def _joined(self, sparse: Any, numbers: Floats) -> Any:
+    def _weighed(self, rows: Counted) -> Any:
         from scipy.sparse import csr_matrix, hstack
 
-        return hstack([sparse, csr_matrix(numbers * 0.3)]).tocsr()
-
-    def _smooth(self, sparse: Any, numbers: Floats) -> Floats:
-        return np.hstack([self.components.transform(sparse), numbers * 0.15])
+        blocks = [_tfidf(rows.counts[name][:, self.scales.columns[name]], self.scales.idf[name]) for name in BLOCKS]
+        numbers = (rows.dense - self.scales.mean) / self.scales.spread * DENSE_WEIGHT
+        return hstack([*blocks, csr_matrix(numbers)]).tocsr()
 
     def scores(self, rows: Counted) -> Floats:
-        """(rows, 2): foretold grades of the linear and of the smooth model."""
-        sparse, numbers = self._weighed(rows)
-        smooth = self.map.transform(self._smooth(sparse, numbers))
-        return np.column_stack([self.linear.predict(self._joined(sparse, numbers)), self.curved.predict(smooth)])
+        """(rows, 2): foretold grade, and log-odds of a satisfied customer."""
+        weighed = self._weighed(rows)
+        return np.column_stack([self.graded.predict(weighed), self.decided.decision_function(weighed)])
 
 
 def _scales(rows: Counted, min_rows: int) -> _Scales:
@@ -142,7 +130,7 @@ def fitted(rows: pl.DataFrame, *, folds: int, seed: int) -> tuple[pl.Series, dic
         inside, outside = np.flatnonzero(fold != held), np.flatnonzero(fold == held)
         if len(outside):
             target = _adjusted(grades[inside], session[inside])
-            model = _Model(_picked(counted, inside), target, min_rows=min_rows, seed=seed)
+            model = _Model(_picked(counted, inside), target, said[inside], min_rows=min_rows)
             scores[outside] = model.scores(_picked(counted, outside))
     clear = said != 0.0
     truth = said > 0.0
@@ -152,7 +140,7 @@ def fitted(rows: pl.DataFrame, *, folds: int, seed: int) -> tuple[pl.Series, dic
         known = clear & (fold != held)
         probability[fold == held] = _probability(_calibration(scores[known], truth[known]), scores[fold == held])
     calibration = _calibration(scores[clear], truth[clear])
-    final = _Model(counted, _adjusted(grades, session), min_rows=min_rows, seed=seed)
+    final = _Model(counted, _adjusted(grades, session), said, min_rows=min_rows)
     result = np.full(rows.height, np.nan)
     result[rated["_row"].to_numpy()] = probability
     rest = rows.filter(pl.col("_rating").is_null())
@@ -197,15 +185,15 @@ def _probability(model: _Logistic, scores: Floats) -> Floats:
 
 
 def _coefficients(model: _Model, counter: Counter, *, top: int = 40) -> list[dict[str, Any]]:
-    """The heaviest signals, relations and acts of the linear model; n-grams of row text are never named."""
+    """The heaviest signals, relations and acts of the logistic model; n-grams of row text are never named."""
     named: list[tuple[str, float]] = []
     place = 0
     for name in BLOCKS:
         columns = model.scales.columns[name]
         if BLOCKS[name].analyzer == "act":
             terms = counter.vectorizers[name].get_feature_names_out()[columns]
-            named += zip(terms, model.linear.coef_[place : place + len(columns)], strict=True)
+            named += zip(terms, model.decided.coef_[0][place : place + len(columns)], strict=True)
         place += len(columns)
-    named += zip((*SIGNAL_FEATURES, *RELATIONS), model.linear.coef_[place:] * 0.3, strict=True)
+    named += zip((*SIGNAL_FEATURES, *RELATIONS), model.decided.coef_[0][place:] * DENSE_WEIGHT, strict=True)
     heaviest = sorted(named, key=lambda pair: (-abs(pair[1]), pair[0]))[:top]
     return [{"feature": str(name), "weight": round(float(weight), 5)} for name, weight in heaviest if weight]

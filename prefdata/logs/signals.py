@@ -72,10 +72,10 @@ class SignalSettings:
     """Worst and best rating, in this order; ratings outside of it were not given (99 for "no answer")."""
 
     satisfied: float | None = None
-    """From this mean rating on the customer was satisfied, on the log's own scale; None: three quarters up (4 of 1-5)."""
+    """From this mean rating on the customer was satisfied, in the log's own units; None: 3/4 up (4 of 1-5)."""
 
     dissatisfied: float | None = None
-    """Up to this mean rating the customer was not; None: one quarter up (2 of 1-5). Between the two is neutral."""
+    """Up to this mean rating the customer was not; None: 1/4 up (2 of 1-5). Between the two is neutral."""
 
     split_votes: Literal["abstain", "mean"] = "abstain"
     """What several annotators say who fall on both sides: nothing, or their mean."""

@@ -1,4 +1,4 @@
-"""Text features of an answered turn for the fitted combiner: n-grams of the three texts, what each turn does, relations.
+"""Text features of an answered turn for the fitted combiner: n-grams, what each turn does, how the turns relate.
 
 Counted once over the rated rows; what a fold may know of them (vocabulary, document frequencies) is cut out of the
 counts by its training rows. Fitting belongs to satisfaction.py.
