@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from prefdata.errors import RecipeError
-from prefdata.judging import RowFilter, Rule, TextScorer, threshold
+from prefdata.judging import RowFilter, Rule, TextScorer, file_path, threshold
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,11 +28,11 @@ class Toxicity:
     """lexical: the English or Chinese model is asked where this share of a text's letters is Latin or Han."""
     weights: Literal["original", "unbiased", "multilingual", "original-small", "unbiased-small"] = "unbiased"
     """detoxify: which official release is fetched where no `checkpoint` is given. None of them has learnt Chinese."""
-    checkpoint: str | None = None
+    checkpoint: str | None = file_path()
     """detoxify: a local checkpoint file. It is a pickle: give its `sha256`, it is refused unread where that differs."""
     sha256: str | None = None
     """detoxify: SHA-256 of `checkpoint`, 64 hexadecimal digits."""
-    config: str | None = None
+    config: str | None = file_path()
     """detoxify: the local folder with config.json and the tokenizer's files that belong to `checkpoint`."""
     batch_rows: int = 32
     """detoxify: texts a forward pass."""

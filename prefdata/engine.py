@@ -15,7 +15,7 @@ import polars as pl
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-ROWS_PER_BUCKET = 2_000_000
+ROWS_PER_BUCKET = 500_000
 """Rows of keys that are held together; more are spilled to disk in as many buckets as it takes."""
 
 

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 import polars as pl
@@ -28,6 +29,21 @@ SCORE_DECIMALS = 4
 def threshold(default: Any) -> Any:
     """A dataclass field that only decides: it never changes a score, so a sidecar's key leaves it out."""
     return field(default=default, metadata={"threshold": True})
+
+
+def file_path(default: str | None = None) -> Any:
+    """A dataclass field that names a file; in a recipe, relative paths are meant from the recipe's folder."""
+    return field(default=default, metadata={"file": True})
+
+
+def rooted(settings: Any, root: Path) -> Any:
+    """The settings with their files looked up from `root`."""
+    found = {
+        entry.name: str(root / getattr(settings, entry.name))
+        for entry in dataclasses.fields(settings)
+        if entry.metadata.get("file") and getattr(settings, entry.name) is not None
+    }
+    return dataclasses.replace(settings, **found) if found else settings
 
 
 def scoring_parameters(settings: Any) -> dict[str, Any]:

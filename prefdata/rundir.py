@@ -68,7 +68,8 @@ class RunDir:
         hashes = {str(file.relative_to(self.path)): sha256_file(file) for file in sorted(files)}
         self.marker(stage).parent.mkdir(exist_ok=True)
         write_json(self.marker(stage), {"key": key, "files": hashes, "result": result})
-        return result
+        told: dict[str, Any] = json.loads(json.dumps(result))  # the same data as a later run will read
+        return told
 
     def fresh(self, folder: str) -> Path:
         """An empty folder of this name; what an unfinished stage left there is removed."""

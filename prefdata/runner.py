@@ -33,6 +33,9 @@ from prefdata.text import joined_text, last_user_text
 FORMAT = 1
 """Version of the run directory; another version is not reused."""
 
+RUDENESS = "toxicity_completion"
+"""The score that is one of the combiner's signals."""
+
 Progress = Callable[[str, int, int], None]
 """Called with a step's name, how much of it is done, and how much there is."""
 
@@ -89,7 +92,7 @@ def run(
         run=directory,
         engine=engine or LocalEngine(threads=threads),
         progress=progress or (lambda step, done, total: None),
-        filters=[entry.settings.build() for entry in read.filters],
+        filters=[judging.rooted(entry.settings, read.root).build() for entry in read.filters],
         groupings=[entry.settings.build() for entry in read.groupings],
     )
     with directory.locked():
@@ -107,7 +110,7 @@ def _run(state: _Run, *, train: bool) -> RunResult:
     _check_quarantine(state.recipe, ingested)
     sidecars = _score(state)
     scores = _scores(state, sidecars)
-    labels, card = _label(state, scores)
+    labels, card = _label(state, scores, sidecars)
     edges = _group(state)
     scored = scores.join(labels.select("id", "label", "label_confidence"), on="id", how="left", maintain_order="left")
     main = f"{state.filters[0].scorer.name}_{state.filters[0].sides[0]}" if state.filters else None
@@ -290,21 +293,30 @@ def _scores(state: _Run, sidecars: dict[str, list[str]]) -> pl.DataFrame:
     return pl.concat(frames, how="vertical_relaxed").sort("id")
 
 
-def _label(state: _Run, scores: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, Any]]:
+def _label(state: _Run, scores: pl.DataFrame, sidecars: dict[str, list[str]]) -> tuple[pl.DataFrame, dict[str, Any]]:
     """Labels of every row (id, label, label_confidence, label_sources, evidence) and the card of how they came."""
     from prefdata.logs.combine import combine
     from prefdata.logs.credit import credit
 
+    resolved = state.recipe.resolved()
+    ingested = json.loads(state.run.marker("ingest").read_text())
+    key = key_of(ingested["key"], ingested["files"], sidecars.get(RUDENESS), resolved["credit"], resolved["labels"])
+    path = state.run.path / "labels.parquet"
+    known = state.run.finished("label", key)
+    if known is not None:
+        return pl.read_parquet(path, glob=False), known
     state.progress("label", 0, 1)
     signals = pl.concat([pl.read_parquet(state.signals(shard), glob=False) for shard in state.shards()])
     ids = signals.select("id", "session", "turn")
     frame = credit(signals.drop("rev"), policy=state.recipe.credit.policy, factor=state.recipe.credit.factor)
-    if "toxicity_completion" in scores.columns:
-        frame = frame.join(scores.select("id", "toxicity_completion"), on="id", how="left", maintain_order="left")
+    if RUDENESS in scores.columns:
+        frame = frame.join(scores.select("id", RUDENESS), on="id", how="left", maintain_order="left")
     labels = combine(frame.drop("id"), settings=state.recipe.labels)
     joined = ids.join(labels.labels, on=["session", "turn"], how="left", maintain_order="left").sort("id")
+    joined = joined.drop("session", "turn")
+    write_parquet(path, joined)
     state.progress("label", 1, 1)
-    return joined.drop("session", "turn"), labels.card
+    return joined, state.run.finish("label", key, [path], labels.card)
 
 
 def _group(state: _Run) -> list[pl.DataFrame]:

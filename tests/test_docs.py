@@ -1,0 +1,34 @@
+"""The code in docs/ runs as it stands, and the README names no command that does not exist."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def blocks(file: Path, language: str) -> str:
+    return "\n".join(
+        re.findall(rf"^```{language}\n(.*?)^```", file.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    )
+
+
+@pytest.mark.parametrize("page", ["python.md"])
+def test_the_code_of_a_page_runs(page: str, tmp_path: Path) -> None:
+    code = f"out_dir = {str(tmp_path / 'run')!r}\n" + blocks(ROOT / "docs" / page, "python")
+    done = subprocess.run([sys.executable, "-"], input=code, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_command_of_the_readme_exists() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"prefdata (run|build|explain|export|train|report|filters|schema|model)\b", text))
+    unknown = set(re.findall(r"(?m)^\s*prefdata ([a-z]+)", text)) - named
+    assert unknown == set()
+    for target in set(re.findall(r"(?m)^make ([a-z-]+)", text)):
+        assert re.search(rf"(?m)^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8")), target
