@@ -53,7 +53,8 @@ class FileReport(NamedTuple):
     bytes: int
     """Size on disk; of a member of a zip, its decompressed size."""
     encoding: str
-    """`utf-8`, `utf-8-sig` (with BOM), `utf-16-le`, `utf-16-be`, `gb18030`; "" where the format has none."""
+    """`utf-8`, `utf-8-sig` (with BOM), `utf-16-le`, `utf-16-be`, `gb18030`; "" where the format has none
+    or the file cannot be read."""
     units: int
     """Records found: rows and quarantined ones; a file that cannot be read at all is one unit."""
     blank: int
@@ -102,7 +103,7 @@ class Account:
     def refuse(self, reason: str, *, offset: int | None, sha256: str | None, size: int) -> None:
         """Notes the file as a whole; everything read from it before does not count."""
         self.rows = self.blank = 0
-        self.columns = {}
+        self.columns, self.encoding = {}, ""
         self._quarantine = [(self.file, None, offset, reason, sha256, size)]
 
     @property
