@@ -36,7 +36,10 @@ class Mined(NamedTuple):
 
 
 def paths_of(source: Source, root: Path) -> list[Path]:
-    """The files of a source, in a fixed order. Raises InputError for a path that is not there."""
+    """The files of a source, in a fixed order; of a folder all, of which the reader takes the data files.
+
+    Raises InputError for a path that is not there.
+    """
     found: list[Path] = []
     for given in source.path:
         path = (root / given).resolve()
@@ -77,7 +80,8 @@ def ingest(recipe: Recipe, source: Source, transforms: list[Callable[[pl.DataFra
         max_bytes=recipe.limits.max_bytes,
         max_ratio=recipe.limits.max_ratio,
     )
-    read = source.layout.settings.read(paths_of(source, recipe.root), source=source.name, limits=limits)
+    given = [(recipe.root / path).resolve() for path in source.path]
+    read = source.layout.settings.read(given, source=source.name, limits=limits)
     built = build_sessions(read.events, settings=recipe.sessions)
     turns = built.turns.sort(["session", "turn"]).with_columns(touched=pl.lit([], dtype=pl.List(pl.String)))
     for transform in transforms:
