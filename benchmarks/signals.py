@@ -188,7 +188,8 @@ def cross_validate(name: str, units: list[Rated], frame: pl.DataFrame, seeds: in
     session = np.array([unit.session for unit in units])[clear]
     ours_all, theirs_all = [], []
     print(
-        f"\n{name}: fitted, 5 folds grouped by session\nseed    baseline  ours    gain    top     bottom  ECE     seconds"
+        f"\n{name}: fitted, 5 folds grouped by session\n"
+        "seed    baseline  ours    gain    top     bottom  ECE     seconds"
     )
     for seed in range(seeds):
         start = time.process_time()
@@ -272,8 +273,9 @@ def transfer(units: list[Rated], frame: pl.DataFrame) -> None:
     gain, low, high = interval(ours, theirs, truth, session)
     top, bottom = deciles(ours, truth)
     print(
-        f"\nfitted on the developed four fifths, asked about the untouched fifth: {roc_auc(theirs, truth):.4f} baseline, "
-        f"{roc_auc(ours, truth):.4f} ours, gain {gain:.4f} [{low:.4f}, {high:.4f}], top {top:.4f}, bottom {bottom:.4f}, "
+        f"\nfitted on the developed four fifths, asked about the untouched fifth: "
+        f"{roc_auc(theirs, truth):.4f} baseline, {roc_auc(ours, truth):.4f} ours, "
+        f"gain {gain:.4f} [{low:.4f}, {high:.4f}], top {top:.4f}, bottom {bottom:.4f}, "
         f"ECE {calibration_error(ours, truth):.4f}"
     )
 

@@ -202,11 +202,10 @@ def _evidence(columns: list[str]) -> pl.Expr:
         if signal.name in columns
     ]
     signals = pl.concat_list(pairs).list.drop_nulls().list.join(",")
-    escaped = pl.element().str.replace_all(r"\\", r"\\\\").str.replace_all('"', '\\\\"')
-    quoted = pl.col("entries").list.eval(pl.lit('"') + escaped + pl.lit('"')).list.join(",")
+    entries = pl.struct("entries").struct.json_encode().str.strip_prefix("{").str.strip_suffix("}")
     return pl.concat_str(
         pl.lit('{"by":"') + pl.col("_by") + pl.lit('","probability":') + pl.col("_probability").cast(pl.String),
-        pl.lit(',"signals":{') + signals + pl.lit('},"entries":[') + quoted + pl.lit("]"),
+        pl.lit(',"signals":{') + signals + pl.lit("},") + entries,
         pl.lit(',"credit_policy":"') + pl.col("credit_policy") + pl.lit('","credit_weight":'),
         pl.col("credit_weight").cast(pl.Float64).round(4).cast(pl.String) + pl.lit("}"),
     )

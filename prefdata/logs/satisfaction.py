@@ -114,6 +114,14 @@ def fitted(rows: pl.DataFrame, *, folds: int, seed: int) -> tuple[pl.Series, dic
     `rows` are those of `combine`, sorted, with `_rating` (-1 to 1, 0 neutral, null unrated). A rated row's probability
     comes from models and a calibration that saw no turn of its session; an unrated row's from all rated rows.
     """
+    from threadpoolctl import threadpool_limits
+
+    # one thread: sums are taken in one order, whatever the machine
+    with threadpool_limits(limits=1):
+        return _fitted(rows, folds=folds, seed=seed)
+
+
+def _fitted(rows: pl.DataFrame, *, folds: int, seed: int) -> tuple[pl.Series, dict[str, Any]]:
     rows = rows.with_row_index("_row")
     rated = rows.filter(pl.col("_rating").is_not_null())
     grade = rated.select(pl.coalesce(pl.col("rating").cast(pl.Float64), 0.5 + pl.col("_rating") / 2.0)).to_series()

@@ -119,9 +119,9 @@ _SHORT = {"customer_after": "after", "reply": "reply", "customer_before": "befor
 def _acts(texts: pl.DataFrame) -> pl.Series:
     """What agent and customer do, and every pair of them, as one text of names."""
     found: dict[str, list[str]] = {}
-    for side, names in (("after", CUSTOMER_ACTS), ("before", CUSTOMER_ACTS), ("reply", AGENT_ACTS)):
+    for side, acts in (("after", CUSTOMER_ACTS), ("before", CUSTOMER_ACTS), ("reply", AGENT_ACTS)):
         plain = lexicons.plain(pl.col(side))
-        lists = {name: f"reply_{name}" if side == "reply" else name for name in names}
+        lists = {name: f"reply_{name}" if side == "reply" else name for name in acts}
         tags = [
             pl.when(plain.str.contains(lexicons.pattern(lexicons.entries(file)))).then(pl.lit(name))
             for name, file in lists.items()

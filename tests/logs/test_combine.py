@@ -1,0 +1,214 @@
+"""Signals joined to labels: what decides, what abstains, what is told about it."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from prefdata.errors import InputError, RecipeError
+from prefdata.logs.calibration import calibration_error, reliability, roc_auc
+from prefdata.logs.combine import LABELS, LabelSettings, combine
+from prefdata.logs.credit import credit
+from prefdata.logs.signals import SIGNALS
+
+NAMES = [signal.name for signal in SIGNALS if signal.family != "judged"]
+RULES = LabelSettings(method="rules")
+
+
+def frame(*rows: dict, policy: str = "direct") -> pl.DataFrame:
+    full = [
+        {
+            "session": f"s{index:03d}",
+            "turn": 1,
+            "customer_before": "Where is my parcel?",
+            "reply": "It left on Monday.",
+            "customer_after": "x",
+            "rating": None,
+            **dict.fromkeys(NAMES),
+            "entries": [],
+            **row,
+        }
+        for index, row in enumerate(rows)
+    ]
+    kinds = dict.fromkeys(("rating", *NAMES), pl.Float32) | {"turn": pl.Int32, "entries": pl.List(pl.String)}
+    if any("toxicity_completion" in row for row in rows):
+        kinds["toxicity_completion"] = pl.Float32
+    return credit(pl.DataFrame(full, schema_overrides=kinds), policy=policy)
+
+
+def label(**row: float) -> tuple[bool | None, float, list[str]]:
+    found = combine(frame(row), settings=RULES).labels.row(0, named=True)
+    return found["label"], round(found["label_confidence"], 2), found["label_sources"]
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"csat": 1.0}, (True, 1.0, ["csat"])),
+        ({"csat": 0.5}, (True, 0.75, ["csat"])),
+        ({"csat": -0.5}, (False, 0.75, ["csat"])),
+        ({"csat": 0.0}, (None, 0.5, [])),
+        ({"csat": 0.0, "thanks": 0.84}, (None, 0.5, [])),
+        ({"csat": 1.0, "thumb": -1.0}, (None, 0.5, [])),
+        ({"csat": 1.0, "session_csat": -1.0}, (True, 1.0, ["csat"])),
+        ({"session_csat": -1.0, "session_thumb": 1.0}, (None, 0.5, [])),
+        ({"session_csat": -1.0, "thanks": 0.6}, (False, 1.0, ["session_csat"])),
+        ({"thumb": -1.0, "complaint": -0.6}, (False, 1.0, ["thumb", "complaint"])),
+        ({"thanks": 0.6, "praise": 0.6}, (True, 0.88, ["thanks", "praise"])),
+        ({"escalation": -0.6, "thanks": 0.6}, (False, 0.71, ["escalation"])),
+        ({"acceptance": 0.6}, (None, 0.62, [])),
+        ({"thanks": 0.6, "refusal": -0.6}, (None, 0.5, [])),
+        ({}, (None, 0.5, [])),
+        ({"session_resolved": 1.0}, (True, 0.77, ["session_resolved"])),
+        ({"toxicity_completion": 0.8}, (False, 0.98, ["rude_agent"])),
+        ({"toxicity_completion": 0.79}, (None, 0.5, [])),
+        ({"csat": 1.0, "toxicity_completion": 0.9}, (None, 0.5, [])),
+        ({"csat": -1.0, "toxicity_completion": 0.9}, (False, 1.0, ["csat", "rude_agent"])),
+    ],
+)
+def test_what_a_label_is_made_of(row: dict, expected: tuple) -> None:
+    assert label(**row) == expected
+
+
+def test_decay_makes_a_session_rating_less_certain_for_earlier_turns() -> None:
+    rows = [{"session": "s", "turn": turn, "session_csat": 1.0} for turn in (1, 3, 5)]
+    found = combine(frame(*rows, policy="decay"), settings=LabelSettings(method="rules", min_confidence=0.8)).labels
+    assert found["label"].to_list() == [None, True, True]
+    assert found["label_confidence"].round(3).to_list() == pytest.approx([0.745, 0.85, 1.0])
+
+
+def test_min_confidence_is_inclusive() -> None:
+    row = frame({"csat": 0.5})
+    at, above = (LabelSettings(method="rules", min_confidence=bound) for bound in (0.75, 0.76))
+    assert combine(row, settings=at).labels["label"].to_list() == [True]
+    assert combine(row, settings=above).labels["label"].to_list() == [None]
+
+
+def test_evidence_is_json_of_names_and_numbers() -> None:
+    row = {
+        "thanks": 0.6,
+        "praise": 0.0,
+        "entries": ["thanks:thank you", 'praise:a "b" \\d'],
+        "customer_after": "CANARY",
+    }
+    labels = combine(frame(row), settings=RULES).labels
+    assert labels.schema == LABELS
+    assert json.loads(labels["evidence"][0]) == {
+        "by": "rules",
+        "probability": 0.7109,
+        "signals": {"thanks": 0.6},
+        "entries": ["thanks:thank you", 'praise:a "b" \\d'],
+        "credit_policy": "direct",
+        "credit_weight": 1.0,
+    }
+
+
+def test_card_counts_every_row_once() -> None:
+    card = combine(frame({"csat": 1.0}, {"csat": -1.0}, {"csat": 0.0}, {}), settings=LabelSettings()).card
+    assert card == {
+        "rows": 4,
+        "rated": 3,
+        "rated_satisfied": 1,
+        "rated_dissatisfied": 1,
+        "method": "rules",
+        "desirable": 1,
+        "undesirable": 1,
+        "abstained": 2,
+        "abstention_rate": 0.5,
+    }
+
+
+values = st.dictionaries(st.sampled_from(NAMES), st.sampled_from([-1.0, -0.6, 0.0, 0.6, 1.0]), max_size=5)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(values, min_size=2, max_size=8), st.integers(0, 100))
+def test_the_order_of_rows_changes_nothing(rows: list[dict], seed: int) -> None:
+    rows = [{**row, "session": f"s{index // 2}", "turn": index % 2} for index, row in enumerate(rows)]
+    straight = frame(*rows)
+    shuffled = straight.sample(fraction=1.0, shuffle=True, seed=seed)
+    assert combine(straight, settings=RULES).labels.equals(combine(shuffled, settings=RULES).labels)
+
+
+def rated_log() -> pl.DataFrame:
+    """160 rated turns of 40 sessions and 4 unrated ones; a good turn is answered "lovely", a bad one "pointless"."""
+    dice = random.Random(0)
+    rows: list[dict] = []
+    for index in range(160):
+        good = index % 2 == 0
+        text = f"{'lovely' if good else 'pointless'} {dice.choice(['box', 'bus', 'book', '电话'])}"
+        grade = 0.5 if index % 8 == 7 else (1.0 if good else 0.0)
+        rows.append(
+            {
+                "session": f"r{index // 4:02d}",
+                "turn": index % 4,
+                "customer_after": text,
+                "rating": grade,
+                "csat": 2 * grade - 1,
+            }
+        )
+    texts = ["lovely bus", "pointless bus", "lovely 电话", "pointless 电话"]
+    rows += [{"session": f"u{index}", "turn": 1, "customer_after": text} for index, text in enumerate(texts)]
+    return frame(*rows, policy="decay")
+
+
+def test_fitted_learns_words_that_no_list_holds() -> None:
+    found = combine(rated_log(), settings=LabelSettings(min_rated=50))
+    labels, card = found
+    unrated = labels.filter(pl.col("session").str.starts_with("u"))
+    assert unrated["label"].to_list() == [True, False, True, False]
+    assert unrated["label_sources"].to_list() == [["fitted"]] * 4
+    assert card["method"] == "fitted"
+    assert card["fitted"]["auc"] == 1.0
+    assert card["fitted"]["rated"] == 160
+    assert card["fitted"]["rated_clear"] == 140
+    assert sum(entry["n"] for entry in card["fitted"]["reliability"]) == 140
+    text = json.dumps(card)
+    assert "lovely" not in text
+    assert "pointless" not in text
+
+
+def test_fitted_gives_the_same_for_any_order_of_rows() -> None:
+    log = rated_log()
+    straight = combine(log, settings=LabelSettings(method="fitted"))
+    shuffled = combine(log.sample(fraction=1.0, shuffle=True, seed=3), settings=LabelSettings(method="fitted"))
+    assert straight.labels.equals(shuffled.labels)
+    assert straight.card == shuffled.card
+
+
+def test_a_neutral_rating_abstains_beside_a_fitted_model_too() -> None:
+    labels = combine(rated_log(), settings=LabelSettings(method="fitted")).labels
+    neutral = labels.filter(pl.col("session").str.starts_with("r") & (pl.col("label_confidence") == 0.5))
+    assert neutral.height == 20
+    assert neutral["label"].null_count() == 20
+
+
+def test_fitted_needs_both_classes() -> None:
+    with pytest.raises(InputError, match="1 satisfied and 0 dissatisfied"):
+        combine(frame({"csat": 1.0}), settings=LabelSettings(method="fitted"))
+
+
+def test_all_wrong_settings_are_told_at_once() -> None:
+    with pytest.raises(RecipeError, match="2 faults"):
+        combine(frame({}), settings=LabelSettings(min_confidence=0.3, folds=1))
+
+
+def test_no_rows_give_no_labels() -> None:
+    assert combine(frame({}).clear(), settings=LabelSettings()).labels.schema == LABELS
+
+
+def test_calibration_figures_written_out() -> None:
+    import numpy as np
+
+    probability, truth = np.array([0.05, 0.15, 0.85, 0.95]), np.array([False, True, True, True])
+    # distances .05, .85, .15, .05, one row each
+    assert calibration_error(probability, truth) == pytest.approx(0.275)
+    assert roc_auc(probability, truth) == 1.0
+    assert roc_auc(np.array([0.5, 0.5]), np.array([True, False])) == 0.5
+    assert [entry.n for entry in reliability(probability, truth)] == [1, 1, 0, 0, 0, 0, 0, 0, 1, 1]
+    assert reliability(probability, truth)[1] == (0.1, 0.2, 0.15, 1.0, 1)
