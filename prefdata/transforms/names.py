@@ -100,7 +100,7 @@ def occurrences(text: str, forms: dict[str, str]) -> Iterator[tuple[int, int, st
         if form not in forms:
             continue
         if form in stop.also_names or form in stop.months or form in stop.words:
-            inside = re.search(r"[\w,;:] *$", text[: match.start()])
+            inside = re.search(r"[\w,;:] {0,3}$", text[max(0, match.start() - 4) : match.start()])
             if form not in stop.also_names or not match[0][0].isupper() or not inside:
                 continue
         yield match.start(), match.end(), forms[form]

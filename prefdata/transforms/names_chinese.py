@@ -52,13 +52,13 @@ def chinese_names(text: str) -> Iterator[tuple[int, int]]:
 
 
 def chinese_name_length(text: str, start: int) -> int:
-    """Characters of the name that starts at `start`: a surname and one or two more; 0 where there is none."""
+    """Characters of the name that starts at `start`: a surname, one or two more (three after 欧阳); 0: no name."""
     lists = name_words()
     surname = next((size for size in (2, 1) if text[start : start + size] in lists.surnames), 0)
     if surname == 0 or any(text[start : start + size] in lists.not_chinese_names for size in (2, 3)):
         return 0
     length = surname
-    while length < surname + 2 and start + length < len(text):
+    while length < surname + surname // 2 + 2 and start + length < len(text):
         letter = text[start + length]
         if not is_han(letter) or letter in _NOT_GIVEN or _HONORIFIC.match(text, start + length):
             break
@@ -69,7 +69,7 @@ def chinese_name_length(text: str, start: int) -> int:
 def _before_honorific(text: str, end: int) -> Iterator[tuple[int, int]]:
     """The longest name between a boundary and the honorific at `end`, else the surname right before it."""
     for start in range(max(0, end - 4), end - 1):
-        if _LEAD.search(text[:start]) and chinese_name_length(text[:end], start) == end - start:
+        if _LEAD.search(text[max(0, start - 4) : start]) and chinese_name_length(text[start:end], 0) == end - start:
             yield start, end
             return
     for size in (2, 1):

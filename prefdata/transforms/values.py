@@ -30,7 +30,7 @@ VALUE_GATE = "|".join(
 """For polars: a text without a match holds nothing that `claim_values` could find."""
 
 _EMAIL = re.compile(
-    r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9_%+'][A-Za-z0-9._%+'-]{0,63}"
+    r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9_%+'][A-Za-z0-9._%+'-]{0,127}"
     r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,24}(?![A-Za-z0-9])"
 )
 _DOT = r"(?:\s*[\[({]\s*dot\s*[\])}]\s*|\s+dot\s+|\.)"
@@ -50,7 +50,7 @@ _CN_ID = re.compile(
 )
 _DIGIT_GROUPS = re.compile(r"(?<![0-9A-Za-z+])\d{2,}(?:[ .-]\d{2,})*(?![0-9])", re.ASCII)
 _IPV4 = re.compile(r"(?<![0-9A-Za-z.])(?:\d{1,3}\.){3}\d{1,3}(?![0-9A-Za-z]|\.\d)", re.ASCII)
-_IPV6 = re.compile(r"(?<![0-9A-Za-z:.])[0-9A-Fa-f:]*:[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*(?![0-9A-Za-z:])", re.ASCII)
+_IPV6 = re.compile(r"(?<![0-9A-Za-z:.])(?=[0-9A-Fa-f]{0,4}:)[0-9A-Fa-f:.]{3,45}(?![0-9A-Za-z:])", re.ASCII)
 _VERSION = re.compile(r"(?i)(?:\bv(?:er(?:sion)?)?\.?|firmware|build|release|版本(?:号)?)[\s:：是为]*$")
 _CN_MOBILE = re.compile(
     r"(?:(?<![0-9A-Za-z_+])|(?<=[Tt][Ee][Ll])|(?<=[WwVv][Xx]))"
@@ -97,6 +97,7 @@ _OPAQUE = re.compile(
     r"|(?=\w*\d)(?=\w*[A-Z])(?=\w*[a-z])[A-Za-z0-9_]{16,}|eyJ[\w.-]{10,}"
 )
 """Path segments and values that no one typed: UUIDs, long hexadecimal, mixed-case tokens."""
+_MAX_PLAIN_URL = 1000
 _CHAT_HOSTS = frozenset(("wa.me", "api.whatsapp.com", "t.me", "line.me"))
 
 
@@ -134,6 +135,8 @@ def _claim_urls(claims: Claims) -> None:
 
 def _is_private(address: str) -> bool:
     """Whether a URL says who someone is or lets its holder in: user info, tokens, ids, contact data."""
+    if len(address) > _MAX_PLAIN_URL:
+        return True
     try:
         parts = urlsplit(address if "://" in address else "http://" + address)
         host = (parts.hostname or "").removeprefix("www.")
@@ -202,7 +205,7 @@ def _claim_ips(claims: Claims) -> None:
         if (
             _is_ip(match[0])
             and not match[0].startswith(("0.", "127.", "255."))
-            and not _VERSION.search(text[: match.start()])
+            and not _VERSION.search(text[max(0, match.start() - 24) : match.start()])
         ):
             claims.add("ip", match.start(), match.end(), match[0])
     for match in _IPV6.finditer(text) if text.count(":") >= 2 else ():
@@ -246,7 +249,11 @@ def _claim_phones(claims: Claims, regions: tuple[str, ...]) -> None:
     text = claims.rest()
     found = sorted(_phones(text, regions), key=lambda phone: (phone[3], phone[0] - phone[1], phone[0]))
     for start, end, value, _ in found:
-        if _is_order(text, start, end) or _MONEY_BEFORE.search(text[:start]) or _MONEY_AFTER.match(text, end):
+        if (
+            _is_order(text, start, end)
+            or _MONEY_BEFORE.search(text[max(0, start - 8) : start])
+            or _MONEY_AFTER.match(text, end)
+        ):
             continue
         if not _DATE.match(text, start):
             claims.add("phone", start, end, value)
