@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 PROBES = 4
 """Held-out rows whose reference log-probability is taken again after training, to prove that it did not move."""
 
-TIMING = ("runtime", "per_second", "total_flos")
-"""Parts of the names of logged values that belong to a machine and not to the result."""
+LEFT_OUT = ("runtime", "per_second", "total_flos", "num_tokens")
+"""Parts of names of logged values that belong to a machine, or that TRL counts anew after a kill."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,15 @@ class Outcome:
 
 def run(job: Job) -> Outcome:
     """Trains and evaluates; everything but stage.json is on disk afterwards."""
+    before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        return _run(job)
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+def _run(job: Job) -> Outcome:
     transformers.set_seed(job.settings.seed)
     model = load_model(job.folder, dtype=torch.bfloat16 if job.machine.bfloat16 else torch.float32)
     model.to(job.machine.device)
@@ -84,7 +92,7 @@ def run(job: Job) -> Outcome:
     with _completions_only() if job.machine.device == "cpu" else contextlib.nullcontext():
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     history = [
-        {name: value for name, value in entry.items() if not any(part in name for part in TIMING)}
+        {name: value for name, value in entry.items() if not any(part in name for part in LEFT_OUT)}
         for entry in trainer.state.log_history
         if "loss" in entry
     ]

@@ -1,0 +1,118 @@
+"""A start model of a few thousand weights, made in code: every trainer test runs offline in seconds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from prefdata.schema import MESSAGES, RecordType, conform
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+CHATML = (
+    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+CORPUS = [
+    "Where is my order? It will arrive tomorrow, thank you for your patience.",
+    "That is not my problem. Read the page and stop asking.",
+    "您好，请问有什么可以帮您？ user assistant system tool 0123456789",
+] * 20
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a random two-layer Llama, a byte-level tokenizer of 400 tokens and a ChatML template."""
+    torch = pytest.importorskip("torch", reason="needs the extra `train`")
+    pytest.importorskip("trl", reason="needs the extra `train`")
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("tiny")
+    machine = Tokenizer(models.BPE())
+    machine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    machine.decoder = decoders.ByteLevel()
+    machine.train_from_iterator(
+        CORPUS,
+        trainers.BpeTrainer(
+            vocab_size=400,
+            show_progress=False,
+            special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        ),
+    )
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=machine, eos_token="<|im_end|>", pad_token="<|endoftext|>")
+    tokenizer.add_tokens(["<think>"], special_tokens=False)
+    tokenizer.chat_template = CHATML
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+        tie_word_embeddings=True,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Fixed threads, so that two runs of one test are the same sums in the same order."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def unpaired(rows: list[tuple[str, str, bool | None]], *, prefix: str = "r") -> pl.DataFrame:
+    """A canonical unpaired frame of (customer's turn, reply, label)."""
+
+    def turn(role: str, text: str) -> dict[str, Any]:
+        return {"role": role, "content": text, "tool_calls": None}
+
+    frame = pl.DataFrame(
+        [
+            {
+                "id": f"{prefix}{at:03d}",
+                "source": "test",
+                "group": f"{prefix}{at // 2:03d}",
+                "prompt": [turn("user", customer)],
+                "completion": [turn("assistant", reply)],
+                "label": label,
+            }
+            for at, (customer, reply, label) in enumerate(rows)
+        ],
+        schema_overrides={"prompt": MESSAGES, "completion": MESSAGES, "label": pl.Boolean},
+    )
+    return conform(frame, RecordType.UNPAIRED)
+
+
+@pytest.fixture
+def support_rows() -> pl.DataFrame:
+    """24 rows: 12 kind replies that are desirable, 12 rude ones that are not."""
+    kind = [(f"Where is order {n}?", f"It will arrive tomorrow, thank you. {n}", True) for n in range(12)]
+    rude = [(f"Where is order {n}?", f"Not my problem, stop asking. {n}", False) for n in range(12)]
+    return unpaired(kind + rude)
+
+
+@pytest.fixture
+def held_out_rows() -> pl.DataFrame:
+    """10 rows of the same two kinds about other orders."""
+    kind = [(f"Where is order {n}?", f"It will arrive tomorrow, thank you. {n}", True) for n in range(50, 55)]
+    rude = [(f"Where is order {n}?", f"Not my problem, stop asking. {n}", False) for n in range(50, 55)]
+    return unpaired(kind + rude, prefix="e")

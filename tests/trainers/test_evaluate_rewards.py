@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from trainers.evaluate_rewards import completion_logps, summarise
+from trainers.kto_rows import encode_rows
+from trainers.models import load_model, load_tokenizer
+from trainers.trunk import SharedTrunk
+
+
+@pytest.mark.parametrize(
+    ("labels", "rewards", "auc"),
+    [
+        ([True, True, False, False], [2.0, 1.0, 0.0, -1.0], 1.0),
+        ([True, True, False, False], [0.0, 0.0, 0.0, 0.0], 0.5),  # all ties
+        ([True, False, True, False], [1.0, 2.0, 3.0, 2.0], 0.5),  # pairs: 2 of 4
+        ([False, True], [1.0, 0.0], 0.0),
+        ([True, True, False], [1.0, 0.0, 0.0], 0.75),  # one pair right, one tie
+    ],
+)
+def test_auc_is_the_share_of_pairs_ranked_right(labels: list[bool], rewards: list[float], auc: float) -> None:
+    found = summarise(labels, rewards, [str(at) for at in range(len(labels))], n_bootstrap=50, seed=0)
+    assert found.auc.value == auc
+    assert found.auc.low <= auc <= found.auc.high
+
+
+def test_margin_is_the_difference_of_the_means_and_groups_are_drawn_whole() -> None:
+    labels, rewards = [True, True, False, False] * 5, [1.0, 3.0, 0.0, -2.0] * 5
+    one_group = summarise(labels, rewards, ["a"] * 20, n_bootstrap=100, seed=0)
+    many = summarise(labels, rewards, [str(at) for at in range(20)], n_bootstrap=100, seed=0)
+    assert (one_group.mean_good.value, one_group.mean_bad.value, one_group.margin.value) == (2.0, -1.0, 3.0)
+    assert (one_group.margin.low, one_group.margin.high) == (3.0, 3.0)
+    assert many.margin.low < 3.0 < many.margin.high
+    assert (one_group.groups, many.groups) == (1, 20)
+
+
+def test_the_interval_is_the_same_for_one_seed() -> None:
+    labels, rewards, groups = (
+        [True, False] * 10,
+        [float(at % 5) for at in range(20)],
+        [str(at // 2) for at in range(20)],
+    )
+    assert summarise(labels, rewards, groups, n_bootstrap=200, seed=3) == summarise(
+        labels, rewards, groups, n_bootstrap=200, seed=3
+    )
+
+
+def test_one_label_cannot_be_summarised() -> None:
+    with pytest.raises(ValueError, match="both labels"):
+        summarise([True, True], [1.0, 2.0], ["a", "b"], n_bootstrap=10, seed=0)
+
+
+def reference_logps(model: Any, rows: Any) -> list[float]:
+    """One row at a time, whole logits, no padding."""
+    import torch
+
+    found = []
+    for row in rows:
+        ids = torch.tensor([row.prompt_ids + row.completion_ids])
+        with torch.no_grad():
+            logps = model(input_ids=ids).logits.log_softmax(-1)
+        start = len(row.prompt_ids)
+        found.append(sum(float(logps[0, at - 1, ids[0, at]]) for at in range(start, ids.shape[1])))
+    return found
+
+
+def test_batched_log_probabilities_equal_those_of_single_rows(tiny_model: Path, support_rows: pl.DataFrame) -> None:
+    model = load_model(tiny_model)
+    rows = encode_rows(support_rows, load_tokenizer(tiny_model), max_length=128, system=None, name="rows").encoded
+    done: list[int] = []
+    found = completion_logps(model, rows, pad_id=0, advance=done.append)
+    assert found == pytest.approx(reference_logps(model, rows), abs=1e-3)
+    assert sum(done) == 24
+
+
+def test_a_shared_trunk_changes_no_number_and_is_used(tiny_model: Path, support_rows: pl.DataFrame) -> None:
+    model = load_model(tiny_model)
+    rows = encode_rows(support_rows, load_tokenizer(tiny_model), max_length=128, system=None, name="rows").encoded
+    plain = completion_logps(model, rows, pad_id=0)
+    trunk = SharedTrunk(model, 1)
+    first, second = completion_logps(model, rows, pad_id=0), completion_logps(model, rows, pad_id=0)
+    assert first == plain
+    assert second == plain
+    assert trunk.hits == len(trunk.kept)

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from prefdata.errors import InputError
+from trainers.kto_rows import choose, class_weights, encode_rows, require_both_labels
+from trainers.models import load_tokenizer
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_model: Path) -> Any:
+    return load_tokenizer(tiny_model)
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "desirable", "undesirable"),
+    [
+        (100, 100, 1.0, 1.0),
+        (4, 3, 1.0, 1.0),  # the upper end of the range
+        (700, 100, 1.0, 6.0),  # TRL's own check wants 5.26 to 7.0 here
+        (100, 700, 8.1667, 1.0),
+        (99, 100, 1.1785, 1.0),
+        (135, 100, 1.0, 1.1571),
+    ],
+)
+def test_weights_come_from_the_counts_and_raise_the_rarer_class(
+    good: int, bad: int, desirable: float, undesirable: float
+) -> None:
+    found = class_weights(good, bad)
+    assert (found.desirable, found.undesirable) == (desirable, undesirable)
+    assert 1 <= found.ratio <= 1.3334
+    assert found.ratio == pytest.approx(desirable * good / (undesirable * bad), abs=1e-4)
+
+
+@pytest.mark.parametrize(("labels", "counts"), [([True] * 5, "5 desirable and 0"), ([False] * 2, "0 desirable and 2")])
+def test_one_class_is_refused_with_its_count(labels: list[bool], counts: str) -> None:
+    with pytest.raises(InputError, match=counts):
+        require_both_labels(labels, name="training rows")
+
+
+def test_rows_are_encoded_and_every_other_row_is_counted(tokenizer: Any, support_rows: pl.DataFrame) -> None:
+    long = pl.col("completion").list.eval(pl.element().struct.with_fields(content=pl.lit("word " * 200)))
+    frame = support_rows.with_columns(
+        label=pl.when(pl.col("id") == "r001").then(None).otherwise("label"),
+        prompt=pl.when(pl.col("id") == "r002").then(pl.col("prompt").list.head(0)).otherwise("prompt"),
+        completion=pl.when(pl.col("id") == "r003").then(long).otherwise("completion"),
+    )
+    found = encode_rows(frame, tokenizer, max_length=128, system=None, name="training rows")
+    assert found.dropped == {"abstained": 1, "no_customer_turn": 1, "too_long": 1}
+    assert len(found.ids) == 21
+    assert found.record()["good"] == 9
+    assert found.record()["bad"] == 12
+
+
+def test_empty_completions_are_refused(tokenizer: Any, support_rows: pl.DataFrame) -> None:
+    blank = pl.col("completion").list.eval(pl.element().struct.with_fields(content=pl.lit(" \n")))
+    frame = support_rows.with_columns(completion=pl.when(pl.col("id") == "r004").then(blank).otherwise("completion"))
+    with pytest.raises(InputError, match="empty completion in 1 of 24 rows, first id r004"):
+        encode_rows(frame, tokenizer, max_length=128, system=None, name="training rows")
+
+
+def test_choosing_is_by_id_and_keeps_the_order(tokenizer: Any, support_rows: pl.DataFrame) -> None:
+    rows = encode_rows(support_rows, tokenizer, max_length=128, system=None, name="rows")
+    some = choose(rows, 10, seed=0)
+    turned = choose(
+        encode_rows(support_rows.reverse(), tokenizer, max_length=128, system=None, name="rows"), 10, seed=0
+    )
+    assert some.ids == sorted(some.ids)
+    assert sorted(turned.ids) == some.ids
+    assert some.dropped == {"not_chosen": 14}
+    assert choose(rows, None, seed=0) is rows

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainers.ordering import interleave
+
+
+def order(labels: list[bool], *, batch: int = 4, seed: int = 0, completions: list[str] | None = None):  # type: ignore[no-untyped-def]
+    ids = [f"id{at}" for at in range(len(labels))]
+    return interleave(labels, [at % 7 for at in range(len(labels))], completions or ids, ids, batch=batch, seed=seed)
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(2, 8))
+def test_every_row_has_one_place_and_labels_are_mixed(good: int, bad: int, batch: int) -> None:
+    labels = [True] * good + [False] * bad
+    found = order(labels, batch=batch)
+    assert sorted(found.rows + found.left_out) == list(range(good + bad))
+    assert len(found.rows) == (good + bad) // batch * batch
+    assert len(found.left_out) == (good + bad) % batch
+    batches = [found.rows[at : at + batch] for at in range(0, len(found.rows), batch)]
+    singles = sum(len({labels[row] for row in rows}) == 1 for rows in batches)
+    assert found.single_label_batches == singles
+    if min(good, bad) * batch >= good + bad + batch:
+        assert singles == 0
+
+
+def test_all_good_then_all_bad_comes_out_in_the_ratio_of_the_classes() -> None:
+    labels = [True] * 30 + [False] * 10
+    found = order(labels)
+    assert [sum(labels[row] for row in found.rows[at : at + 4]) for at in range(0, 40, 4)] == [3] * 10
+
+
+def test_the_order_hangs_on_the_seed_and_on_nothing_else() -> None:
+    labels = [True, False] * 10
+    assert order(labels).rows == order(labels).rows
+    assert order(labels).rows != order(labels, seed=1).rows
+
+
+def test_equal_completions_are_moved_into_different_batches() -> None:
+    labels = [True, False] * 8
+    completions = ["same" if at in (0, 2, 4, 6) else f"c{at}" for at in range(16)]
+    found = order(labels, completions=completions)
+    for at in range(0, 16, 4):
+        texts = [completions[row] for row in found.rows[at : at + 4]]
+        assert len(set(texts)) == 4
+
+
+@pytest.mark.parametrize("batch", [2, 4])
+def test_the_rarer_class_is_spread_when_there_is_less_than_one_a_batch(batch: int) -> None:
+    labels = [True] * 38 + [False] * 2
+    found = order(labels, batch=batch)
+    assert found.single_label_batches == 40 // batch - 2
