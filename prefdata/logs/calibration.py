@@ -1,4 +1,7 @@
-"""How honest probabilities are: reliability curve, expected calibration error, area under the ROC curve."""
+"""How honest probabilities are: reliability curve, expected calibration error, area under the ROC curve.
+
+Imported on use only: it loads numpy.
+"""
 
 from __future__ import annotations
 
@@ -60,6 +63,12 @@ def roc_auc(score: Floats, truth: NDArray[np.bool_]) -> float:
     return float((ranks[truth].sum() - good * (good + 1) / 2.0) / (good * bad))
 
 
-def as_json(curve: list[Bin]) -> list[dict[str, Any]]:
-    """The curve as plain data for a report."""
-    return [entry._asdict() for entry in curve]
+def honesty(probability: Floats, truth: NDArray[np.bool_]) -> dict[str, Any]:
+    """`auc`, `ece` and the `reliability` curve as plain data for a report; `n` rows with `satisfied` among them."""
+    return {
+        "n": len(truth),
+        "satisfied": int(truth.sum()),
+        "auc": round(roc_auc(probability, truth), 4),
+        "ece": round(calibration_error(probability, truth), 4),
+        "reliability": [entry._asdict() for entry in reliability(probability, truth)],
+    }

@@ -61,7 +61,9 @@ class Labels(NamedTuple):
     labels: pl.DataFrame
     """Columns of LABELS, sorted by session and turn; `label` null = abstained."""
     card: dict[str, Any]
-    """How labels were made, as plain data for a report: method, counts, reliability curve, coefficients."""
+    """How labels were made, as plain data for a report: `method`, counts of rows, ratings and labels, and where both
+    classes are rated how well the combiner foretells the ratings: `auc`, `ece`, `reliability`, for the fitted one from
+    folds that had not seen the session, with its heaviest `coefficients`."""
 
 
 def combine(frame: pl.DataFrame, *, settings: LabelSettings) -> Labels:
@@ -95,11 +97,17 @@ def combine(frame: pl.DataFrame, *, settings: LabelSettings) -> Labels:
                 f"the fitted combiner found {satisfied} satisfied and {dissatisfied} dissatisfied rated turns, "
                 f"expected at least {settings.folds} of each; use method: rules"
             )
-        probability, card["fitted"] = fitted(rows, folds=settings.folds, seed=settings.seed)
+        probability, about = fitted(rows, folds=settings.folds, seed=settings.seed)
+        card.update(about)
         rows = rows.with_columns(probability.alias("_fitted"))
+    elif satisfied and dissatisfied:
+        from prefdata.logs.calibration import honesty
+
+        clear = rows.filter(pl.col("_rating") != 0.0)
+        card.update(honesty(clear["_rules"].to_numpy(), (clear["_rating"] > 0.0).to_numpy()))
     card["method"] = method
     labels = _decide(rows, method, settings)
-    card.update(_counts(rows, labels, method))
+    card.update(_counts(labels))
     return Labels(labels, card)
 
 
@@ -143,9 +151,12 @@ def _value(name: str) -> pl.Expr:
 
 
 def _score(columns: list[str]) -> pl.Expr:
-    """Log-odds that the customer was satisfied, by the weights of SIGNALS."""
-    weighted = [_value(signal.name).fill_null(0.0) * signal.weight for signal in SIGNALS if signal.name in columns]
-    return pl.sum_horizontal(weighted)
+    """Log-odds that the customer was satisfied, by the weights of SIGNALS; ratings have no part in it."""
+    return pl.sum_horizontal(
+        _value(signal.name).fill_null(0.0) * signal.weight
+        for signal in SIGNALS
+        if signal.name in columns and not signal.rating
+    )
 
 
 def _decide(rows: pl.DataFrame, method: str, settings: LabelSettings) -> pl.DataFrame:
@@ -211,7 +222,7 @@ def _evidence(columns: list[str]) -> pl.Expr:
     )
 
 
-def _counts(rows: pl.DataFrame, labels: pl.DataFrame, method: str) -> dict[str, Any]:
+def _counts(labels: pl.DataFrame) -> dict[str, Any]:
     total = max(labels.height, 1)
     abstained = labels["label"].null_count()
     return {

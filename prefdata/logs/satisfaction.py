@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from prefdata.logs.calibration import as_json, calibration_error, reliability, roc_auc
+from prefdata.logs.calibration import honesty
 from prefdata.logs.text_features import BLOCKS, RELATIONS, SIGNAL_FEATURES, Counted, Counter, dense, prepare
 
 Floats = NDArray[np.float64]
@@ -114,7 +114,7 @@ def fitted(rows: pl.DataFrame, *, folds: int, seed: int) -> tuple[pl.Series, dic
     `rows` are those of `combine`, sorted, with `_rating` (-1 to 1, 0 neutral, null unrated). A rated row's probability
     comes from models and a calibration that saw no turn of its session; an unrated row's from all rated rows.
     """
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     # one thread: sums are taken in one order, whatever the machine
     with threadpool_limits(limits=1):
@@ -159,12 +159,8 @@ def _fitted(rows: pl.DataFrame, *, folds: int, seed: int) -> tuple[pl.Series, di
     card = {
         "folds": folds,
         "seed": seed,
-        "rated": rated.height,
-        "rated_clear": int(clear.sum()),
-        "sessions": int(session.max()) + 1,
-        "auc": round(roc_auc(probability[clear], truth[clear]), 4),
-        "calibration_error": round(calibration_error(probability[clear], truth[clear]), 4),
-        "reliability": as_json(reliability(probability[clear], truth[clear])),
+        "rated_sessions": int(session.max()) + 1,
+        **honesty(probability[clear], truth[clear]),
         "coefficients": _coefficients(final, counter),
     }
     return pl.Series("_fitted", result), card

@@ -27,18 +27,18 @@ class Signal(NamedTuple):
     """`turn`: it follows this agent's turn. `session`: it is about the whole conversation."""
     sees: str
     weight: float
-    """Log-odds of a satisfied customer that a value of 1 adds in the rule-based combiner."""
+    """Log-odds of a satisfied customer that a value of 1 adds in the rule-based combiner; ratings decide outside it."""
     rating: bool = False
     """Given by the customer to judge: where it is clear it decides the label alone."""
 
 
 SIGNALS: tuple[Signal, ...] = (
-    Signal("csat", "explicit", "turn", "ratings of the turn", 4.0, rating=True),
-    Signal("thumb", "explicit", "turn", "thumb up or down of the turn", 4.0, rating=True),
+    Signal("csat", "explicit", "turn", "ratings of the turn", 0.0, rating=True),
+    Signal("thumb", "explicit", "turn", "thumb up or down of the turn", 0.0, rating=True),
     Signal("survey", "explicit", "turn", "words of a survey about the turn", 2.5),
     Signal("resolved", "explicit", "turn", "status set after the turn", 1.5),
-    Signal("session_csat", "explicit", "session", "ratings of the session", 3.0, rating=True),
-    Signal("session_thumb", "explicit", "session", "thumb up or down of the session", 3.0, rating=True),
+    Signal("session_csat", "explicit", "session", "ratings of the session", 0.0, rating=True),
+    Signal("session_thumb", "explicit", "session", "thumb up or down of the session", 0.0, rating=True),
     Signal("session_survey", "explicit", "session", "words of a survey about the session", 2.0),
     Signal("session_resolved", "explicit", "session", "final status of the session", 1.2),
     Signal("restatement", "behavioural", "turn", "the customer asks the same again", 1.5),

@@ -110,11 +110,17 @@ def test_evidence_is_json_of_names_and_numbers() -> None:
 
 def test_card_counts_every_row_once() -> None:
     card = combine(frame({"csat": 1.0}, {"csat": -1.0}, {"csat": 0.0}, {}), settings=LabelSettings()).card
+    curve = card.pop("reliability")
+    assert [(entry["n"], entry["predicted"], entry["observed"]) for entry in curve if entry["n"]] == [(2, 0.5, 0.5)]
     assert card == {
         "rows": 4,
         "rated": 3,
         "rated_satisfied": 1,
         "rated_dissatisfied": 1,
+        "n": 2,
+        "satisfied": 1,
+        "auc": 0.5,
+        "ece": 0.0,
         "method": "rules",
         "desirable": 1,
         "undesirable": 1,
@@ -164,10 +170,10 @@ def test_fitted_learns_words_that_no_list_holds() -> None:
     assert unrated["label"].to_list() == [True, False, True, False]
     assert unrated["label_sources"].to_list() == [["fitted"]] * 4
     assert card["method"] == "fitted"
-    assert card["fitted"]["auc"] == 1.0
-    assert card["fitted"]["rated"] == 160
-    assert card["fitted"]["rated_clear"] == 140
-    assert sum(entry["n"] for entry in card["fitted"]["reliability"]) == 140
+    assert card["auc"] == 1.0
+    assert card["rated"] == 160
+    assert card["n"] == 140
+    assert sum(entry["n"] for entry in card["reliability"]) == 140
     text = json.dumps(card)
     assert "lovely" not in text
     assert "pointless" not in text
