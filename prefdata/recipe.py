@@ -8,6 +8,7 @@ import functools
 import importlib
 import inspect
 import itertools
+import itertools
 import json
 import math
 import re
@@ -404,22 +405,25 @@ def _model(settings_type: Any) -> type[pydantic.BaseModel]:
 
 @functools.cache
 def field_notes(settings_type: Any) -> dict[str, str]:
-    """Field name -> the docstring under it, as written in the source of a settings dataclass."""
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(settings_type)))
-    except (OSError, TypeError):
-        return {}
-    body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
-    notes = {}
-    for before, after in itertools.pairwise(body):
-        if (
-            isinstance(before, ast.AnnAssign)
-            and isinstance(before.target, ast.Name)
-            and isinstance(after, ast.Expr)
-            and isinstance(after.value, ast.Constant)
-            and isinstance(after.value.value, str)
-        ):
-            notes[before.target.id] = " ".join(after.value.value.split())
+    """Field name -> the docstring under it, as written in the source of a settings dataclass and its bases."""
+    notes: dict[str, str] = {}
+    for one in reversed(settings_type.__mro__):
+        if not dataclasses.is_dataclass(one):
+            continue
+        try:
+            tree = ast.parse(textwrap.dedent(inspect.getsource(one)))
+        except (OSError, TypeError):
+            continue
+        body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
+        for before, after in itertools.pairwise(body):
+            if (
+                isinstance(before, ast.AnnAssign)
+                and isinstance(before.target, ast.Name)
+                and isinstance(after, ast.Expr)
+                and isinstance(after.value, ast.Constant)
+                and isinstance(after.value.value, str)
+            ):
+                notes[before.target.id] = " ".join(after.value.value.split())
     return notes
 
 
