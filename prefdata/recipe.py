@@ -8,7 +8,6 @@ import functools
 import importlib
 import inspect
 import itertools
-import itertools
 import json
 import math
 import re
