@@ -296,6 +296,7 @@ def train_kto(
     }
     stage = write_record(output_dir, record)
     shutil.rmtree(output_dir / "checkpoints", ignore_errors=True)
+    (output_dir / "before.json").unlink(missing_ok=True)
     log.info("kto: %d rows, %d steps", len(order.rows), outcome.metrics["steps"])
     return stage
 

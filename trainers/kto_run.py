@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +93,7 @@ def _run(job: Job) -> Outcome:
     with _completions_only() if job.machine.device == "cpu" else contextlib.nullcontext():
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     history = [
-        {name: value for name, value in entry.items() if not any(part in name for part in LEFT_OUT)}
+        {name: _finite(value) for name, value in entry.items() if not any(part in name for part in LEFT_OUT)}
         for entry in trainer.state.log_history
         if "loss" in entry
     ]
@@ -209,6 +210,11 @@ def _trainer(job: Job, model: Any) -> tuple[KTOTrainer, dict[str, Any]]:
             f"TRL kept {len(trainer.train_dataset)} of {len(rows)} rows that were made to fit; a bug of ours"
         )
     return trainer, arguments
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN; a curve with a gap shows that a step gave no number."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _frozen_layers(job: Job, model: Any) -> int:

@@ -68,6 +68,7 @@ def test_a_stage_holds_the_adapter_and_the_proof_of_what_it_learned(
     assert [sorted(sample) for sample in samples] == [["after", "before", "id", "prompt"]] * 2
     assert "share of good/bad pairs" in (stage_folder / "README.md").read_text()
     assert not (stage_folder / "checkpoints").exists()
+    assert not (stage_folder / "before.json").exists()
     config = json.loads((stage_folder / "adapter" / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == tiny_model.name
     assert str(tiny_model.parent) not in json.dumps(config)
@@ -215,3 +216,43 @@ def test_wrong_trainer_arguments_are_named(
 def test_settings_outside_their_bounds_are_refused(values: dict[str, Any], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         KTOSettings(**values)
+
+
+KILLED = """
+import json, sys
+from pathlib import Path
+import polars as pl, torch
+from trainers.kto import KTOSettings, train_kto
+torch.set_num_threads(1)
+folder = Path(sys.argv[1])
+train, held_out = pl.read_parquet(folder / "train.parquet"), pl.read_parquet(folder / "held_out.parquet")
+settings = KTOSettings(**json.loads(sys.argv[3]))
+train_kto(train, held_out, model=Path(sys.argv[2]), output_dir=folder / "s", settings=settings)
+"""
+
+
+@pytest.mark.slow
+def test_sigkill_at_a_checkpoint_costs_no_result(
+    tiny_model: Path, tmp_path: Path, support_rows: pl.DataFrame, held_out_rows: pl.DataFrame
+) -> None:
+    import signal
+    import subprocess
+    import sys
+    import time
+
+    support_rows.write_parquet(tmp_path / "train.parquet")
+    held_out_rows.write_parquet(tmp_path / "held_out.parquet")
+    values = {**QUICK, "max_steps": 60, "epochs": 10.0}
+    command = [sys.executable, "-c", KILLED, str(tmp_path), str(tiny_model), json.dumps(values)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    checkpoints = tmp_path / "s" / "checkpoints"
+    while process.poll() is None and not list(checkpoints.glob("checkpoint-[1-9]*/prefdata-checkpoint.json")):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (tmp_path / "s" / "stage.json").exists()
+    assert subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0
+    settings = KTOSettings(**values)
+    train_kto(support_rows, held_out_rows, model=tiny_model, output_dir=tmp_path / "whole", settings=settings)
+    assert weights(tmp_path / "s") == weights(tmp_path / "whole")
+    assert (tmp_path / "s" / "metrics.json").read_bytes() == (tmp_path / "whole" / "metrics.json").read_bytes()
