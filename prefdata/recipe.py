@@ -407,7 +407,7 @@ def field_notes(settings_type: Any) -> dict[str, str]:
     """Field name -> the docstring under it, as written in the source of a settings dataclass and its bases."""
     notes: dict[str, str] = {}
     for one in reversed(settings_type.__mro__):
-        if not dataclasses.is_dataclass(one):
+        if "__dataclass_fields__" not in vars(one):
             continue
         try:
             tree = ast.parse(textwrap.dedent(inspect.getsource(one)))

@@ -55,7 +55,7 @@ LOGS: dict[str, tuple[str, dict[str, Any], dict[str, int]]] = {
         {"units": 72, "row": 29, "context": 34, "signal": 0, "set_aside": 9, "rows": 21},
     ),
 }
-"""Name -> file, layout, what becomes of its units. twcs has a burst of two lines, abcd several: fewer rows than lines."""
+"""Name -> file, layout, what becomes of its units. Bursts are one row of several lines: fewer rows than lines."""
 
 
 @pytest.mark.parametrize("name", sorted(LOGS))
