@@ -8,17 +8,16 @@ from typing import Any
 import polars as pl
 
 from prefdata.judging import Decision, RowFilter
+from prefdata.reporting.distributions import DECIMALS, borderline, histogram, values
 
-BINS = 24
-"""Bars of a histogram of scores."""
-
-BORDERLINE = 3
-"""Rows named on each side of a threshold."""
+SAMPLES = 3
+"""Rows named for each reason."""
 
 EXAMPLES = 5
-"""Clusters named for each grouping, the largest ones."""
+"""Clusters named for each grouping."""
 
-DECIMALS = 4
+MATES = 4
+"""Rows named of each such cluster."""
 
 
 def report(
@@ -73,16 +72,21 @@ def report(
 
 
 def reasons(rows: pl.DataFrame) -> list[dict[str, Any]]:
-    """Each reason: rows that carry it, rows that carry no other (unique kills), by class; most frequent first."""
+    """Each reason: rows that carry it, rows that carry no other (unique kills), by class; most frequent first.
+
+    `examples` are ids of such rows, those first that carry no other reason.
+    """
     exploded = rows.filter(~pl.col("kept")).with_columns(alone=pl.col("reasons").list.len() == 1)
     exploded = exploded.explode("reasons", empty_as_null=True).drop_nulls("reasons")
     counted = (
-        exploded.group_by("reasons")
+        exploded.sort(["alone", "id"], descending=[True, False])
+        .group_by("reasons", maintain_order=True)
         .agg(
             pl.len().alias("rows"),
             pl.col("alone").sum().alias("unique"),
             pl.col("label").sum().alias("desirable"),
             (~pl.col("label")).sum().alias("undesirable"),
+            pl.col("id").head(SAMPLES).alias("examples"),
         )
         .sort(["rows", "reasons"], descending=[True, False])
     )
@@ -110,6 +114,7 @@ def rules(scored: pl.DataFrame, decision: Decision, filters: Sequence[RowFilter]
     for reason, bounds in decision.thresholds.items():
         column = bounds["column"]
         hit = joined.filter(pl.col("reasons").list.contains(reason))
+        speaks = pl.lit(True) if bounds["only"] is None else pl.col("label") == (bounds["only"] == "desirable")
         found.append(
             {
                 "reason": reason,
@@ -117,7 +122,7 @@ def rules(scored: pl.DataFrame, decision: Decision, filters: Sequence[RowFilter]
                 **rounded(bounds),
                 "failed": hit.height,
                 "unique": hit.filter(pl.col("reasons").list.len() == 1).height,
-                "unjudged": int(scored[column].is_null().sum()),
+                "unjudged": scored.filter(speaks & pl.col(column).is_null()).height,
                 "histogram": histogram(scored, column, bounds)
                 if scored[column].dtype.is_numeric()
                 else values(scored, column),
@@ -127,75 +132,25 @@ def rules(scored: pl.DataFrame, decision: Decision, filters: Sequence[RowFilter]
     return found
 
 
-def borderline(scored: pl.DataFrame, column: str, bounds: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows nearest to a threshold on either side of it, nearest first: `id`, `score`, `passes`."""
-    limit = bounds["max"] if bounds["max"] is not None else bounds["min"]
-    if limit is None or not scored[column].dtype.is_numeric():
-        return []
-    speaks = pl.lit(True) if bounds["only"] is None else pl.col("label") == (bounds["only"] == "desirable")
-    inside = pl.col("score") <= limit if bounds["max"] is not None else pl.col("score") >= limit
-    near = (
-        scored.filter(speaks)
-        .select("id", score=pl.col(column).cast(pl.Float64).round(DECIMALS))
-        .drop_nulls("score")
-        .with_columns(passes=inside, distance=(pl.col("score") - limit).abs())
-        .sort(["distance", "id"])
-        .group_by("passes", maintain_order=True)
-        .head(BORDERLINE)
-        .sort(["passes", "distance", "id"])
-    )
-    return near.select("id", "score", "passes").to_dicts()
-
-
-def histogram(scored: pl.DataFrame, column: str, bounds: dict[str, Any]) -> dict[str, Any]:
-    """Counts by class in equal bins from the least to the greatest score, thresholds included in the range."""
-    judged = scored.select(pl.col(column).cast(pl.Float64).alias("score"), "label").drop_nulls("score")
-    if judged.is_empty():
-        return {"edges": [], "desirable": [], "undesirable": [], "unlabelled": []}
-    limits = [value for value in (bounds["min"], bounds["max"]) if value is not None]
-    low = min([float(judged["score"].min()), *limits])  # type: ignore[arg-type]
-    high = max([float(judged["score"].max()), *limits])  # type: ignore[arg-type]
-    width = (high - low) / BINS or 1.0
-    edges = [round(low + width * step, 6) for step in range(BINS + 1)]
-    binned = judged.with_columns(bin=((pl.col("score") - low) / width).floor().clip(0, BINS - 1).cast(pl.Int32))
-
-    def bars(keep: pl.Expr) -> list[int]:
-        counted = dict(binned.filter(keep).group_by("bin").agg(pl.len().alias("n")).iter_rows())
-        return [int(counted.get(step, 0)) for step in range(BINS)]
-
-    return {
-        "edges": edges,
-        "desirable": bars(pl.col("label")),
-        "undesirable": bars(~pl.col("label")),
-        "unlabelled": bars(pl.col("label").is_null()),
-    }
-
-
-def values(scored: pl.DataFrame, column: str) -> dict[str, Any]:
-    """Counts by class of a text score (a language code), most frequent first, at most BINS of them."""
-    counted = (
-        scored.group_by(pl.col(column).alias("value"))
-        .agg(
-            pl.col("label").sum().alias("desirable"),
-            (~pl.col("label")).sum().alias("undesirable"),
-            pl.col("label").is_null().sum().alias("unlabelled"),
-            pl.len().alias("n"),
-        )
-        .sort(["n", "value"], descending=[True, False])
-        .head(BINS)
-    )
-    return {
-        "values": counted["value"].fill_null("unjudged").to_list(),
-        **{name: counted[name].to_list() for name in ("desirable", "undesirable", "unlabelled")},
-    }
-
-
 def clusters(decision: Decision) -> list[dict[str, Any]]:
-    """Each grouping: clusters, rows in them, the largest, how many carry contradictory labels."""
+    """Each grouping: clusters, rows in them, the largest, how many carry contradictory labels, and some by name.
+
+    Named are contradictory ones first, then those whose rows are not all the same, then the largest. A row's
+    `similarity` is to its nearest mate; the row that was kept stands first.
+    """
     found = []
+    kept = decision.rows.select("id", "kept")
     for grouping in decision.clusters["grouping"].unique(maintain_order=True).to_list():
         rows = decision.clusters.filter(pl.col("grouping") == grouping)
-        sizes = rows.group_by("cluster").agg(pl.len().alias("size"), pl.col("conflict").any())
+        rows = rows.join(kept, on="id", how="left", maintain_order="left")
+        sizes = rows.group_by("cluster").agg(
+            pl.len().alias("size"), pl.col("conflict").any(), pl.col("similarity").min().cast(pl.Float64)
+        )
+        named = (
+            sizes.with_columns(same=pl.col("similarity") >= 1)
+            .sort(["conflict", "same", "size", "cluster"], descending=[True, False, True, False])
+            .head(EXAMPLES)
+        )
         found.append(
             {
                 "grouping": grouping,
@@ -204,11 +159,8 @@ def clusters(decision: Decision) -> list[dict[str, Any]]:
                 "largest": int(sizes["size"].max() or 0),  # type: ignore[arg-type]
                 "conflicting": int(sizes["conflict"].sum()),
                 "examples": [
-                    {"cluster": cluster, "size": size, "conflict": conflict}
-                    for cluster, size, conflict in sizes.select("cluster", "size", "conflict")
-                    .sort(["conflict", "size", "cluster"], descending=[True, True, False])
-                    .head(EXAMPLES)
-                    .iter_rows()
+                    {**one, "similarity": round(one["similarity"], DECIMALS), "rows": _mates(rows, one["cluster"])}
+                    for one in named.select("cluster", "size", "conflict", "similarity").to_dicts()
                 ],
                 "sizes": {
                     str(size): number
@@ -217,6 +169,16 @@ def clusters(decision: Decision) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def _mates(rows: pl.DataFrame, cluster: str) -> list[dict[str, Any]]:
+    mates = (
+        rows.filter(pl.col("cluster") == cluster)
+        .sort(["kept", "similarity", "id"], descending=[True, True, False])
+        .head(MATES)
+        .select("id", pl.col("similarity").cast(pl.Float64).round(DECIMALS), "kept")
+    )
+    return mates.to_dicts()
 
 
 def label_sources(labels: pl.DataFrame, scored: pl.DataFrame) -> dict[str, Any]:

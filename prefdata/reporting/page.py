@@ -6,27 +6,28 @@ Row text stands in the page only, never in report.json; everything is escaped an
 from __future__ import annotations
 
 import json
-import math
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from prefdata.io import write_atomic
-
-SAMPLES = 3
-"""Rows shown for each reason."""
+from prefdata.reporting import charts
+from prefdata.reporting.distributions import histogram
+from prefdata.reporting.notes import notes
 
 MAX_CHARS = 600
 """Characters of a text shown before it is cut."""
 
-MATES = 3
-"""Rows shown of a cluster."""
+COEFFICIENTS = 14
+"""Of the fitted combiner, the strongest ones."""
 
-BARS_HEIGHT = 72.0
-CHART_WIDTH = 320.0
-PLOT_HEIGHT = 150.0
+FATES = ("row", "context", "signal", "separator", "set_aside", "quarantined")
+
+HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+"""Unicode categories whose characters are written as their code points."""
 
 
 def write_page(path: Path) -> Path:
@@ -49,60 +50,85 @@ def render(path: Path) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters.update(count=_count, percent=_percent, shown=shown, number=_number, words=_words)
-    rows = _Rows(path)
+    environment.filters.update(
+        count=_count,
+        percent=_percent,
+        part=_part,
+        share=lambda value: "–" if value is None else f"{value:.1%}",
+        points=_points,
+        shown=shown,
+        visible=visible,
+        number=_number,
+        signed=lambda value: f"{value:+.2f}",
+        words=lambda name: visible(name.replace("_", " ")),
+        dictsort_numeric=lambda table: sorted(table.items(), key=lambda item: int(item[0])),
+    )
     stage = _stage(path, report)
+    stopping = {rule["reason"]: rule for rule in report["rules"] if rule["failed"]}
+    rows = _rows(path, _named(report))
     return environment.get_template("report.html.jinja").render(
         report=report,
         stage=stage,
-        samples={reason["reason"]: rows.dropped_for(reason["reason"]) for reason in report["reasons"]},
+        notes=notes(report, stage),
+        funnel=_funnel(report["funnel"]),
+        funnel_max=max((step["rows"] for step in report["funnel"]), default=1) or 1,
+        rules_by_reason=stopping,
+        samples={reason["reason"]: [rows[name] for name in reason["examples"]] for reason in report["reasons"]},
         borderline={
-            rule["reason"]: [{**rows.one(near["id"]), **near} for near in rule["borderline"]]
-            for rule in report["rules"]
-            if rule["failed"]
+            reason: [{**rows[near["id"]], **near} for near in rule["borderline"]] for reason, rule in stopping.items()
         },
         clusters=[
-            {**grouping, "examples": [{**one, "rows": rows.cluster(one["cluster"])} for one in grouping["examples"]]}
+            {
+                **grouping,
+                "examples": [
+                    {**one, "rows": [{**rows[mate["id"]], **mate} for mate in one["rows"]]}
+                    for one in grouping["examples"]
+                ],
+            }
             for grouping in report["clusters"]
         ],
-        bars=bars,
-        curve=curve,
-        reliability=reliability,
-        funnel_max=max((step["rows"] for step in report["funnel"]), default=1) or 1,
+        sources=_sources(report["labels"]["sources"]),
+        reliability=charts.reliability((report["card"].get("fitted") or {}).get("reliability", [])),
+        coefficients=_coefficients((report["card"].get("fitted") or {}).get("coefficients", [])),
+        bars=charts.bars,
+        shares=charts.shares,
+        **_training(stage),
+        fate_names=[name for name in FATES if any(fate[name] for fate in report["fates"])],
+        session_facts=_session_facts(report["sessions"]),
+        exported=[
+            {"file": f"{target}/{file}", **counts}
+            for target, files in report["exports"].items()
+            for file, counts in files.items()
+        ],
         recipe=json.dumps(report["recipe"], indent=2, ensure_ascii=False, sort_keys=True),
     )
 
 
-class _Rows:
-    """The rows of a run, looked up without loading them all."""
+def _named(report: dict[str, Any]) -> set[str]:
+    """Ids of all rows that the page shows."""
+    found = {name for reason in report["reasons"] for name in reason["examples"]}
+    found |= {near["id"] for rule in report["rules"] if rule["failed"] for near in rule["borderline"]}
+    return found | {
+        mate["id"] for grouping in report["clusters"] for one in grouping["examples"] for mate in one["rows"]
+    }
 
-    def __init__(self, path: Path) -> None:
-        self.kept = pl.scan_parquet(sorted((path / "kept").glob("*.parquet")), glob=False)
-        self.dropped = pl.scan_parquet(sorted((path / "dropped").glob("*.parquet")), glob=False)
 
-    def dropped_for(self, reason: str) -> list[dict[str, Any]]:
-        found = self.dropped.filter(pl.col("reasons").list.contains(reason)).sort("id").head(SAMPLES)
-        return [
-            _row(row) for row in found.select("id", "prompt", "completion", "label", "reasons").collect().to_dicts()
-        ]
-
-    def one(self, name: str) -> dict[str, Any]:
-        for frame in (self.kept, self.dropped):
-            found = frame.filter(pl.col("id") == name).select("id", "prompt", "completion", "label").collect()
-            if found.height:
-                return _row(found.to_dicts()[0])
-        return {"id": name, "customer": "", "reply": "", "label": None}
-
-    def cluster(self, name: str) -> list[dict[str, Any]]:
-        found = self.dropped.filter(pl.col("cluster") == name).sort("id").head(MATES)
-        mates = found.select("id", "prompt", "completion", "label", "survivor").collect()
-        survivors = mates["survivor"].drop_nulls().unique().sort().to_list()[:1]
-        first = [{**self.one(survivor), "kept": True} for survivor in survivors]
-        return first + [{**_row(row), "kept": False} for row in mates.to_dicts()]
+def _rows(path: Path, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """What the page shows of each row: the last customer turn, the reply, the label, the reasons."""
+    wanted = pl.Series("id", sorted(ids), dtype=pl.String).implode()
+    found: dict[str, dict[str, Any]] = {}
+    for folder, reasons in (("kept", pl.lit([], dtype=pl.List(pl.String))), ("dropped", pl.col("reasons"))):
+        files = sorted((path / folder).glob("*.parquet"))
+        if not files:
+            continue
+        rows = pl.scan_parquet(files, glob=False).filter(pl.col("id").is_in(wanted))
+        columns = rows.select("id", "prompt", "completion", "label", reasons.alias("reasons")).collect()
+        found.update((row["id"], _row(row)) for row in columns.iter_rows(named=True))
+    missing: dict[str, Any] = {"customer": "", "reply": "", "label": None, "reasons": []}
+    return {name: found.get(name, {"id": name, **missing}) for name in ids}
 
 
 def _row(row: dict[str, Any]) -> dict[str, Any]:
-    """What the page shows of a row: the last customer turn, the reply, the label."""
     customer = [message["content"] for message in row["prompt"] or [] if message["role"] == "user"]
     reply = [message["content"] or "" for message in row["completion"] or []]
     return {
@@ -110,14 +136,55 @@ def _row(row: dict[str, Any]) -> dict[str, Any]:
         "customer": (customer[-1] or "") if customer else "",
         "reply": "\n".join(reply),
         "label": row["label"],
-        "reasons": row.get("reasons", []),
+        "reasons": row["reasons"] or [],
     }
 
 
+def _funnel(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each step with what it removed, the share of desirable rows after it, and how far that moved it."""
+    found: list[dict[str, Any]] = []
+    for at, step in enumerate(steps):
+        labelled = step["desirable"] + step["undesirable"]
+        share = step["desirable"] / labelled if labelled else None
+        last = found[-1] if at else None
+        moved = share - last["share"] if last and share is not None and last["share"] is not None else None
+        found.append(
+            {
+                **step,
+                "name": step["step"] if at else "all rows",
+                "unlabelled": step["rows"] - labelled,
+                "removed": last["rows"] - step["rows"] if last else None,
+                "share": share,
+                "shift": moved,
+                "worked": last is None or last["rows"] != step["rows"],
+            }
+        )
+    return found
+
+
+def _sources(sources: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    widths = charts.diverging([(one["undesirable"], one["desirable"]) for one in sources])
+    return [{**one, **width} for one, width in zip(sources, widths, strict=True)]
+
+
+def _coefficients(coefficients: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    shown = coefficients[:COEFFICIENTS]
+    widths = charts.diverging([(max(-one["weight"], 0), max(one["weight"], 0)) for one in shown])
+    return [{**one, **width} for one, width in zip(shown, widths, strict=True)]
+
+
+def _session_facts(sessions: dict[str, dict[str, Any]]) -> list[str]:
+    """Names of the counts of sessions; fates and reasons of units are told elsewhere."""
+    names = {name: None for facts in sessions.values() for name in facts}
+    return [name for name in names if not name.startswith(("fate.", "reason."))]
+
+
 def _stage(path: Path, report: dict[str, Any]) -> dict[str, Any] | None:
-    """The trained stage, if there is one: its record, its curve, its sampled answers."""
+    """The trained stage, if there is one: its record, its curve, its sampled answers, its held-out rewards."""
     train = report["recipe"]["train"]
-    folder = path / "model" / train["name"] if train else path / "model"
+    if not train:
+        return None
+    folder = path / "model" / train["name"]
     try:
         record = json.loads((folder / "stage.json").read_text(encoding="utf-8"))
     except OSError:
@@ -127,93 +194,81 @@ def _stage(path: Path, report: dict[str, Any]) -> dict[str, Any] | None:
         file = folder / name
         return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
 
-    return {"record": record, "history": beside("metrics.json"), "samples": beside("samples.json")}
+    rewards = folder / "eval_rewards.parquet"
+    return {
+        "record": record,
+        "history": beside("metrics.json"),
+        "samples": beside("samples.json"),
+        "rewards": pl.read_parquet(rewards, columns=["label", "reward"], glob=False) if rewards.is_file() else None,
+        "facts": _facts(record),
+    }
 
 
-def bars(histogram: dict[str, Any], rule: dict[str, Any]) -> dict[str, Any]:
-    """Rectangles of a stacked histogram and the x of each threshold, in pixels of a CHART_WIDTH x BARS_HEIGHT box.
-
-    Heights are square roots of counts, so that ten rows beside ten thousand are still seen.
-    """
-    series = ("unlabelled", "undesirable", "desirable")
-    names = histogram.get("values")
-    count = len(histogram["desirable"])
-    totals = [sum(histogram[name][at] for name in series) for at in range(count)]
-    top = math.sqrt(max(totals, default=0) or 1)
-    width = CHART_WIDTH / max(count, 1)
-    rectangles = []
-    for at in range(count):
-        height = BARS_HEIGHT * math.sqrt(totals[at]) / top
-        y = BARS_HEIGHT
-        for name in series:
-            part = height * histogram[name][at] / totals[at] if totals[at] else 0.0
-            y -= part
-            if part:
-                label = names[at] if names else f"{histogram['edges'][at]:.3g} to {histogram['edges'][at + 1]:.3g}"
-                rectangles.append(
-                    {
-                        "x": round(at * width, 2),
-                        "y": round(y, 2),
-                        "width": round(max(width - 1, 1), 2),
-                        "height": round(part, 2),
-                        "kind": name,
-                        "title": f"{label}: {histogram[name][at]:,} {name}",
-                    }
-                )
-    lines = []
-    edges = histogram.get("edges") or []
-    if edges and edges[-1] > edges[0]:
-        for bound in ("min", "max"):
-            if rule.get(bound) is not None:
-                x = CHART_WIDTH * (rule[bound] - edges[0]) / (edges[-1] - edges[0])
-                lines.append({"x": round(x, 2), "label": f"{bound} {rule[bound]:g}", "right": x > CHART_WIDTH / 2})
-    return {"rectangles": rectangles, "lines": lines, "first": edges[:1], "last": edges[-1:], "names": names}
-
-
-def curve(history: list[dict[str, Any]], key: str) -> dict[str, Any] | None:
-    """Points of one logged value over the steps, in pixels, with its first, last, least and greatest value."""
-    points = [(entry["step"], entry[key]) for entry in history if isinstance(entry.get(key), (int, float))]
-    if len(points) < 2:
-        return None
-    steps = [step for step, _ in points]
-    values = [float(value) for _, value in points]
-    low, high = min(values), max(values)
-    spread = (high - low) or 1.0
-    length = (steps[-1] - steps[0]) or 1
-    path = " ".join(
-        f"{CHART_WIDTH * (step - steps[0]) / length:.1f},{PLOT_HEIGHT - 8 - (PLOT_HEIGHT - 16) * (value - low) / spread:.1f}"
-        for step, value in zip(steps, values, strict=True)
-    )
-    return {"points": path, "first": values[0], "last": values[-1], "low": low, "high": high, "steps": steps[-1]}
-
-
-def reliability(card: dict[str, Any]) -> list[dict[str, Any]]:
-    """Points of the reliability curve: predicted against observed share of satisfied turns, sized by rows."""
-    found = card.get("reliability") or []
-    total = sum(one["n"] for one in found) or 1
-    return [
-        {
-            "x": round(PLOT_HEIGHT * one["predicted"], 1),
-            "y": round(PLOT_HEIGHT * (1 - one["observed"]), 1),
-            "radius": round(3 + 9 * math.sqrt(one["n"] / total), 1),
-            "title": f"predicted {one['predicted']:.2f}, observed {one['observed']:.2f}, {one['n']:,} turns",
-        }
-        for one in found
-        if one["n"] and one["predicted"] is not None and one["observed"] is not None
+def _facts(record: dict[str, Any]) -> list[tuple[str, str]]:
+    settings, data = record["settings"], record["data"]
+    tuner = settings["tuner"]
+    if tuner == "lora":
+        where = f", last {settings['lora_layers']} layers" if settings.get("lora_layers") else ", all layers"
+        tuner = f"LoRA, rank {settings['lora_r']}, alpha {settings['lora_alpha']}{where}"
+    left_out = [f"{number:,} {name.replace('_', ' ')}" for name, number in data["dropped"].items()]
+    reference = record.get("reference") or {}
+    facts = [
+        ("start model", f"{record['base']['name']}, sha256 {record['base']['sha256'][:16]}"),
+        ("tuner", tuner),
+        ("loss", f"{settings['loss_type']}, beta {settings['beta']:g}"),
+        ("learning rate", f"{settings['learning_rate']:g} ({record['learning_rate_source']})"),
+        ("rows an update", f"{settings['per_device_batch']} x {settings['gradient_accumulation']}"),
+        (
+            "class weights",
+            f"desirable {record['weights']['desirable']:g}, undesirable {record['weights']['undesirable']:g}",
+        ),
+        ("longest row", f"{data['longest']:,} tokens; {data['shortened']:,} rows lost older turns"),
+        ("rows left out", ", ".join(left_out) or "none"),
+        ("numbers", f"{record['precision']} on {record['device']}, seed {settings['seed']}"),
     ]
+    if reference:
+        proof = f"log-probability moved by at most {reference['largest_change']:g} in {reference['probes']} probes"
+        facts.append(("reference after training", proof))
+    return facts
+
+
+def _training(stage: dict[str, Any] | None) -> dict[str, Any]:
+    """Charts of the trained stage; those without data are None."""
+    found: dict[str, Any] = {"auc_intervals": None, "reward_intervals": None, "rewards": None, "curves": {}}
+    if stage is None:
+        return found
+    names = {"loss": "loss", "margins": "rewards/margins", "kl": "kl"}
+    found["curves"] = {name: charts.curve(stage["history"], key) for name, key in names.items()}
+    metrics = stage["record"]["metrics"]
+    if "after" in metrics:
+        aucs = [("before", metrics["before"]["auc"]), ("after", metrics["after"]["auc"])]
+        if "shorter_is_better_auc" in metrics:
+            aucs.append(("by shortness", metrics["shorter_is_better_auc"]))
+        found["auc_intervals"] = charts.intervals(aucs, reference=0.5)
+        rewards = [("margin", "margin"), ("mean good", "mean_good"), ("mean bad", "mean_bad")]
+        estimates = [(name, metrics["after"][key]) for name, key in rewards]
+        found["reward_intervals"] = charts.intervals(estimates, reference=0.0)
+    if stage["rewards"] is not None and stage["rewards"].height:
+        nothing: dict[str, Any] = {"min": None, "max": None, "only": None}
+        found["rewards"] = charts.bars(histogram(stage["rewards"], "reward", nothing), nothing)
+    return found
 
 
 def shown(text: str | None) -> str:
-    """A text as the page may show it: cut, and with control and Bidi characters written as U+XXXX."""
+    """A text as the page may show it: cut, and with control and Bidi characters written as ⟨U+XXXX⟩."""
     text = text or ""
-    cut = text[:MAX_CHARS]
-    visible = "".join(
+    more = f" … ({len(text) - MAX_CHARS:,} more characters)" if len(text) > MAX_CHARS else ""
+    return visible(text[:MAX_CHARS]) + more
+
+
+def visible(text: str | None) -> str:
+    """The text with everything that a browser would not show, or would obey, written as ⟨U+XXXX⟩."""
+    return "".join(
         character
-        if character == "\n" or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co")
+        if character in "\n\t" or unicodedata.category(character) not in HIDDEN
         else f"⟨U+{ord(character):04X}⟩"
-        for character in cut
+        for character in (text or "").replace("\r\n", "\n")
     )
-    return visible + (f" … ({len(text) - MAX_CHARS:,} more characters)" if len(text) > MAX_CHARS else "")
 
 
 def _count(value: int | None) -> str:
@@ -224,11 +279,17 @@ def _percent(value: float, total: float) -> str:
     return f"{100 * value / total:.1f} %" if total else "–"
 
 
+def _part(value: float, total: float) -> str:
+    """A width in percent."""
+    return f"{100 * value / total:.2f}" if total else "0"
+
+
+def _points(value: float | None) -> str:
+    """A change of a share in percentage points; nothing where it rounds to zero."""
+    return "" if value is None or abs(value) < 0.0005 else f"{100 * value:+.1f} pt"
+
+
 def _number(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return "–" if value is None else str(value)
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"

@@ -1,0 +1,117 @@
+"""What a reader should look at first, told from the numbers of the report and of the trained stage."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+SHIFT = 0.02
+"""Change of the share of desirable rows from which on the filters are said to shift the classes."""
+
+ABSTAINED = 0.5
+"""Share of rows without a label from which on that is said to be much."""
+
+CALIBRATION = 0.05
+"""Expected calibration error from which on probabilities are said to be off."""
+
+FEW = 200
+"""Held-out rows below which intervals are said to be wide."""
+
+QUARANTINED = 0.005
+"""Share of unreadable units from which on that stands on the first screen."""
+
+
+class Note(NamedTuple):
+    """One sentence, the part of the page it is about, and whether it asks for something to be done."""
+
+    level: Literal["warn", "fine"]
+    text: str
+    anchor: str
+
+
+def notes(report: dict[str, Any], stage: dict[str, Any] | None) -> list[Note]:
+    """Warnings first, each with its number; then what was checked and is fine."""
+    found = [*_rows(report), *_labels(report), *_split(report), *_stage(stage)]
+    return sorted(found, key=lambda note: note.level != "warn")
+
+
+def _rows(report: dict[str, Any]) -> list[Note]:
+    counts, found = report["counts"], []
+    if counts["units"] and counts["quarantined"] >= QUARANTINED * counts["units"]:
+        share = counts["quarantined"] / counts["units"]
+        found.append(Note("warn", f"{counts['quarantined']:,} units ({share:.1%}) could not be read.", "input"))
+    named = [reason for reason in report["reasons"] if reason["reason"] not in ("label_abstained", *_GROUPED)]
+    if named and named[0]["rows"] > 0.1 * counts["rows"]:
+        name, rows = named[0]["reason"].replace("_", " "), named[0]["rows"]
+        text = f"One rule, “{name}”, stops {rows:,} rows ({rows / counts['rows']:.1%}): look at its samples."
+        found.append(Note("warn", text, f"reason-{named[0]['reason']}"))
+    before = _share(counts["rows_desirable"], counts["rows_undesirable"])
+    after = _share(counts["kept_desirable"], counts["kept_undesirable"])
+    if before is not None and after is not None:
+        shift = f"from {before:.1%} to {after:.1%} desirable among labelled rows"
+        if abs(after - before) >= SHIFT:
+            found.append(Note("warn", f"The filters shift the classes {shift}.", "funnel"))
+        else:
+            found.append(Note("fine", f"The filters leave the classes as they were: {shift}.", "funnel"))
+    for name in ("desirable", "undesirable"):
+        if counts["kept"] and not counts[f"kept_{name}"]:
+            found.append(Note("warn", f"No {name} row was kept: KTO needs both classes.", "funnel"))
+    conflicting = sum(reason["rows"] for reason in report["reasons"] if reason["reason"] == "conflicting_labels")
+    if conflicting:
+        text = f"{conflicting:,} rows are duplicates with opposite labels; all of them were dropped."
+        found.append(Note("warn", text, "duplicates"))
+    return found
+
+
+_GROUPED = ("exact_duplicates", "near_duplicates", "conflicting_labels")
+
+
+def _labels(report: dict[str, Any]) -> list[Note]:
+    counts, found = report["counts"], []
+    abstained = report["labels"]["abstained"]
+    if counts["rows"] and abstained >= ABSTAINED * counts["rows"]:
+        text = (
+            f"{abstained / counts['rows']:.0%} of the rows have no label: the signals are silent, neutral or at odds."
+        )
+        found.append(Note("warn", text, "labels"))
+    fitted = report["card"].get("fitted")
+    if fitted:
+        error = fitted["calibration_error"]
+        text = f"calibration error {error:.3f}, AUC {fitted['auc']:.3f} on {fitted['rated_clear']:,} rated turns."
+        if error > CALIBRATION:
+            found.append(Note("warn", f"Confidence of the labels is off: {text}", "labels"))
+        else:
+            found.append(Note("fine", f"Labels keep to the ratings: {text}", "labels"))
+    return found
+
+
+def _split(report: dict[str, Any]) -> list[Note]:
+    side = report["split"]["evaluation"]
+    if not side["rows"]:
+        return [Note("warn", "No row is held out: nothing will tell what training brought.", "training")]
+    if not side["desirable"] or not side["undesirable"]:
+        return [Note("warn", "The held-out rows are of one class: rewards cannot be compared.", "training")]
+    if side["rows"] < FEW:
+        return [Note("warn", f"Only {side['rows']:,} rows are held out: intervals will be wide.", "training")]
+    return []
+
+
+def _stage(stage: dict[str, Any] | None) -> list[Note]:
+    if stage is None or "after" not in stage["record"]["metrics"]:
+        return []
+    metrics = stage["record"]["metrics"]
+    after, length = metrics["after"]["auc"], metrics.get("shorter_is_better_auc")
+    text = f"held-out AUC {after['value']:.3f}, 95 % {after['low']:.3f} to {after['high']:.3f}."
+    if after["low"] > 0.5:
+        found = [Note("fine", f"The trained model tells good answers from bad ones: {text}", "training")]
+    else:
+        found = [Note("warn", f"Training cannot be told from chance: {text}", "training")]
+    by_length = max(length["value"], 1 - length["value"]) if length else 0.0
+    if length and by_length >= after["value"]:
+        which = "shorter" if length["value"] >= 0.5 else "longer"
+        text = f"Length alone ranks held-out rows as well ({which} is better: {by_length:.3f})."
+        found.append(Note("warn", text, "training"))
+    return found
+
+
+def _share(desirable: int, undesirable: int) -> float | None:
+    return desirable / (desirable + undesirable) if desirable + undesirable else None
