@@ -9,7 +9,7 @@ from prefdata.io import write_atomic
 from trainers.kto_rows import Rows
 
 
-def write_card(folder: Path, base: str, rows: Rows, metrics: dict[str, Any]) -> None:
+def write_card(folder: Path, base: str, rows: Rows, metrics: dict[str, Any], *, rounded_to: str | None) -> None:
     """Writes README.md: what was trained from what, and how the held-out rows were ranked."""
     good = sum(rows.labels)
     lines = [
@@ -26,6 +26,11 @@ def write_card(folder: Path, base: str, rows: Rows, metrics: dict[str, Any]) -> 
         f"desirable and {len(rows.ids) - good:,} undesirable, in {metrics['steps']:,} steps.",
         "",
     ]
+    if rounded_to:
+        lines += [
+            f"The start model's weights had been rounded to {rounded_to}; on unrounded ones results differ a little.",
+            "",
+        ]
     if "after" in metrics:
         after = metrics["after"]
         lines += [

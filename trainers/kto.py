@@ -30,7 +30,7 @@ from trainers.job import (
     write_record,
 )
 from trainers.kto_rows import Rows, Weights, choose, class_weights, encode_rows, require_both_labels
-from trainers.models import MODELS, identity, load_tokenizer, resolve
+from trainers.models import MODELS, identity, load_tokenizer, resolve, rounding
 from trainers.ordering import interleave
 from trainers.rendering import protect
 
@@ -235,7 +235,7 @@ def train_kto(
         seed=settings.seed,
     )
     weights = _weights(rows, settings)
-    base = {"name": _public_name(str(model), folder), "sha256": identity(folder)}
+    base = {"name": _public_name(str(model), folder), "sha256": identity(folder), "rounded_to": rounding(folder)}
     key = digest(
         {
             "version": VERSION,

@@ -25,7 +25,7 @@ from trainers.card import write_card
 from trainers.evaluate_rewards import completion_logps, summarise
 from trainers.job import ADAPTER, MODEL, Machine, digest, whole_folder
 from trainers.kto_rows import Rows, Weights
-from trainers.models import load_model
+from trainers.models import load_model, rounding
 from trainers.ordering import Order
 from trainers.trunk import SharedTrunk, decoder_layers, linear_names
 
@@ -107,7 +107,7 @@ def _run(job: Job) -> Outcome:
     reference: dict[str, Any] = {}
     if job.held_out is not None and job.held_out.ids:
         reference = _after(job, trainer, before, metrics)
-    write_card(job.output_dir, job.base_name, job.rows, metrics)
+    write_card(job.output_dir, job.base_name, job.rows, metrics, rounded_to=rounding(job.folder))
     return Outcome(
         rows_used=len(trainer.train_dataset),
         arguments=arguments,

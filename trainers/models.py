@@ -168,6 +168,15 @@ def identity(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def rounding(folder: Path) -> str | None:
+    """What a pulled model's weights were rounded to before they became safetensors; None where nothing says so."""
+    file = folder / MANIFEST
+    if not file.is_file():
+        return None
+    found: str | None = json.loads(file.read_text(encoding="utf-8")).get("from")
+    return found
+
+
 def verify(folder: Path) -> dict[str, Any]:
     """The manifest of a pulled model, after every file of it was hashed again. Raises ModelError if one differs."""
     manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
