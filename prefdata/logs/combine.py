@@ -213,7 +213,8 @@ def _evidence(columns: list[str]) -> pl.Expr:
         if signal.name in columns
     ]
     signals = pl.concat_list(pairs).list.drop_nulls().list.join(",")
-    entries = pl.struct("entries").struct.json_encode().str.strip_prefix("{").str.strip_suffix("}")
+    spoken = pl.col("entries").fill_null(pl.lit([], dtype=pl.List(pl.String))).alias("entries")
+    entries = pl.struct(spoken).struct.json_encode().str.strip_prefix("{").str.strip_suffix("}")
     return pl.concat_str(
         pl.lit('{"by":"') + pl.col("_by") + pl.lit('","probability":') + pl.col("_probability").cast(pl.String),
         pl.lit(',"signals":{') + signals + pl.lit("},") + entries,

@@ -1,8 +1,8 @@
 """The fitted combiner: probability that a customer was satisfied, learned from the rated turns of the same log.
 
 Over signals and text features, a logistic regression learns the clear ratings and a ridge regression the grades of all
-rated turns, the neutral ones as what they are: grades in the middle. A logistic regression over both scores, fitted to
-held-out ones, calibrates them into a probability. Folds never tear a session apart.
+rated turns, the neutral ones as what they are: grades in the middle. The mean of both, standardised, becomes a
+probability by a logistic curve fitted to held-out scores. Folds never tear a session apart.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from prefdata.logs.calibration import honesty
+from prefdata.logs.calibration import honesty, roc_auc
 from prefdata.logs.text_features import BLOCKS, RELATIONS, SIGNAL_FEATURES, Counted, Counter, dense, prepare
 
 Floats = NDArray[np.float64]
@@ -112,7 +112,7 @@ def fitted(rows: pl.DataFrame, *, folds: int, seed: int) -> tuple[pl.Series, dic
     """Probability that the customer was satisfied, for every row, and what is known about the model.
 
     `rows` are those of `combine`, sorted, with `_rating` (-1 to 1, 0 neutral, null unrated). A rated row's probability
-    comes from models and a calibration that saw no turn of its session; an unrated row's from all rated rows.
+    comes from models that saw no turn of its session; an unrated row's from all rated rows.
     """
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
@@ -142,50 +142,54 @@ def _fitted(rows: pl.DataFrame, *, folds: int, seed: int) -> tuple[pl.Series, di
             scores[outside] = model.scores(_picked(counted, outside))
     clear = said != 0.0
     truth = said > 0.0
-    probability = np.zeros(rated.height)
+    centre, spread = scores.mean(axis=0), np.maximum(scores.std(axis=0), 1e-9)
+    score = _joined(scores, centre, spread)
+    # what the card tells of calibration comes from curves that saw none of the fold either
+    checked = np.zeros(rated.height)
     for held in range(folds):
-        # scores of the other folds are themselves held out; only the calibration's three numbers are fitted here
         known = clear & (fold != held)
-        probability[fold == held] = _probability(_calibration(scores[known], truth[known]), scores[fold == held])
-    calibration = _calibration(scores[clear], truth[clear])
+        checked[fold == held] = _probability(_calibration(score[known], truth[known]), score[fold == held])
+    calibration = _calibration(score[clear], truth[clear])
     final = _Model(counted, _adjusted(grades, session), said, min_rows=min_rows)
     result = np.full(rows.height, np.nan)
-    result[rated["_row"].to_numpy()] = probability
+    result[rated["_row"].to_numpy()] = _probability(calibration, score)
     rest = rows.filter(pl.col("_rating").is_null())
     for start in range(0, rest.height, BATCH_ROWS):
         batch = rest.slice(start, BATCH_ROWS)
         found = final.scores(counter.counted(prepare(batch)))
-        result[batch["_row"].to_numpy()] = _probability(calibration, found)
+        result[batch["_row"].to_numpy()] = _probability(calibration, _joined(found, centre, spread))
     card = {
         "folds": folds,
         "seed": seed,
         "rated_sessions": int(session.max()) + 1,
-        **honesty(probability[clear], truth[clear]),
+        **honesty(checked[clear], truth[clear]),
+        "auc": round(roc_auc(score[clear], truth[clear]), 4),
         "coefficients": _coefficients(final, counter),
     }
     return pl.Series("_fitted", result), card
 
 
-class _Logistic(NamedTuple):
-    """A logistic regression over the two standardised scores."""
+def _joined(scores: Floats, centre: Floats, spread: Floats) -> Floats:
+    """Mean of the two standardised scores."""
+    return np.asarray(((scores - centre) / spread).mean(axis=1))
 
-    mean: Floats
-    spread: Floats
-    weights: Floats
+
+class _Logistic(NamedTuple):
+    """A logistic regression over the one score that both models make (Platt's scaling)."""
+
+    weight: float
     bias: float
 
 
-def _calibration(scores: Floats, truth: NDArray[np.bool_]) -> _Logistic:
+def _calibration(score: Floats, truth: NDArray[np.bool_]) -> _Logistic:
     from sklearn.linear_model import LogisticRegression
 
-    mean, spread = scores.mean(axis=0), np.maximum(scores.std(axis=0), 1e-9)
-    model = LogisticRegression(C=1.0, max_iter=1000, tol=1e-8).fit((scores - mean) / spread, truth)
-    return _Logistic(mean, spread, model.coef_[0], float(model.intercept_[0]))
+    model = LogisticRegression(C=1.0, max_iter=1000, tol=1e-8).fit(score[:, None], truth)
+    return _Logistic(float(model.coef_[0, 0]), float(model.intercept_[0]))
 
 
-def _probability(model: _Logistic, scores: Floats) -> Floats:
-    odds = ((scores - model.mean) / model.spread) @ model.weights + model.bias
-    return np.asarray(1.0 / (1.0 + np.exp(-odds)))
+def _probability(model: _Logistic, score: Floats) -> Floats:
+    return np.asarray(1.0 / (1.0 + np.exp(-(score * model.weight + model.bias))))
 
 
 def _coefficients(model: _Model, counter: Counter, *, top: int = 40) -> list[dict[str, Any]]:
