@@ -6,7 +6,9 @@ A model is a plain folder of safetensors, config and tokenizer. Loading never ru
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import json
 import logging
 import os
@@ -299,7 +301,8 @@ def convert_gguf(gguf: Path, made: Path) -> None:
     transformers = _transformers()
     import torch
 
-    with quiet_progress():
+    unseen = contextlib.nullcontext() if sys.stderr.isatty() else contextlib.redirect_stderr(io.StringIO())
+    with quiet_progress(), unseen:  # transformers draws its bar for GGUF files even into a log
         tokenizer = transformers.AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
         quantised = transformers.AutoModelForCausalLM.from_pretrained(
             str(gguf.parent), gguf_file=gguf.name, dtype=torch.float32
