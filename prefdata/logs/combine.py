@@ -37,7 +37,7 @@ class LabelSettings:
 
     method: Method = "auto"
     """rules: weights that need no training. fitted: a logistic regression fitted to the rated turns. auto: fitted
-    where at least `min_rated` turns of each class are rated, else rules."""
+    where at least `min_rated` turns of each class are rated, in four sessions for each fold, else rules."""
 
     min_confidence: float = threshold(0.65)
     """Below it the label abstains; 0.5 is a coin's, 1 is certain."""
@@ -86,16 +86,19 @@ def combine(frame: pl.DataFrame, *, settings: LabelSettings) -> Labels:
         "rated_satisfied": satisfied,
         "rated_dissatisfied": dissatisfied,
     }
+    # sessions that hold ratings of the rarer class: what folds can be made of
+    sessions = min(rows.filter(side)["session"].n_unique() for side in (pl.col("_rating") > 0, pl.col("_rating") < 0))
     method = settings.method
     if method == "auto":
-        method = "fitted" if min(satisfied, dissatisfied) >= settings.min_rated else "rules"
+        enough = min(satisfied, dissatisfied) >= settings.min_rated and sessions >= 4 * settings.folds
+        method = "fitted" if enough else "rules"
     if method == "fitted":
         from prefdata.logs.satisfaction import fitted
 
-        if min(satisfied, dissatisfied) < settings.folds:
+        if sessions < settings.folds:
             raise InputError(
-                f"the fitted combiner found {satisfied} satisfied and {dissatisfied} dissatisfied rated turns, "
-                f"expected at least {settings.folds} of each; use method: rules"
+                f"the fitted combiner found {satisfied} satisfied and {dissatisfied} dissatisfied rated turns, one class "
+                f"in {sessions} sessions, expected each in at least {settings.folds}; use method: rules"
             )
         probability, about = fitted(rows, folds=settings.folds, seed=settings.seed)
         card.update(about)

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from prefdata.errors import InputError
 from prefdata.logs.calibration import honesty, roc_auc
 from prefdata.logs.text_features import BLOCKS, RELATIONS, SIGNAL_FEATURES, Counted, Counter, dense, prepare
 
@@ -137,6 +138,8 @@ def _fitted(rows: pl.DataFrame, *, folds: int, seed: int) -> tuple[pl.Series, di
     for held in range(folds):
         inside, outside = np.flatnonzero(fold != held), np.flatnonzero(fold == held)
         if len(outside):
+            if len(np.unique(np.sign(said[inside][said[inside] != 0.0]))) < 2:
+                raise InputError("one class of ratings stands in one fold of sessions only; use method: rules")
             target = _adjusted(grades[inside], session[inside])
             model = _Model(_picked(counted, inside), target, said[inside], min_rows=min_rows)
             scores[outside] = model.scores(_picked(counted, outside))

@@ -208,6 +208,21 @@ def test_fitted_needs_both_classes() -> None:
         combine(frame({"csat": 1.0}), settings=LabelSettings(method="fitted"))
 
 
+def test_one_session_is_no_ground_for_folds() -> None:
+    log = frame(*({"session": "s", "turn": turn, "csat": float(1 - turn % 2 * 2)} for turn in range(12)))
+    with pytest.raises(InputError, match="in 1 sessions"):
+        combine(log, settings=LabelSettings(method="fitted"))
+    assert combine(log, settings=LabelSettings(min_rated=2)).card["method"] == "rules"
+
+
+def test_fitted_bears_empty_texts() -> None:
+    rows = [
+        {"session": f"r{i:02d}", "customer_after": "", "reply": "", "csat": float(1 - i % 2 * 2)} for i in range(40)
+    ]
+    labels = combine(frame(*rows, {"customer_after": None}), settings=LabelSettings(method="fitted")).labels
+    assert labels.filter(pl.col("session") == "s040")["label"].to_list() == [None]
+
+
 def test_all_wrong_settings_are_told_at_once() -> None:
     with pytest.raises(RecipeError, match="2 faults"):
         combine(frame({}), settings=LabelSettings(min_confidence=0.3, folds=1))
