@@ -13,11 +13,12 @@ STACK = ("unlabelled", "undesirable", "desirable")
 Z95 = 1.96
 
 
-def bars(histogram: dict[str, Any], rule: dict[str, Any]) -> dict[str, Any]:
+def bars(histogram: dict[str, Any], rule: dict[str, Any], *, root: bool = True) -> dict[str, Any]:
     """A stacked histogram with the rule's thresholds and the zones where it stops rows.
 
-    Heights are square roots of counts, so that ten rows beside ten thousand are still seen. Bars of a class that the
-    rule does not speak for are `muted`. `single` is the only score there is, `off` are thresholds beyond the axis.
+    Heights are square roots of counts (`root`), so that ten rows beside ten thousand are still seen. Bars of a class
+    that the rule does not speak for are `muted`. `single` is the only score there is, `off` are thresholds beyond the
+    axis.
     """
     edges, count = histogram["edges"], len(histogram["desirable"])
     limits = [(name, float(rule[name])) for name in ("min", "max") if rule.get(name) is not None]
@@ -33,11 +34,12 @@ def bars(histogram: dict[str, Any], rule: dict[str, Any]) -> dict[str, Any]:
     def place(value: float) -> float:
         return round(100 * (value - low) / (high - low), 3)
 
-    top = math.sqrt(max(totals))
+    power = 0.5 if root else 1.0
+    top = max(totals) ** power
     spoken = rule.get("only")
     rects = []
     for at in range(count):
-        y, height = 100.0, 100 * math.sqrt(totals[at]) / top
+        y, height = 100.0, 100 * totals[at] ** power / top
         for name in STACK:
             number = histogram[name][at]
             if not number:

@@ -73,14 +73,13 @@ def _labels(report: dict[str, Any]) -> list[Note]:
             f"{abstained / counts['rows']:.0%} of the rows have no label: the signals are silent, neutral or at odds."
         )
         found.append(Note("warn", text, "labels"))
-    fitted = report["card"].get("fitted")
-    if fitted:
-        error = fitted["calibration_error"]
-        text = f"calibration error {error:.3f}, AUC {fitted['auc']:.3f} on {fitted['rated_clear']:,} rated turns."
-        if error > CALIBRATION:
-            found.append(Note("warn", f"Confidence of the labels is off: {text}", "labels"))
+    card = report["card"]
+    if "auc" in card:
+        text = f"calibration error {card['ece']:.3f}, AUC {card['auc']:.3f} on {card['n']:,} clear ratings."
+        if card["ece"] > CALIBRATION:
+            found.append(Note("warn", f"The confidence of labels is off: {text}", "labels"))
         else:
-            found.append(Note("fine", f"Labels keep to the ratings: {text}", "labels"))
+            found.append(Note("fine", f"Labels keep to the customers' ratings: {text}", "labels"))
     return found
 
 

@@ -135,7 +135,7 @@ def rules(scored: pl.DataFrame, decision: Decision, filters: Sequence[RowFilter]
 def clusters(decision: Decision) -> list[dict[str, Any]]:
     """Each grouping: clusters, rows in them, the largest, how many carry contradictory labels, and some by name.
 
-    Named are contradictory ones first, then those whose rows are not all the same, then the largest. A row's
+    Named are contradictory ones first, then the least alike, then the largest. A row's
     `similarity` is to its nearest mate; the row that was kept stands first.
     """
     found = []
@@ -146,11 +146,8 @@ def clusters(decision: Decision) -> list[dict[str, Any]]:
         sizes = rows.group_by("cluster").agg(
             pl.len().alias("size"), pl.col("conflict").any(), pl.col("similarity").min().cast(pl.Float64)
         )
-        named = (
-            sizes.with_columns(same=pl.col("similarity") >= 1)
-            .sort(["conflict", "same", "size", "cluster"], descending=[True, False, True, False])
-            .head(EXAMPLES)
-        )
+        order = ["conflict", "similarity", "size", "cluster"]
+        named = sizes.sort(order, descending=[True, False, True, False]).head(EXAMPLES)
         found.append(
             {
                 "grouping": grouping,

@@ -59,8 +59,9 @@ def render(path: Path) -> str:
         shown=shown,
         visible=visible,
         number=_number,
+        feature=lambda name: visible(name.replace("_", " ").replace(":", ": ").replace("+", " + ")),
         signed=lambda value: f"{value:+.2f}",
-        words=lambda name: visible(name.replace("_", " ")),
+        words=lambda name: visible(name.replace("_", " ").replace(".", ": ")),
         dictsort_numeric=lambda table: sorted(table.items(), key=lambda item: int(item[0])),
     )
     stage = _stage(path, report)
@@ -88,8 +89,8 @@ def render(path: Path) -> str:
             for grouping in report["clusters"]
         ],
         sources=_sources(report["labels"]["sources"]),
-        reliability=charts.reliability((report["card"].get("fitted") or {}).get("reliability", [])),
-        coefficients=_coefficients((report["card"].get("fitted") or {}).get("coefficients", [])),
+        reliability=charts.reliability(report["card"].get("reliability", [])),
+        coefficients=_coefficients(report["card"].get("coefficients", [])),
         bars=charts.bars,
         shares=charts.shares,
         **_training(stage),
@@ -250,15 +251,15 @@ def _training(stage: dict[str, Any] | None) -> dict[str, Any]:
         found["reward_intervals"] = charts.intervals(estimates, reference=0.0)
     if stage["rewards"] is not None and stage["rewards"].height:
         nothing: dict[str, Any] = {"min": None, "max": None, "only": None}
-        found["rewards"] = charts.bars(histogram(stage["rewards"], "reward", nothing), nothing)
+        found["rewards"] = charts.bars(histogram(stage["rewards"], "reward", nothing), nothing, root=False)
     return found
 
 
-def shown(text: str | None) -> str:
+def shown(text: str | None, chars: int = MAX_CHARS) -> str:
     """A text as the page may show it: cut, and with control and Bidi characters written as ⟨U+XXXX⟩."""
     text = text or ""
-    more = f" … ({len(text) - MAX_CHARS:,} more characters)" if len(text) > MAX_CHARS else ""
-    return visible(text[:MAX_CHARS]) + more
+    more = f" … ({len(text) - chars:,} more characters)" if len(text) > chars else ""
+    return visible(text[:chars]) + more
 
 
 def visible(text: str | None) -> str:
