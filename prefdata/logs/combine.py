@@ -97,8 +97,8 @@ def combine(frame: pl.DataFrame, *, settings: LabelSettings) -> Labels:
 
         if sessions < settings.folds:
             raise InputError(
-                f"the fitted combiner found {satisfied} satisfied and {dissatisfied} dissatisfied rated turns, one class "
-                f"in {sessions} sessions, expected each in at least {settings.folds}; use method: rules"
+                f"the fitted combiner found {satisfied} satisfied and {dissatisfied} dissatisfied rated turns, "
+                f"one class in {sessions} sessions, expected each in at least {settings.folds}; use method: rules"
             )
         probability, about = fitted(rows, folds=settings.folds, seed=settings.seed)
         card.update(about)
