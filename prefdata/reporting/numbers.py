@@ -94,14 +94,14 @@ def reasons(rows: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 def overlap(rows: pl.DataFrame) -> dict[str, Any]:
-    """How many rows carry both of two reasons: `reasons`, and `matrix` in that order."""
+    """How many rows carry both of two reasons: `reasons`, most frequent first, and `matrix` in that order."""
     exploded = rows.filter(~pl.col("kept")).select("id", pl.col("reasons").alias("reason"))
     exploded = exploded.explode("reason", empty_as_null=True).drop_nulls("reason")
-    names = sorted(exploded["reason"].unique().to_list())
     pairs = (
         exploded.join(exploded, on="id", suffix="_other").group_by("reason", "reason_other").agg(pl.len().alias("n"))
     )
     table = {(one, other): number for one, other, number in pairs.iter_rows()}
+    names = sorted((one for one, other in table if one == other), key=lambda name: (-table[name, name], name))
     return {"reasons": names, "matrix": [[table.get((one, other), 0) for other in names] for one in names]}
 
 

@@ -21,6 +21,9 @@ from prefdata.reporting.notes import notes
 MAX_CHARS = 600
 """Characters of a text shown before it is cut."""
 
+SNIPPET = 70
+"""Characters of a text shown in the heading of a fold."""
+
 COEFFICIENTS = 14
 """Of the fitted combiner, the strongest ones."""
 
@@ -57,6 +60,7 @@ def render(path: Path) -> str:
         share=lambda value: "–" if value is None else f"{value:.1%}",
         points=_points,
         shown=shown,
+        snippet=snippet,
         visible=visible,
         number=_number,
         feature=lambda name: visible(name.replace("_", " ").replace(":", ": ").replace("+", " + ")),
@@ -255,11 +259,16 @@ def _training(stage: dict[str, Any] | None) -> dict[str, Any]:
     return found
 
 
-def shown(text: str | None, chars: int = MAX_CHARS) -> str:
+def shown(text: str | None) -> str:
     """A text as the page may show it: cut, and with control and Bidi characters written as ⟨U+XXXX⟩."""
     text = text or ""
-    more = f" … ({len(text) - chars:,} more characters)" if len(text) > chars else ""
-    return visible(text[:chars]) + more
+    more = f" … ({len(text) - MAX_CHARS:,} more characters)" if len(text) > MAX_CHARS else ""
+    return visible(text[:MAX_CHARS]) + more
+
+
+def snippet(text: str) -> str:
+    """The first words of a text, on one line."""
+    return visible(text[:SNIPPET].replace("\n", " ")) + ("…" if len(text) > SNIPPET else "")
 
 
 def visible(text: str | None) -> str:
