@@ -77,7 +77,8 @@ def _labels(report: dict[str, Any]) -> list[Note]:
     if "auc" in card:
         text = f"calibration error {card['ece']:.3f}, AUC {card['auc']:.3f} on {card['n']:,} clear ratings."
         if card["ece"] > CALIBRATION:
-            found.append(Note("warn", f"The confidence of labels is off: {text}", "labels"))
+            advice = " The method “fitted” learns from the ratings." if card["method"] == "rules" else ""
+            found.append(Note("warn", f"The confidence of labels is off: {text}{advice}", "labels"))
         else:
             found.append(Note("fine", f"Labels keep to the customers' ratings: {text}", "labels"))
     return found

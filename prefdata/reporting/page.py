@@ -56,6 +56,7 @@ def render(path: Path) -> str:
     environment.filters.update(
         count=_count,
         percent=_percent,
+        ratio=_ratio,
         part=_part,
         share=lambda value: "–" if value is None else f"{value:.1%}",
         points=_points,
@@ -287,6 +288,10 @@ def _count(value: int | None) -> str:
 
 def _percent(value: float, total: float) -> str:
     return f"{100 * value / total:.1f} %" if total else "–"
+
+
+def _ratio(one: int, other: int) -> str:
+    return f"{one / other:.2f} : 1" if other else f"{one:,} : 0"
 
 
 def _part(value: float, total: float) -> str:
