@@ -14,6 +14,8 @@ from prefdata.balance import HIGH, LOW, kto_weights
         (400, 300, (1.0, 1.0, 1.3333)),
         (700, 100, (1.0, 6.0, 1.1667)),
         (100, 200, (2.3333, 1.0, 1.1666)),
+        (135, 100, (1.0, 1.1571, 1.1667)),
+        (99, 100, (1.1785, 1.0, 1.1667)),
     ],
 )
 def test_weights_from_counts(desirable: int, undesirable: int, weights: tuple[float, float, float]) -> None:

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import polars as pl
 
+from prefdata.balance import Weights, kto_weights
 from prefdata.errors import RecipeError, nearest
 from trainers.job import (
     Precision,
@@ -29,7 +30,7 @@ from trainers.job import (
     versions,
     write_record,
 )
-from trainers.kto_rows import Rows, Weights, choose, class_weights, encode_rows, require_both_labels
+from trainers.kto_rows import Rows, choose, encode_rows, require_both_labels
 from trainers.models import MODELS, identity, load_tokenizer, resolve, rounding
 from trainers.ordering import interleave
 from trainers.rendering import protect
@@ -304,7 +305,9 @@ def train_kto(
 def _weights(rows: Rows, settings: KTOSettings) -> Weights:
     good, bad = sum(rows.labels), len(rows.labels) - sum(rows.labels)
     if settings.desirable_weight is None or settings.undesirable_weight is None:
-        return class_weights(good, bad)
+        found = kto_weights(good, bad)
+        assert found is not None  # both labels are there: require_both_labels
+        return found
     ratio = settings.desirable_weight * good / (settings.undesirable_weight * bad)
     return Weights(settings.desirable_weight, settings.undesirable_weight, round(ratio, 4))
 

@@ -13,9 +13,6 @@ from prefdata.errors import InputError
 from prefdata.schema import RecordType, check
 from trainers.rendering import Encoded, encode_row, messages_of
 
-MIDDLE = 7 / 6
-"""Where weights are set to inside the paper's range of 1 to 4/3, so that a few rows more or less stay in it."""
-
 
 class Rows(NamedTuple):
     """Rows that a trainer or scorer reads, in the order of the frame."""
@@ -49,15 +46,6 @@ class Rows(NamedTuple):
         for one, label, row in zip(self.ids, self.labels, self.encoded, strict=True):
             found.update(f"{one}\x1f{label}\x1f{row.prompt_ids}\x1f{row.completion_ids}\x1e".encode())
         return found.hexdigest()
-
-
-class Weights(NamedTuple):
-    """Loss weights of the two classes, and what they make of the counts."""
-
-    desirable: float
-    undesirable: float
-    ratio: float
-    """desirable * good / (undesirable * bad); the paper wants 1 to 4/3."""
 
 
 def encode_rows(frame: pl.DataFrame, tokenizer: Any, *, max_length: int, system: str | None, name: str) -> Rows:
@@ -120,18 +108,3 @@ def require_both_labels(labels: Sequence[bool], *, name: str) -> None:
             f"{name}: {good} desirable and {len(labels) - good} undesirable rows; KTO needs both. "
             "Loosen what labels rows (`labels:`), or train on desirable rows alone with SFT"
         )
-
-
-def class_weights(good: int, bad: int) -> Weights:
-    """Weights that put desirable * good : undesirable * bad between 1:1 and 4:3, raising only the rarer class.
-
-    Ethayarajh et al., 2024, equation 8. Counts already in the range get 1 and 1.
-    """
-    ratio = good / bad
-    if 1 <= ratio <= 4 / 3:
-        return Weights(1.0, 1.0, round(ratio, 4))
-    if ratio > 1:
-        undesirable = round(ratio / MIDDLE, 4)
-        return Weights(1.0, undesirable, round(ratio / undesirable, 4))
-    desirable = round(MIDDLE / ratio, 4)
-    return Weights(desirable, 1.0, round(desirable * ratio, 4))

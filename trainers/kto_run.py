@@ -17,6 +17,7 @@ from transformers.integrations import TensorBoardCallback
 from transformers.trainer_callback import PrinterCallback
 from trl import KTOConfig, KTOTrainer
 
+from prefdata.balance import Weights
 from prefdata.errors import PrefdataError, RecipeError
 from prefdata.io import write_json, write_parquet
 from trainers.answering import answers
@@ -24,7 +25,7 @@ from trainers.callbacks import Bar, CanaryError, FirstLoss, TrustedCheckpoints, 
 from trainers.card import write_card
 from trainers.evaluate_rewards import completion_logps, summarise
 from trainers.job import ADAPTER, MODEL, Machine, digest, whole_folder
-from trainers.kto_rows import Rows, Weights
+from trainers.kto_rows import Rows
 from trainers.models import load_model, rounding
 from trainers.ordering import Order
 from trainers.trunk import SharedTrunk, decoder_layers, linear_names

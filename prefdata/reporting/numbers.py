@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from prefdata.balance import kto_weights
 from prefdata.judging import Decision, RowFilter
 from prefdata.reporting.distributions import DECIMALS, borderline, histogram, values
 
@@ -215,21 +216,11 @@ def splits(split: pl.DataFrame, scored: pl.DataFrame) -> dict[str, Any]:
     return found
 
 
-def weights(desirable: int, undesirable: int) -> dict[str, Any]:
-    """KTO's class weights: the rarer side is raised until desirable : undesirable is in [1, 4/3].
-
-    Ethayarajh et al., 2024, equation 8. Null where a class is missing.
-    """
-    if not desirable or not undesirable:
-        return {"desirable_weight": None, "undesirable_weight": None, "ratio": None}
-    ratio = desirable / undesirable
-    raise_desirable, raise_undesirable = 1.0, 1.0
-    if ratio < 1:
-        raise_desirable = 1 / ratio
-    elif ratio > 4 / 3:
-        raise_undesirable = ratio / (4 / 3)
-    weighted = raise_desirable * desirable / (raise_undesirable * undesirable)
-    return rounded({"desirable_weight": raise_desirable, "undesirable_weight": raise_undesirable, "ratio": weighted})
+def weights(desirable: int, undesirable: int) -> dict[str, float | None]:
+    """KTO's class weights for the training rows and the ratio they come to; null where a class is missing."""
+    found = kto_weights(desirable, undesirable)
+    names = ("desirable_weight", "undesirable_weight", "ratio")
+    return dict.fromkeys(names) if found is None else dict(zip(names, found, strict=True))
 
 
 def rounded(value: Any) -> Any:

@@ -7,33 +7,13 @@ import polars as pl
 import pytest
 
 from prefdata.errors import InputError
-from trainers.kto_rows import choose, class_weights, encode_rows, require_both_labels
+from trainers.kto_rows import choose, encode_rows, require_both_labels
 from trainers.models import load_tokenizer
 
 
 @pytest.fixture(scope="module")
 def tokenizer(tiny_model: Path) -> Any:
     return load_tokenizer(tiny_model)
-
-
-@pytest.mark.parametrize(
-    ("good", "bad", "desirable", "undesirable"),
-    [
-        (100, 100, 1.0, 1.0),
-        (4, 3, 1.0, 1.0),  # the upper end of the range
-        (700, 100, 1.0, 6.0),  # TRL's own check wants 5.26 to 7.0 here
-        (100, 700, 8.1667, 1.0),
-        (99, 100, 1.1785, 1.0),
-        (135, 100, 1.0, 1.1571),
-    ],
-)
-def test_weights_come_from_the_counts_and_raise_the_rarer_class(
-    good: int, bad: int, desirable: float, undesirable: float
-) -> None:
-    found = class_weights(good, bad)
-    assert (found.desirable, found.undesirable) == (desirable, undesirable)
-    assert 1 <= found.ratio <= 1.3334
-    assert found.ratio == pytest.approx(desirable * good / (undesirable * bad), abs=1e-4)
 
 
 @pytest.mark.parametrize(("labels", "counts"), [([True] * 5, "5 desirable and 0"), ([False] * 2, "0 desirable and 2")])
