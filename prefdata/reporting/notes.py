@@ -38,16 +38,16 @@ def _rows(report: dict[str, Any]) -> list[Note]:
     counts, found = report["counts"], []
     if counts["units"] and counts["quarantined"] >= QUARANTINED * counts["units"]:
         share = counts["quarantined"] / counts["units"]
-        found.append(Note("warn", f"{counts['quarantined']:,} units ({share:.1%}) could not be read.", "input"))
+        found.append(Note("warn", f"{counts['quarantined']:,} units ({percent(share)}) could not be read.", "input"))
     named = [reason for reason in report["reasons"] if reason["reason"] not in ("label_abstained", *_GROUPED)]
     if named and named[0]["rows"] > 0.1 * counts["rows"]:
         name, rows = named[0]["reason"].replace("_", " "), named[0]["rows"]
-        text = f"One rule, “{name}”, stops {rows:,} rows ({rows / counts['rows']:.1%}): look at its samples."
+        text = f"One rule, “{name}”, stops {rows:,} rows ({percent(rows / counts['rows'])}): look at its samples."
         found.append(Note("warn", text, f"reason-{named[0]['reason']}"))
     before = _share(counts["rows_desirable"], counts["rows_undesirable"])
     after = _share(counts["kept_desirable"], counts["kept_undesirable"])
     if before is not None and after is not None:
-        shift = f"from {before:.1%} to {after:.1%} desirable among labelled rows"
+        shift = f"from {percent(before)} to {percent(after)} desirable among labelled rows"
         if abs(after - before) >= SHIFT:
             found.append(Note("warn", f"The filters shift the classes {shift}.", "funnel"))
         else:
@@ -69,9 +69,8 @@ def _labels(report: dict[str, Any]) -> list[Note]:
     counts, found = report["counts"], []
     abstained = report["labels"]["abstained"]
     if counts["rows"] and abstained >= ABSTAINED * counts["rows"]:
-        text = (
-            f"{abstained / counts['rows']:.0%} of the rows have no label: the signals are silent, neutral or at odds."
-        )
+        share = percent(abstained / counts["rows"])
+        text = f"{share} of the rows have no label: the signals are silent, neutral or at odds."
         found.append(Note("warn", text, "labels"))
     card = report["card"]
     if "auc" in card:
@@ -100,7 +99,7 @@ def _stage(stage: dict[str, Any] | None) -> list[Note]:
         return []
     metrics = stage["record"]["metrics"]
     after, length = metrics["after"]["auc"], metrics.get("shorter_is_better_auc")
-    text = f"held-out AUC {after['value']:.3f}, 95 % {after['low']:.3f} to {after['high']:.3f}."
+    text = f"held-out AUC {after['value']:.3f} ({after['low']:.3f} to {after['high']:.3f})."
     if after["low"] > 0.5:
         found = [Note("fine", f"The trained model tells good answers from bad ones: {text}", "training")]
     else:
@@ -111,6 +110,11 @@ def _stage(stage: dict[str, Any] | None) -> list[Note]:
         text = f"Length alone ranks held-out rows as well ({which} is better: {by_length:.3f})."
         found.append(Note("warn", text, "training"))
     return found
+
+
+def percent(share: float) -> str:
+    """A share as the report writes it."""
+    return f"{100 * share:.1f} %"
 
 
 def _share(desirable: int, undesirable: int) -> float | None:

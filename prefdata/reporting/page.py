@@ -16,7 +16,7 @@ import polars as pl
 from prefdata.io import write_atomic
 from prefdata.reporting import charts
 from prefdata.reporting.distributions import histogram
-from prefdata.reporting.notes import notes
+from prefdata.reporting.notes import notes, percent
 
 MAX_CHARS = 600
 """Characters of a text shown before it is cut."""
@@ -58,7 +58,7 @@ def render(path: Path) -> str:
         percent=_percent,
         ratio=_ratio,
         part=_part,
-        share=lambda value: "–" if value is None else f"{value:.1%}",
+        share=lambda value: "–" if value is None else percent(value),
         points=_points,
         shown=shown,
         snippet=snippet,
@@ -287,7 +287,7 @@ def _count(value: int | None) -> str:
 
 
 def _percent(value: float, total: float) -> str:
-    return f"{100 * value / total:.1f} %" if total else "–"
+    return percent(value / total) if total else "–"
 
 
 def _ratio(one: int, other: int) -> str:

@@ -152,9 +152,9 @@ def test_notes_warn_of_a_small_sided_and_unsure_run(run: Any, fitted_card: dict[
         }
     }
     assert notes(report, stage) == [
-        Note("warn", "1 units (4.0%) could not be read.", "input"),
+        Note("warn", "1 units (4.0 %) could not be read.", "input"),
         Note(
-            "warn", "One rule, “reply too short”, stops 3 rows (30.0%): look at its samples.", "reason-reply_too_short"
+            "warn", "One rule, “reply too short”, stops 3 rows (30.0 %): look at its samples.", "reason-reply_too_short"
         ),
         Note("warn", "2 rows are duplicates with opposite labels; all of them were dropped.", "duplicates"),
         Note(
@@ -163,11 +163,11 @@ def test_notes_warn_of_a_small_sided_and_unsure_run(run: Any, fitted_card: dict[
             "labels",
         ),
         Note("warn", "The held-out rows are of one class: rewards cannot be compared.", "training"),
-        Note("warn", "Training cannot be told from chance: held-out AUC 0.520, 95 % 0.450 to 0.600.", "training"),
+        Note("warn", "Training cannot be told from chance: held-out AUC 0.520 (0.450 to 0.600).", "training"),
         Note("warn", "Length alone ranks held-out rows as well (longer is better: 0.600).", "training"),
         Note(
             "fine",
-            "The filters leave the classes as they were: from 50.0% to 50.0% desirable among labelled rows.",
+            "The filters leave the classes as they were: from 50.0 % to 50.0 % desirable among labelled rows.",
             "funnel",
         ),
     ]
