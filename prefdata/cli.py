@@ -174,8 +174,12 @@ def train(
     Example: prefdata train runs/demo --recipe recipes/support_kto.yaml
     """
     from prefdata import rundir
+    from prefdata.errors import RecipeError
+    from prefdata.recipe import load
 
     rundir.existing(run)
+    if load(recipe).train is None:
+        raise RecipeError("no `train` block; nothing to train", where=str(recipe))
     _run(recipe, out=run, threads=1, as_json=as_json, dry_run=False, quiet=quiet, train=True)
 
 
@@ -293,7 +297,8 @@ def _print_json(data: Any) -> None:
     typer.echo(json.dumps(data, ensure_ascii=False, indent=2, sort_keys=True))
 
 
-def _terminated(number: int, frame: Any) -> None:
+def _stopped(number: int, frame: Any) -> None:
+    print("prefdata: interrupted; the same command goes on where it was", file=sys.stderr, flush=True)
     raise SystemExit(128 + number)
 
 
@@ -301,19 +306,20 @@ def main() -> None:
     """The entry point: every user's mistake ends with its message and its exit code, never with a traceback."""
     from prefdata.errors import PrefdataError
 
-    signal.signal(signal.SIGTERM, _terminated)
+    signal.signal(signal.SIGTERM, _stopped)
+    signal.signal(signal.SIGINT, _stopped)
     try:
         app(standalone_mode=True)
     except PrefdataError as error:
         _end(f"prefdata: {error}", error.exit_code)
-    except KeyboardInterrupt:
-        _end("prefdata: interrupted; the same command goes on where it was", 130)
     except MemoryError:
         _end("prefdata: out of memory; lower shard_rows, or use a machine with more", 7)
     except OSError as error:
-        code = 7 if error.errno in (28, 122) else 3
+        code = 7 if error.errno in (27, 28, 122) else 3
         _end(f"prefdata: {error.filename or ''}: {error.strerror or type(error).__name__}", code)
-    except Exception as error:
+    except SystemExit:
+        raise
+    except BaseException as error:  # a panic of polars is no Exception
         if os.environ.get("PREFDATA_DEBUG"):
             raise
         # the message of a foreign exception may quote cells: only its type and place are shown

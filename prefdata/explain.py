@@ -33,8 +33,8 @@ def explain(path: str | Path, row: str) -> dict[str, Any]:
     record = (kept if is_kept else dropped).filter(pl.col("id") == name).to_dicts()[0]
     scores, signals = _measured(run.path, facts, name)
     meta = json.loads(record["meta"])
-    cluster = None if is_kept else record["cluster"]
-    mates = dropped.filter(pl.col("cluster") == (cluster or name), pl.col("id") != name)
+    alike = (pl.col("survivor") == name) if is_kept else (pl.col("cluster") == (record["cluster"] or ""))
+    mates = dropped.filter(alike, pl.col("id") != name)
     return {
         "id": name,
         "source": record["source"],

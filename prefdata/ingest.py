@@ -16,6 +16,7 @@ from prefdata.build.unpaired import from_log, revisions
 from prefdata.errors import InputError
 from prefdata.io import QUARANTINE, FileReport, ReadLimits, sha256_file
 from prefdata.logs.events import FATE_NAMES
+from prefdata.reading.sources import RUN_LOG
 from prefdata.recipe import Recipe, Source
 
 ALIGNED = ("id", "rev", "session", "turn")
@@ -44,7 +45,7 @@ def paths_of(source: Source, root: Path) -> list[Path]:
     for given in source.path:
         path = (root / given).resolve()
         if path.is_dir():
-            inside = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
+            inside = _data_files(path)
             if not inside:
                 raise InputError(f"source {source.name}: {given} is a folder without files")
             found += inside
@@ -55,12 +56,30 @@ def paths_of(source: Source, root: Path) -> list[Path]:
     return found
 
 
+def _data_files(folder: Path) -> list[Path]:
+    """The files of a folder that are input: hidden ones, recipes and run directories are not."""
+    runs = {log.parent for log in folder.rglob(RUN_LOG)}
+    return sorted(
+        file
+        for file in folder.rglob("*")
+        if file.is_file()
+        and not file.name.startswith(".")
+        and file.suffix not in (".yaml", ".yml")
+        and not runs.intersection(file.parents)
+    )
+
+
 def input_hashes(recipe: Recipe) -> dict[str, dict[str, str]]:
     """Source -> file (as the recipe's folder sees it) -> SHA-256."""
     hashes: dict[str, dict[str, str]] = {}
     for source in recipe.sources:
-        files = paths_of(source, recipe.root)
-        hashes[source.name] = {shown(file, recipe.root): sha256_file(file) for file in files}
+        named: dict[str, str] = {}
+        for file in paths_of(source, recipe.root):
+            name, again = shown(file, recipe.root), 2
+            while name in named:  # two folders outside the recipe's may hold files of one name
+                name, again = f"{shown(file, recipe.root)}#{again}", again + 1
+            named[name] = sha256_file(file)
+        hashes[source.name] = named
     return hashes
 
 
@@ -97,8 +116,7 @@ def ingest(recipe: Recipe, source: Source, transforms: list[Callable[[pl.DataFra
         },
     )
     rows = rows_of(turns, max_context_turns=recipe.max_context_turns)
-    touched = turns.select("session", "turn", "touched")
-    rows = rows.join(touched, on=["session", "turn"], how="left", maintain_order="left")
+    rows = rows.join(_touched_by_row(turns, rows), on=["session", "turn"], how="left", maintain_order="left")
     records = from_log(rows, source=source.name)
     aligned = rows.sort(["session", "turn"]).select("session", "turn")
     signals = aligned.join(
@@ -116,6 +134,43 @@ def ingest(recipe: Recipe, source: Source, transforms: list[Callable[[pl.DataFra
         touched=_touched(turns),
         sessions=built.report,
     )
+
+
+def _touched_by_row(turns: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """`session`, `turn`, `touched`: what the transforms did to any turn of a row, as `name:count`, sorted by name."""
+    spans = rows.select("session", "turn", before=pl.col("turn") - pl.col("prompt").list.len().cast(pl.Int32) - 1)
+    entries = (
+        turns.select("session", "turn", entry="touched")
+        .explode("entry", empty_as_null=True)
+        .drop_nulls("entry")
+        .with_columns(pl.col("entry").str.splitn(":", 2))
+        .unnest("entry")
+        .select("session", "turn", name="field_0", n=pl.col("field_1").cast(pl.Int64))
+        .sort("session", "name", "turn")
+        .with_columns(total=pl.col("n").cum_sum().over("session", "name"))
+        .sort("turn")
+    )
+    wanted = spans.join(entries.select("session", "name").unique(), on="session").sort("turn")
+    if wanted.is_empty():
+        return spans.select("session", "turn", touched=pl.lit([], dtype=pl.List(pl.String)))
+    totals = entries.select("session", "name", "turn", "total")
+    until = wanted.join_asof(totals, on="turn", by=["session", "name"], check_sortedness=False)
+    start = wanted.sort("before").join_asof(
+        totals.rename({"turn": "before", "total": "earlier"}),
+        on="before",
+        by=["session", "name"],
+        check_sortedness=False,
+    )
+    counted = (
+        until.join(start.select("session", "turn", "name", "earlier"), on=["session", "turn", "name"], how="left")
+        .with_columns(n=pl.col("total").fill_null(0) - pl.col("earlier").fill_null(0))
+        .filter(pl.col("n") > 0)
+        .sort("session", "turn", "name")
+        .group_by("session", "turn", maintain_order=True)
+        .agg(touched=pl.format("{}:{}", "name", "n"))
+    )
+    found = spans.select("session", "turn").join(counted, on=["session", "turn"], how="left", maintain_order="left")
+    return found.with_columns(pl.col("touched").fill_null([]))
 
 
 def _clean_surveys(sessions: pl.DataFrame, transforms: list[Callable[[pl.DataFrame], pl.DataFrame]]) -> pl.DataFrame:

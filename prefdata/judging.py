@@ -223,14 +223,15 @@ def decide(
     groupings: Sequence[tuple[Grouping, pl.DataFrame]],
     *,
     unjudged: Literal["keep", "drop"] = "keep",
-    quality: str | None = None,
+    quality: tuple[str, Literal["higher", "lower"]] | None = None,
 ) -> Decision:
     """The one place where rows leave.
 
     `scored` holds `id`, `label` (null = abstained), `label_confidence` and the score columns; `groupings` come with
     their verified edges. A row that abstained is dropped as `label_abstained`. Of a duplicate group the survivor is
-    chosen last, among the rows that pass every filter: the most confident, then the best by `quality`, then the
-    smallest id. Where passing members carry both labels, all of them are dropped as `conflicting_labels`.
+    chosen last, among the rows that pass every filter: the most confident, then the best by `quality` (a score column
+    and its good end; null is worst), then the smallest id. Where passing members carry both labels, all of them are
+    dropped as `conflicting_labels`.
     """
     scored = scored.sort("id")
     thresholds: dict[str, dict[str, Any]] = {}
@@ -244,11 +245,13 @@ def decide(
             for reason, rule in row_filter.rules.items():
                 column = stem if rule.column in (None, row_filter.scorer.name) else f"{stem}_{rule.column}"
                 if column not in scored.columns:
-                    continue
+                    raise PrefdataError(f"rule {reason} of {row_filter.name} reads {column}, which no scorer gives")
                 low, high = _bounds(scored[column], rule)
-                thresholds[reason] = {"column": column, "min": low, "max": high, "only": rule.only}
+                bounds: dict[str, Any] = {"column": column, "min": low, "max": high, "only": rule.only}
                 if rule.values is not None:
-                    thresholds[reason]["values"] = list(rule.values)
+                    bounds["values"] = list(rule.values)
+                # a rule that speaks for several sides has a name for each after the first
+                thresholds[reason if reason not in thresholds else f"{reason}:{side}"] = bounds
                 speaks = _speaks(rule)
                 failed = _flags(scored, ~_passes(column, rule, low, high) & speaks)
                 checks[reason] = checks[reason] | failed if reason in checks else failed
@@ -267,7 +270,7 @@ def decide(
         funnel.append(_funnel(reason, alive, label))
     passing = alive
 
-    survivor = pl.Series("survivor", [None] * scored.height, dtype=pl.String)
+    chosen_for = pl.Series("survivor", [None] * scored.height, dtype=pl.String)
     cluster = pl.Series("cluster", [None] * scored.height, dtype=pl.String)
     clusters: list[pl.DataFrame] = []
     conflicting = pl.repeat(False, scored.height, eager=True)
@@ -277,7 +280,7 @@ def decide(
             "id",
             "label",
             confidence=pl.col("label_confidence").fill_null(0.0),
-            quality=pl.col(quality).fill_null(0.0) if quality in scored.columns and quality else pl.lit(0.0),
+            quality=_goodness(scored, quality),
         ).with_columns(passing=passing, alive=alive)
         view = view.join(members.select("id", "cluster", "similarity"), on="id", how="left", maintain_order="left")
         view = view.with_columns(
@@ -297,10 +300,13 @@ def decide(
         doubled = (view["chosen"].is_not_null() & (view["chosen"] != view["id"])).fill_null(False)
         conflicting = conflicting | view["conflict"]
         checks[grouping.name] = doubled
-        alive = alive & ~doubled & ~view["conflict"]
-        survivor = pl.select(pl.coalesce(pl.when(doubled).then(view["chosen"]), survivor)).to_series()
-        cluster = pl.select(pl.coalesce(view["cluster"], cluster)).to_series()
+        alive = alive & ~doubled
         funnel.append(_funnel(grouping.name, alive, label))
+        alive = alive & ~view["conflict"]
+        if view["conflict"].any():
+            funnel.append(_funnel(f"conflicting_labels of {grouping.name}", alive, label))
+        chosen_for = pl.select(pl.coalesce(pl.when(doubled).then(view["chosen"]), chosen_for)).to_series()
+        cluster = pl.select(pl.coalesce(view["cluster"], cluster)).to_series()
         clusters.append(
             view.filter(pl.col("cluster").is_not_null()).select(
                 pl.lit(grouping.name).alias("grouping"), "cluster", "id", "similarity", "label", "conflict"
@@ -314,7 +320,7 @@ def decide(
         reasons=_names(checks, scored.height),
         unjudged=_names(unjudged_flags, scored.height),
         cluster=cluster,
-        survivor=survivor,
+        survivor=_survivors(scored["id"], chosen_for, alive, hops=len(groupings)),
     )
     empty = pl.DataFrame(
         schema={
@@ -330,16 +336,36 @@ def decide(
     return Decision(rows=rows, thresholds=thresholds, funnel=funnel, clusters=pl.concat([empty, *found]))
 
 
+def _goodness(scored: pl.DataFrame, quality: tuple[str, Literal["higher", "lower"]] | None) -> pl.Expr:
+    """The score that chooses among equally confident duplicates, higher is better."""
+    if quality is None or quality[0] not in scored.columns or not scored[quality[0]].dtype.is_numeric():
+        return pl.lit(0.0)
+    score = pl.col(quality[0]).cast(pl.Float64)
+    return (score if quality[1] == "higher" else -score).fill_null(float("-inf"))
+
+
+def _survivors(ids: pl.Series, chosen_for: pl.Series, kept: pl.Series, *, hops: int) -> pl.Series:
+    """The kept row that stands for each dropped one: the one chosen, or the one chosen for that one, else null."""
+    step = pl.DataFrame({"id": ids, "next": chosen_for})
+    found = pl.DataFrame({"id": ids, "at": chosen_for})
+    for _ in range(hops):
+        found = found.join(step, left_on="at", right_on="id", how="left", maintain_order="left")
+        found = found.select("id", at=pl.coalesce("next", "at"))
+    alive = pl.DataFrame({"id": ids, "kept": kept})
+    found = found.join(alive, left_on="at", right_on="id", how="left", maintain_order="left")
+    return found.select(pl.when("kept").then(pl.col("at")).alias("survivor")).to_series()
+
+
 def _bounds(scores: pl.Series, rule: Rule) -> tuple[float | None, float | None]:
     """The numbers a rule comes to: percentiles are resolved over the judged rows, by the nearest rank."""
     low, high = rule.min, rule.max
     judged = scores.drop_nulls() if rule.min_percentile is not None or rule.max_percentile is not None else None
     if judged is not None and judged.len():
         if rule.min_percentile is not None:
-            value = float(judged.quantile(rule.min_percentile / 100, "nearest") or 0.0)
+            value = round(float(judged.quantile(rule.min_percentile / 100, "nearest") or 0.0), SCORE_DECIMALS)
             low = value if low is None else max(low, value)
         if rule.max_percentile is not None:
-            value = float(judged.quantile(rule.max_percentile / 100, "nearest") or 0.0)
+            value = round(float(judged.quantile(rule.max_percentile / 100, "nearest") or 0.0), SCORE_DECIMALS)
             high = value if high is None else min(high, value)
     return low, high
 

@@ -26,6 +26,9 @@ from prefdata.errors import RecipeError, UnknownNameError, nearest
 MAX_BYTES = 1 << 20
 """A recipe larger than this is refused unread."""
 
+MAX_DEPTH = 50
+"""Lists and mappings inside each other; a recipe has about six."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
@@ -46,6 +49,18 @@ class Ratings:
     dissatisfied: float | None = None
     """Ratings at most this good are dissatisfied; between the two is neutral and labels nothing."""
 
+    def __post_init__(self) -> None:
+        from prefdata.logs.signals import scale_faults
+
+        faults = scale_faults(self.scale, self.satisfied, self.dissatisfied, name="scale")
+        if faults:
+            raise RecipeError(faults)
+
+    def applied(self, signals: Any) -> Any:
+        """SignalSettings for the source of these ratings. Raises RecipeError where the two do not go together."""
+        own = {name: getattr(self, name) for name in ("satisfied", "dissatisfied") if getattr(self, name) is not None}
+        return dataclasses.replace(signals, rating_scale=self.scale, **own)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
@@ -54,6 +69,10 @@ class Split:
     evaluation: float = 0.2
     """Fraction of the split units (connected by session, customer and duplicate cluster) that is held out."""
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.evaluation < 1:
+            raise RecipeError(f"evaluation: {self.evaluation}, expected a fraction in [0, 1)")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
@@ -61,12 +80,30 @@ class Limits:
 
     max_quarantined: float = 0.05
     """Largest fraction of the units read that may be unreadable; more ends with exit code 5."""
+    max_unreadable_files: int = 0
+    """Files that may be unreadable as a whole; more end with exit code 3."""
     max_line_bytes: int = 4 << 20
     """A longer line is quarantined, in bytes."""
     max_bytes: int = 8 << 30
     """A file that decompresses to more is quarantined, in bytes."""
     max_ratio: float = 100.0
     """A file that decompresses to more than this many times its size is quarantined."""
+
+    def __post_init__(self) -> None:
+        faults = []
+        if not 0 <= self.max_quarantined <= 1:
+            faults.append(f"max_quarantined: {self.max_quarantined}, expected a fraction in [0, 1]")
+        for name, least, most in (
+            ("max_unreadable_files", 0, 2**31 - 1),
+            ("max_line_bytes", 1, 2**31 - 1),
+            ("max_bytes", 1, 2**63 - 1),
+        ):
+            if not least <= getattr(self, name) <= most:
+                faults.append(f"{name}: {getattr(self, name)}, expected a whole number from {least} to {most}")
+        if not 1 <= self.max_ratio < math.inf:
+            faults.append(f"max_ratio: {self.max_ratio}, expected a number of at least 1")
+        if faults:
+            raise RecipeError(faults)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,9 +263,9 @@ class _Reader:
         }
         train, model = self.train(data.get("train"))
         numbers = _Numbers(
-            seed=self.integer(data, "seed", 0, 0),
-            shard_rows=self.integer(data, "shard_rows", 10_000, 1),
-            max_context_turns=self.integer(data, "max_context_turns", None, 1),
+            seed=self.integer(data, "seed", 0, least=0, most=2**63 - 1),
+            shard_rows=self.integer(data, "shard_rows", 10_000, least=1),
+            max_context_turns=self.integer(data, "max_context_turns", None, least=1),
         )
         unjudged = data.get("unjudged", "keep")
         if unjudged not in ("keep", "drop"):
@@ -237,10 +274,8 @@ class _Reader:
         if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
             self.fault(("name",), "expected 1-64 letters, digits, '.', '_', '-', beginning with a letter or digit")
         split = self.settings(Split, data.get("split"), ("split",))
-        if split is not None and not 0 <= split.evaluation < 1:
-            self.fault(("split", "evaluation"), f"{split.evaluation}; expected a fraction in [0, 1)")
         limits = self.settings(Limits, data.get("limits"), ("limits",))
-        sources = self.sources(data.get("sources"))
+        sources = self.sources(data.get("sources"), sections["signals"])
         if self.faults:
             return None
         return Recipe(
@@ -262,16 +297,21 @@ class _Reader:
             **sections,
         )
 
-    def integer(self, data: dict[str, Any], key: str, default: int | None, least: int) -> int | None:
+    def integer(
+        self, data: dict[str, Any], key: str, default: int | None, *, least: int, most: int = 2**31 - 1
+    ) -> int | None:
         value = data.get(key, default)
         if value is None and default is None:
             return None
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             self.fault((key,), f"expected a whole number of at least {least}")
             return default
+        if value > most:
+            self.fault((key,), f"expected a whole number of at most {most}")
+            return default
         return value
 
-    def sources(self, data: Any) -> tuple[Source, ...]:
+    def sources(self, data: Any, signals: Any) -> tuple[Source, ...]:
         if not isinstance(data, list) or not data:
             self.fault(("sources",), "expected a list of at least one source: {name, path, layout, ratings}")
             return ()
@@ -299,8 +339,12 @@ class _Reader:
                 self.fault((*at, "path"), "an address, not a file; download it first")
             layout = self.entry("layout", item.get("layout"), (*at, "layout"))
             ratings = self.settings(Ratings, item.get("ratings"), (*at, "ratings"))
-            if ratings is not None and ratings.scale[0] == ratings.scale[1]:
-                self.fault((*at, "ratings", "scale"), "worst and best are the same")
+            if ratings is not None and signals is not None:
+                try:
+                    ratings.applied(signals)
+                except RecipeError as error:
+                    for fault in error.faults:
+                        self.fault((*at, "ratings"), f"with what `signals` says of ratings: {fault}")
             if layout is not None and ratings is not None:
                 found.append(Source(name=str(name), path=tuple(map(str, paths)), layout=layout, ratings=ratings))
         return tuple(found)
@@ -329,7 +373,7 @@ class _Reader:
             return ()
         found = [self.entry(kind, item, (*path, position)) for position, item in enumerate(data)]
         names = [entry.name for entry in found if entry is not None]
-        for name in {name for name in names if names.count(name) > 1}:
+        for name in sorted({name for name in names if names.count(name) > 1}):
             self.fault(path, f"{name} stands there more than once")
         return tuple(entry for entry in found if entry is not None)
 
@@ -361,17 +405,42 @@ class _Reader:
             if key not in names:
                 self.fault((*path, key), f"unknown setting; {nearest(str(key), names)}")
                 sound = False
+        known = {key: value for key, value in values.items() if key in names}
         try:
-            known = {key: value for key, value in values.items() if key in names}
-            validated = _model(settings_type).model_validate_json(json.dumps(known, default=str), strict=True)
-            made = settings_type(**{name: getattr(validated, name) for name in validated.model_fields_set})
+            made = _made(settings_type, known)
             return made if sound else None
         except pydantic.ValidationError as error:
-            for one in error.errors(include_url=False, include_input=False):
+            found = error.errors(include_url=False, include_input=False)
+            for one in found:
                 self.fault((*path, *one["loc"]), one["msg"].removeprefix("Value error, "))
-        except (ValueError, RecipeError) as error:
+            wrong = {one["loc"][0] for one in found if one["loc"]}
+            self.values(settings_type, {key: value for key, value in known.items() if key not in wrong}, path)
+        except RecipeError as error:
+            for fault in error.faults:
+                self.told(fault, names, path)
+        except ValueError as error:
             self.fault(path, str(error))
         return None
+
+    def values(self, settings_type: Any, known: dict[str, Any], path: tuple[Any, ...]) -> None:
+        """Keeps the faults of those values whose type is right, where others of the settings are of a wrong one."""
+        try:
+            _made(settings_type, known)
+        except RecipeError as error:
+            for fault in error.faults:
+                if re.split(r"[.:]", fault, maxsplit=1)[0] in known:
+                    self.told(fault, list(known), path)
+        except ValueError:  # pydantic's too: told already
+            return
+
+    def told(self, fault: str, names: list[str], path: tuple[Any, ...]) -> None:
+        """Keeps a fault that settings found in themselves, at the place of the setting that it begins with."""
+        head, colon, message = fault.partition(": ")
+        parts = head.split(".", 1)
+        if colon and parts[0] in names:
+            self.fault((*path, *parts), message)
+        else:
+            self.fault(path, fault)
 
 
 @dataclass(frozen=True)
@@ -379,6 +448,12 @@ class _Numbers:
     seed: int | None
     shard_rows: int | None
     max_context_turns: int | None
+
+
+def _made(settings_type: Any, known: dict[str, Any]) -> Any:
+    """Settings from plain data. Raises pydantic's ValidationError for wrong types, RecipeError for wrong values."""
+    validated = _model(settings_type).model_validate_json(json.dumps(known, default=str), strict=True)
+    return settings_type(**{name: getattr(validated, name) for name in validated.model_fields_set})
 
 
 @functools.cache
@@ -528,12 +603,18 @@ class _Loader(yaml.SafeLoader):
     """Safe YAML without aliases, with YAML 1.2 scalars: `no`, `010`, `12:30` stay text, `1e-5` is a number."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  an instance variable to PyYAML's types
+    depth = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
+        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
         if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
             raise RecipeError(f"line {mark.line + 1}: aliases are not allowed in a recipe; write the value out")
-        return super().compose_node(parent, index)
+        if self.depth == MAX_DEPTH:
+            raise RecipeError(f"line {mark.line + 1}: more than {MAX_DEPTH} lists and mappings inside each other")
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
 
 for _tag, _pattern, _first in (
@@ -551,18 +632,27 @@ for _tag, _pattern, _first in (
 
 def _read_yaml(text: str, where: str) -> tuple[Any, dict[tuple[Any, ...], int]]:
     """Plain data, and the line of every key and item by its path."""
-    loader = _Loader(text)
+    faults: list[str] = []
+    lines: dict[tuple[Any, ...], int] = {}
+    try:
+        loader = _Loader(text)
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        fault = f"line {line}: the character U+{ord(text[error.position]):04X} cannot stand in a recipe"
+        raise RecipeError(fault, where=where) from None
     try:
         node = loader.get_single_node()
         if node is None:
             raise RecipeError("the file is empty", where=where)
-        faults: list[str] = []
-        lines: dict[tuple[Any, ...], int] = {}
         data = _construct(loader, node, (), lines, faults)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or "not YAML"
         raise RecipeError(f"line {mark.line + 1}: {problem}" if mark else str(problem), where=where) from None
+    except RecipeError as error:
+        raise RecipeError(error.faults, where=where) from None
+    except (ValueError, OverflowError):  # \U with a number that is no character
+        raise RecipeError(f"line {loader.line + 1}: an escape that names no character", where=where) from None
     finally:
         loader.dispose()
     if faults:
@@ -585,6 +675,9 @@ def _construct(
             if key is None:
                 faults.append(f"line {line}: a key is a plain word")
                 continue
+            if not _is_text(key):
+                faults.append(f"line {line}: a key holds a NUL or half a surrogate pair, which is no text")
+                continue
             if key in mapping:
                 faults.append(f"line {line}: {_dotted((*path, key))}: the key stands there twice")
             lines[(*path, key)] = line
@@ -592,7 +685,23 @@ def _construct(
         return mapping
     if isinstance(node, yaml.SequenceNode):
         return [_construct(loader, item, (*path, position), lines, faults) for position, item in enumerate(node.value)]
-    value = loader.construct_object(node)
+    line = node.start_mark.line + 1
+    try:
+        value = loader.construct_object(node)
+    except (ValueError, KeyError, IndexError):
+        kind = node.tag.removeprefix("tag:yaml.org,2002:")
+        faults.append(f"line {line}: {_dotted(path)}: {_shown(str(node.value))} cannot be read as {kind}")
+        return None
     if isinstance(value, float) and not math.isfinite(value):
-        faults.append(f"line {node.start_mark.line + 1}: {_dotted(path)}: not a finite number")
+        faults.append(f"line {line}: {_dotted(path)}: not a finite number")
+    if isinstance(value, str) and not _is_text(value):
+        faults.append(f"line {line}: {_dotted(path)}: holds a NUL or half a surrogate pair, which is no text")
     return value
+
+
+def _is_text(value: str) -> bool:
+    return not re.search("[\x00\ud800-\udfff]", value)
+
+
+def _shown(value: str) -> str:
+    return repr(value) if len(value) <= 40 else f"a value of {len(value)} characters"

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from prefdata.errors import InputError, LockedError
+from prefdata.errors import InputError, LockedError, RecipeError
 from prefdata.io import sha256_file, write_json
 
 
@@ -39,6 +39,8 @@ class RunDir:
                 raise LockedError(
                     f"{self.path}: another process is writing this run; wait for it, or name another --out"
                 ) from None
+            for leftover in self.path.rglob(".*.tmp"):  # what a killed run was writing
+                leftover.unlink(missing_ok=True)
             yield
         finally:
             os.close(handle)
@@ -70,6 +72,15 @@ class RunDir:
         write_json(self.marker(stage), {"key": key, "files": hashes, "result": result})
         told: dict[str, Any] = json.loads(json.dumps(result))  # the same data as a later run will read
         return told
+
+    def claim(self, name: str) -> None:
+        """Make the directory the run of the recipe `name`. Raises RecipeError where it is another recipe's."""
+        owner = self.path / "stages" / "recipe.json"
+        found = json.loads(owner.read_text()).get("name") if owner.is_file() else name
+        if found != name:
+            raise RecipeError(f"{self.path} holds a run of {found!r}, this recipe is {name!r}; name another --out")
+        owner.parent.mkdir(exist_ok=True)
+        write_json(owner, {"name": name})
 
     def fresh(self, folder: str) -> Path:
         """An empty folder of this name; what an unfinished stage left there is removed."""

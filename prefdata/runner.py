@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import polars as pl
 
@@ -20,12 +20,13 @@ from prefdata import ingest as mining
 from prefdata import judging
 from prefdata.build.splits import components, split_by_hash
 from prefdata.engine import Engine, LocalEngine
-from prefdata.errors import InputError, QuarantineError
+from prefdata.errors import InputError, QuarantineError, RecipeError
 from prefdata.io import QUARANTINE, sha256_file, write_json, write_parquet
 from prefdata.judging import Decision, Grouping, RowFilter
 from prefdata.recipe import Recipe, plain
 from prefdata.recipe import load as load_recipe
 from prefdata.reporting import numbers
+from prefdata.reporting.page import write_page
 from prefdata.rundir import RunDir, key_of
 from prefdata.schema import stable_hash
 from prefdata.text import joined_text, last_user_text
@@ -35,6 +36,12 @@ FORMAT = 1
 
 RUDENESS = "toxicity_completion"
 """The score that is one of the combiner's signals."""
+
+TRAINED_ON = "rows.json"
+"""Beside a trained stage: which rows it was trained on, so that the report never shows it beside others."""
+
+LANGUAGE = "language_completion_code"
+"""The score that becomes a row's language."""
 
 Progress = Callable[[str, int, int], None]
 """Called with a step's name, how much of it is done, and how much there is."""
@@ -96,6 +103,7 @@ def run(
         groupings=[entry.settings.build() for entry in read.groupings],
     )
     with directory.locked():
+        directory.claim(read.name)
         directory.log("run_started", name=read.name, version=_version("prefdata"))
         result = _run(state, train=train)
         directory.log("run_finished", kept=result.kept, dropped=result.dropped)
@@ -103,6 +111,7 @@ def run(
 
 
 def _run(state: _Run, *, train: bool) -> RunResult:
+    training = _prepare_training(state) if train and state.recipe.train is not None else None
     hashes = mining.input_hashes(state.recipe)
     ingested = _ingest(state, hashes)
     if mining.input_hashes(state.recipe) != hashes:
@@ -113,16 +122,19 @@ def _run(state: _Run, *, train: bool) -> RunResult:
     labels, card = _label(state, scores, sidecars)
     edges = _group(state)
     scored = scores.join(labels.select("id", "label", "label_confidence"), on="id", how="left", maintain_order="left")
-    main = f"{state.filters[0].scorer.name}_{state.filters[0].sides[0]}" if state.filters else None
+    quality = None
+    if state.filters:
+        first = state.filters[0]
+        quality = (f"{first.scorer.name}_{first.sides[0]}", first.scorer.better)
     decision = judging.decide(
         scored,
         state.filters,
         list(zip(state.groupings, edges, strict=True)),
         unjudged=state.recipe.unjudged,
-        quality=main,
+        quality=quality,
     )
     split = _split(state, decision)
-    _write_rows(state, decision, labels, split)
+    _write_rows(state, decision, _told(labels, scores), split)
     exports = _export(state, split)
     report = numbers.report(
         recipe=state.recipe.resolved(),
@@ -135,14 +147,16 @@ def _run(state: _Run, *, train: bool) -> RunResult:
         split=split,
         exports=exports,
     )
+    report["training_rows"] = key_of(sorted(exports.items()), split.rows())
     write_json(state.run.path / "report.json", report)
     _write_run_json(state, hashes, ingested, sidecars, decision, report)
-    stage = _train(state) if train and state.recipe.train is not None else None
     state.progress("report", 0, 1)
-    from prefdata.reporting.page import write_page
-
     page = write_page(state.run.path)
     state.progress("report", 1, 1)
+    stage = None
+    if training is not None:
+        stage = _train(state, training, report["training_rows"])
+        page = write_page(state.run.path)
     counts = report["counts"]
     return RunResult(
         path=state.run.path,
@@ -168,6 +182,7 @@ def _ingest(state: _Run, hashes: dict[str, dict[str, str]]) -> dict[str, Any]:
     if known is not None:
         return known
     state.run.log("stage_started", stage="ingest")
+    _unfinish(state)
     records, signals = state.run.fresh("records"), state.run.fresh("signals")
     transforms = [entry.settings.build() for entry in recipe.transforms]
     written: list[Path] = []
@@ -199,12 +214,19 @@ def _ingest(state: _Run, hashes: dict[str, dict[str, str]]) -> dict[str, Any]:
                 result[name][reason] = result[name].get(reason, 0) + number
     empty = pl.DataFrame(schema={**QUARANTINE, "source": pl.String})
     quarantine = pl.concat([empty, *[frame.select(empty.columns) for frame in quarantines]])
+    result["refused"] = quarantine.filter(pl.col("line").is_null()).select("source", "file", "reason").to_dicts()
     reasons = quarantine.group_by("reason").agg(pl.len().alias("n")).sort("reason")
     result["quarantine"] = dict(reasons.iter_rows())
     path = state.run.path / "quarantine.parquet"
     write_parquet(path, quarantine)
     state.progress("read", len(recipe.sources), len(recipe.sources))
     return state.run.finish("ingest", key, [*written, path], result)
+
+
+def _unfinish(state: _Run) -> None:
+    """Take away what says that the run is whole, before anything changes that it tells of."""
+    for name in ("run.json", "report.json", "report.html"):
+        (state.run.path / name).unlink(missing_ok=True)
 
 
 def judging_key() -> str:
@@ -215,6 +237,12 @@ def judging_key() -> str:
 def _check_quarantine(recipe: Recipe, ingested: dict[str, Any]) -> None:
     units = sum(row["units"] for row in ingested["fates"])
     bad = sum(row["quarantined"] for row in ingested["fates"])
+    if ingested["refused"] and len(ingested["refused"]) > recipe.limits.max_unreadable_files:
+        listed = ", ".join(f"{one['file']} ({one['reason']})" for one in ingested["refused"][:5])
+        raise InputError(
+            f"{len(ingested['refused'])} files could not be read at all: {listed}; put them right, take them out of "
+            "the source, or raise limits.max_unreadable_files"
+        )
     if units and bad / units > recipe.limits.max_quarantined:
         most = max(ingested["quarantine"].items(), key=lambda item: (item[1], item[0]))
         raise QuarantineError(
@@ -381,10 +409,17 @@ def _split(state: _Run, decision: Decision) -> pl.DataFrame:
     return groups.join(split, on="id", how="left", maintain_order="left").sort("id")
 
 
+def _told(labels: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:
+    """What is known of a row only after scoring: its label, and the language of its reply (null where undecided)."""
+    code = pl.col(LANGUAGE) if LANGUAGE in scores.columns else pl.lit(None, dtype=pl.String)
+    return labels.join(scores.select("id", language=code), on="id", how="left", maintain_order="left")
+
+
 def _write_rows(state: _Run, decision: Decision, labels: pl.DataFrame, split: pl.DataFrame) -> None:
     """kept/ and dropped/: the records with their labels; dropped rows carry every reason."""
+    _unfinish(state)
     kept_folder, dropped_folder = state.run.fresh("kept.tmp"), state.run.fresh("dropped.tmp")
-    names = ("label", "label_confidence", "label_sources", "evidence")
+    names = ("label", "label_confidence", "label_sources", "evidence", "language")
     for number, shard in enumerate(state.shards()):
         frame = pl.read_parquet(shard, glob=False)
         order = frame.columns
@@ -402,22 +437,32 @@ def _write_rows(state: _Run, decision: Decision, labels: pl.DataFrame, split: pl
         folder.replace(final)
 
 
-def kept_rows(path: Path, split: str | None = None) -> pl.DataFrame:
-    """The kept rows of a run, sorted by id; of one split where it is named."""
-    frames = [pl.read_parquet(file, glob=False) for file in sorted((path / "kept").glob("*.parquet"))]
-    rows = pl.concat(frames).sort("id")
+def kept_rows(path: str | Path, split: Literal["train", "evaluation"] | None = None) -> pl.DataFrame:
+    """The kept rows of a run, sorted by id; of one split where it is named. Raises InputError where there is no run."""
+    if split not in (None, "train", "evaluation"):
+        raise RecipeError(f"split {split!r}; expected train or evaluation")
+    rows = _rows(Path(path), "kept")
     return rows if split is None else rows.filter(pl.col("split") == split)
 
 
-def dropped_rows(path: Path) -> pl.DataFrame:
-    """The dropped rows of a run with their reasons, sorted by id."""
-    return pl.concat([pl.read_parquet(file, glob=False) for file in sorted((path / "dropped").glob("*.parquet"))]).sort(
-        "id"
-    )
+def dropped_rows(path: str | Path) -> pl.DataFrame:
+    """The dropped rows of a run with their reasons, sorted by id. Raises InputError where there is no run."""
+    return _rows(Path(path), "dropped")
+
+
+def _rows(path: Path, folder: str) -> pl.DataFrame:
+    files = sorted((path / folder).glob("*.parquet"))
+    if not files:
+        raise InputError(f"{path}: no {folder} rows there; it is no run directory, or a run that did not end")
+    return pl.concat([pl.read_parquet(file, glob=False) for file in files]).sort("id")
 
 
 def _export(state: _Run, split: pl.DataFrame) -> dict[str, Any]:
     written: dict[str, Any] = {}
+    wanted = {entry.name for entry in state.recipe.export}
+    for folder in (state.run.path / "exports").glob("*"):
+        if folder.name not in wanted:
+            shutil.rmtree(folder)
     rows = kept_rows(state.run.path)
     splits = {name: rows.filter(pl.col("split") == name) for name in ("train", "evaluation")}
     for entry in state.recipe.export:
@@ -456,15 +501,36 @@ def _write_run_json(
     )
 
 
-def _train(state: _Run) -> Path:
+def _prepare_training(state: _Run) -> str:
+    """The model to start from, with everything checked that can fail before the data is touched."""
+    from trainers.job import require_training
+    from trainers.kto import check_arguments
+    from trainers.models import resolve
+
+    entry, model = state.recipe.train, str(state.recipe.model)
+    assert entry is not None
+    require_training()
+    check_arguments(entry.settings.args)
+    local = state.recipe.root / model
+    model = str(local) if local.is_dir() else model
+    state.progress("model", 0, 1)
+    resolve(model)
+    state.progress("model", 1, 1)
+    return model
+
+
+def _train(state: _Run, model: str, rows: str) -> Path:
     """model/<method>/: the trained stage; reused where data, model and settings are the same."""
     from trainers.kto import train_kto
 
-    entry, model = state.recipe.train, state.recipe.model
+    entry = state.recipe.train
     assert entry is not None
     train, evaluation = kept_rows(state.run.path, "train"), kept_rows(state.run.path, "evaluation")
     out = state.run.path / "model" / entry.name
-    train_kto(train.drop("split"), evaluation.drop("split"), model=str(model), output_dir=out, settings=entry.settings)
+    state.progress(f"train {entry.name}", 0, 1)
+    train_kto(train.drop("split"), evaluation.drop("split"), model=model, output_dir=out, settings=entry.settings)
+    write_json(out / TRAINED_ON, {"training_rows": rows})
+    state.progress(f"train {entry.name}", 1, 1)
     return out
 
 

@@ -86,7 +86,8 @@ def test_an_interrupted_run_says_so(number: int, code: int, tmp_path: Path) -> N
         assert started.poll() is None
         time.sleep(0.02)
     started.send_signal(number)
-    out, err = started.communicate(timeout=60)
+    with started:
+        out, err = started.communicate(timeout=60)
     assert started.returncode == code
     assert "Traceback" not in err
     assert out == ""

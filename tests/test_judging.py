@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 import polars as pl
 import pytest
 
+from prefdata.errors import PrefdataError
 from prefdata.judging import Reads, RowFilter, Rule, decide, judge, scoring_parameters, sidecar_key, threshold
 from prefdata.schema import MESSAGES
 
@@ -135,9 +136,11 @@ def test_percentiles_become_numbers_over_the_whole_run() -> None:
 def test_the_survivor_is_the_most_confident_then_the_best_then_the_smallest_id() -> None:
     pairs = edges(("a", "b", 0.9), ("a", "c", 0.9))
     frame = scored(label_confidence=[0.7, 0.9, 0.9], length_completion=[1.0, 2.0, 3.0])
-    decision = decide(frame, [], [(Pairs(), pairs)], quality="length_completion")
+    decision = decide(frame, [], [(Pairs(), pairs)], quality=("length_completion", "higher"))
     assert decision.rows["survivor"].to_list() == ["c", "c", None]
-    tie = decide(frame.with_columns(length_completion=1.0), [], [(Pairs(), pairs)], quality="length_completion")
+    tie = decide(
+        frame.with_columns(length_completion=1.0), [], [(Pairs(), pairs)], quality=("length_completion", "higher")
+    )
     assert tie.rows["survivor"].to_list() == ["b", None, "b"]
 
 
@@ -151,6 +154,35 @@ def test_a_group_with_a_passing_member_never_loses_them_all() -> None:
 def test_edges_below_the_threshold_join_nothing() -> None:
     decision = decide(scored(label_confidence=[0.5, 0.6]), [], [(Pairs(), edges(("a", "b", 0.79)))])
     assert decision.rows["kept"].to_list() == [True, True]
+
+
+def test_where_lower_is_better_the_lower_score_survives_and_null_never_does() -> None:
+    pairs = edges(("a", "b", 0.9), ("a", "c", 0.9))
+    frame = scored(length_completion=[0.7, 0.01, None])
+    decision = decide(frame, [], [(Pairs(), pairs)], quality=("length_completion", "lower"))
+    assert decision.rows["survivor"].to_list() == ["b", None, "b"]
+
+
+def test_a_survivor_is_always_a_kept_row() -> None:
+    exact = (Pairs(name="exact_duplicates"), edges(("a", "b", 1.0)))
+    near = (Pairs(name="near_duplicates"), edges(("a", "c", 0.9)))
+    chain = decide(scored(label_confidence=[0.8, 0.7, 0.9]), [], [exact, near])
+    assert chain.rows["survivor"].to_list() == ["c", "c", None]
+    torn = decide(scored(label=[True, True, False]), [], [exact, near])
+    assert torn.rows["kept"].to_list() == [False, False, False]
+    assert torn.rows["survivor"].to_list() == [None, None, None]
+
+
+@pytest.mark.parametrize("value", [0.0003, 0.1234, 0.7, 12.3457])
+def test_rows_on_a_percentile_bound_pass(value: float) -> None:
+    frame = scored(length_completion=[value] * 5).cast({"length_completion": pl.Float32})
+    for rule in (Rule(min_percentile=50), Rule(max_percentile=50)):
+        assert decide(frame, [rules(bound=rule)], []).rows["kept"].to_list() == [True] * 5
+
+
+def test_a_rule_over_a_column_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(PrefdataError, match="rule typo of length reads length_completion_frist"):
+        decide(scored(length_completion=[1.0]), [rules(typo=Rule(column="frist", min=0.0))], [])
 
 
 def test_conflicting_labels_in_a_cluster_abstain() -> None:
@@ -178,7 +210,7 @@ def test_the_funnel_counts_both_classes_after_every_step() -> None:
 
 def test_the_order_of_rows_changes_nothing() -> None:
     frame = scored(label_confidence=[0.7, 0.9, 0.9], length_completion=[1.0, 2.0, 3.0])
-    options: dict[str, Any] = {"quality": "length_completion"}
+    options: dict[str, Any] = {"quality": ("length_completion", "higher")}
     pairs = [(Pairs(), edges(("a", "b", 0.9), ("a", "c", 0.9)))]
     assert decide(frame, [], pairs, **options).rows.equals(decide(frame.reverse(), [], pairs, **options).rows)
 

@@ -15,7 +15,7 @@ import pytest
 
 import prefdata
 from prefdata import judging, runner
-from prefdata.errors import InputError, LockedError, QuarantineError
+from prefdata.errors import InputError, LockedError, QuarantineError, RecipeError
 from prefdata.rundir import RunDir
 
 _spec = importlib.util.spec_from_file_location("small_log", Path(__file__).with_name("small_log.py"))
@@ -174,6 +174,87 @@ def test_a_missing_file_is_named_as_the_recipe_names_it(tmp_path: Path) -> None:
     recipe = small_log.write_recipe(tmp_path)
     with pytest.raises(InputError, match=r"source chats: chats\.csv is not there"):
         prefdata.run(recipe, out=tmp_path / "run", train=False)
+
+
+def test_a_rerun_that_stops_leaves_no_directory_that_looks_finished(recipe: Path, tmp_path: Path) -> None:
+    from prefdata.explain import explain
+
+    prefdata.run(recipe, out=tmp_path / "run", train=False)
+    small_log.write_log(tmp_path, broken=40)
+    with pytest.raises(QuarantineError):
+        prefdata.run(recipe, out=tmp_path / "run", train=False)
+    assert not (tmp_path / "run/report.html").exists()
+    with pytest.raises(InputError, match=r"no run\.json there"):
+        explain(tmp_path / "run", "0")
+
+
+def test_a_file_that_cannot_be_read_at_all_stops_the_run(tmp_path: Path) -> None:
+    small_log.write_log(tmp_path, broken=0)
+    recipe = small_log.write_recipe(tmp_path)
+    (tmp_path / "bad.csv").write_bytes(b"\x00\x01\x02" * 1000)
+    recipe.write_text(recipe.read_text().replace("path: chats.csv", "path: [chats.csv, bad.csv]"))
+    with pytest.raises(InputError, match=r"1 files could not be read at all: bad\.csv"):
+        prefdata.run(recipe, out=tmp_path / "run", train=False)
+
+
+def test_files_of_one_name_in_two_folders_are_both_watched(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    for folder in (home, tmp_path / "jan", tmp_path / "feb"):
+        folder.mkdir()
+    small_log.write_log(tmp_path / "jan", sessions=30, broken=0)
+    small_log.write_log(tmp_path / "feb", sessions=30, broken=0)
+    recipe = small_log.write_recipe(home)
+    paths = f"path: [{tmp_path}/jan/chats.csv, {tmp_path}/feb/chats.csv]"
+    recipe.write_text(recipe.read_text().replace("path: chats.csv", paths))
+    before = prefdata.run(recipe, out=home / "run", train=False)
+    small_log.write_log(tmp_path / "jan", sessions=10, broken=0)
+    after = prefdata.run(recipe, out=home / "run", train=False)
+    assert (before.read, after.read) == (240, 160)
+
+
+def test_a_source_folder_may_hold_the_run(tmp_path: Path) -> None:
+    small_log.write_log(tmp_path)
+    recipe = small_log.write_recipe(tmp_path)
+    recipe.write_text(recipe.read_text().replace("path: chats.csv", "path: ."))
+    for _ in range(2):
+        assert prefdata.run(recipe, out=tmp_path / "run", train=False).read == 242
+
+
+def test_another_recipe_never_overwrites_a_run(recipe: Path, tmp_path: Path) -> None:
+    prefdata.run(recipe, out=tmp_path / "run", train=False)
+    recipe.write_text(recipe.read_text().replace("name: small", "name: other"))
+    with pytest.raises(RecipeError, match="holds a run of 'small', this recipe is 'other'; name another --out"):
+        prefdata.run(recipe, out=tmp_path / "run", train=False)
+
+
+def test_exports_of_an_earlier_recipe_are_taken_away(recipe: Path, tmp_path: Path) -> None:
+    prefdata.run(recipe, out=tmp_path / "run", train=False)
+    recipe.write_text(recipe.read_text() + "export: []\n")
+    prefdata.run(recipe, out=tmp_path / "run", train=False)
+    assert list((tmp_path / "run/exports").iterdir()) == []
+
+
+def test_what_touched_a_row_is_told_of_its_prompt_too(recipe: Path, tmp_path: Path) -> None:
+    prefdata.run(recipe, out=tmp_path / "run", train=False)
+    rows = pl.concat(
+        [
+            runner.kept_rows(tmp_path / "run").select("prompt", "meta"),
+            runner.dropped_rows(tmp_path / "run").select("prompt", "meta"),
+        ]
+    )
+    called = rows.filter(pl.col("prompt").list.first().struct.field("content").str.contains("Call me at <PHONE_1>"))
+    assert called.height == 2
+    assert {json.dumps(json.loads(meta)["touched"]) for meta in called["meta"]} == {'["personal_data.phone:1"]'}
+
+
+def test_rows_know_the_language_of_their_reply(recipe: Path, tmp_path: Path) -> None:
+    prefdata.run(recipe, out=tmp_path / "run", train=False)
+    assert set(runner.kept_rows(tmp_path / "run")["language"]) <= {"en", None}
+
+
+def test_reading_the_rows_of_no_run_is_told_plainly(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no kept rows there"):
+        prefdata.kept_rows(str(tmp_path))
 
 
 def test_splits_share_no_session_customer_or_prompt(recipe: Path, tmp_path: Path) -> None:

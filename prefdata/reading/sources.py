@@ -25,6 +25,9 @@ from prefdata.reading.account import MIB, ReadLimits, Unreadable
 
 CHUNK = MIB
 
+RUN_LOG = "run.log.jsonl"
+"""The file that tells a run directory."""
+
 SUFFIXES = {
     ".csv": "csv",
     ".tsv": "tsv",
@@ -228,6 +231,9 @@ def _folder(folder: Path, suffixes: frozenset[str]) -> list[Path]:
     inside = folder.resolve()
     files = []
     for parent, folders, names in os.walk(folder):
+        if RUN_LOG in names:  # a run directory inside the folder is output, not input
+            folders[:] = []
+            continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             file = Path(parent, name)

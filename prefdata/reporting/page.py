@@ -186,14 +186,20 @@ def _session_facts(sessions: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def _stage(path: Path, report: dict[str, Any]) -> dict[str, Any] | None:
-    """The trained stage, if there is one: its record, its curve, its sampled answers, its held-out rewards."""
+    """The stage trained on these rows, if there is one: its record, curve, sampled answers and held-out rewards.
+
+    A stage whose rows.json names other training rows than the report is left out: it is of an earlier run.
+    """
     train = report["recipe"]["train"]
     if not train:
         return None
     folder = path / "model" / train["name"]
     try:
         record = json.loads((folder / "stage.json").read_text(encoding="utf-8"))
+        trained_on = json.loads((folder / "rows.json").read_text(encoding="utf-8"))["training_rows"]
     except OSError:
+        return None
+    if trained_on != report["training_rows"]:
         return None
 
     def beside(name: str) -> Any:

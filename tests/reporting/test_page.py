@@ -125,6 +125,7 @@ def stage(path: Path, *, held_out: bool = True, labels: tuple[bool, ...] = (True
         "weights": {"desirable": 1.0, "ratio": 1.0802, "undesirable": 1.0},
     }
     (folder / "stage.json").write_text(json.dumps(record), encoding="utf-8")
+    (folder / "rows.json").write_text(json.dumps({"training_rows": "these"}), encoding="utf-8")
     (folder / "metrics.json").write_text(json.dumps(history), encoding="utf-8")
     if held_out:
         prompt = [{"role": "user", "content": "first"}, {"role": "user", "content": "where is my <b>parcel</b>?"}]
@@ -244,6 +245,13 @@ def test_a_stage_without_comparable_held_out_rows_renders(run: Any, tmp_path: Pa
     assert "first loss" in page
     assert "held-out AUC" not in page
     assert ("Answers before and after" in page) is held_out
+
+
+def test_a_stage_trained_on_other_rows_is_left_out(run: Any, tmp_path: Path) -> None:
+    path = run(train=TRAIN).write(tmp_path / "run")
+    stage(path)
+    (path / "model" / "kto" / "rows.json").write_text(json.dumps({"training_rows": "others"}), encoding="utf-8")
+    assert "Nothing was trained in this run." in render(path)
 
 
 def test_a_run_to_be_trained_later_says_so(run: Any, tmp_path: Path) -> None:
