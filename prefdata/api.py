@@ -8,9 +8,10 @@ from typing import Any, Literal, NamedTuple
 
 import polars as pl
 
-from prefdata import catalogue, judging
-from prefdata.recipe import Recipe
-from prefdata.schema import RecordType, check
+from prefdata import judging
+from prefdata.errors import SchemaError
+from prefdata.recipe import Recipe, settings_of
+from prefdata.schema import MESSAGES, RecordType, check
 from prefdata.text import joined_text, last_user_text
 
 
@@ -73,12 +74,14 @@ def read_log(
 
 
 def score(frame: pl.DataFrame, name: str, *, side: judging.Side = "completion", **settings: Any) -> pl.DataFrame:
-    """The scores of the filter `name` for one side of canonical rows: as many rows, in the same order, with `id`.
+    """The scores of the filter `name` for one side of the rows: as many rows, in the same order, with `id`.
 
-    Null is unjudged. Example: `prefdata.score(rows, "toxicity")["toxicity_completion"]`.
+    Sides may be messages or plain text (String); rows without `id` are numbered. Null is unjudged. Raises RecipeError
+    for wrong settings, SchemaError for a frame without that side. Example: `prefdata.score(rows, "toxicity")["toxicity_completion"]`.
     """
-    row_filter = catalogue.load("filter", name)(**settings).build()
-    return frame.select("id").hstack(judging.judge(frame, row_filter, side))
+    row_filter = settings_of("filter", name, settings).build()
+    rows = _canonical(frame, sides=("prompt", side))
+    return rows.select("id").hstack(judging.judge(rows, row_filter, side))
 
 
 def filter_rows(
@@ -88,7 +91,9 @@ def filter_rows(
 
     `filters` is name -> settings. Rows without a label are not dropped for that.
     """
-    built = [catalogue.load("filter", name)(**settings).build() for name, settings in filters.items()]
+    built = [settings_of("filter", name, settings).build() for name, settings in filters.items()]
+    given = frame
+    frame = _canonical(frame, sides=("prompt", *(side for row_filter in built for side in row_filter.sides)))
     scored = frame.select("id", *[name for name in ("label", "label_confidence") if name in frame.columns])
     unlabelled = "label" not in scored.columns
     if unlabelled:
@@ -98,16 +103,46 @@ def filter_rows(
             scored = scored.hstack(judging.judge(frame, row_filter, side))
     decision = judging.decide(scored, built, [], unjudged=unjudged)
     reasons = pl.col("reasons").list.set_difference(pl.lit(["label_abstained"]))
-    rows = frame.join(decision.rows.select("id", reasons), on="id", how="left", maintain_order="left")
+    found = frame.select("id").join(decision.rows.select("id", reasons), on="id", how="left", maintain_order="left")
+    rows = given.with_columns(reasons=found["reasons"])
     kept = pl.col("reasons").list.len() == 0
     return Filtered(kept=rows.filter(kept).drop("reasons"), dropped=rows.filter(~kept))
 
 
 def near_duplicates(frame: pl.DataFrame, **settings: Any) -> pl.DataFrame:
     """Clusters of near-duplicate rows: `id`, `cluster`, `size`, `similarity`; rows without a mate are not in it."""
-    grouping = catalogue.load("grouping", "near_duplicates")(**settings).build()
-    texts = frame.select("id", customer=last_user_text("prompt").fill_null(""), reply=joined_text("completion"))
+    grouping = settings_of("grouping", "near_duplicates", settings).build()
+    texts = _canonical(frame, sides=("prompt", "completion")).select(
+        "id", customer=last_user_text("prompt").fill_null(""), reply=joined_text("completion")
+    )
     keys = grouping.keys(texts)
     edges = grouping.edges(keys.filter(pl.col("key").is_duplicated()))
     found: pl.DataFrame = grouping.groups(edges.filter(pl.col("similarity") >= grouping.min_similarity))
     return found
+
+
+def _canonical(frame: pl.DataFrame, *, sides: Sequence[str]) -> pl.DataFrame:
+    """The frame with an id and with the sides as messages; text becomes one message of its side's role."""
+    faults = []
+    columns = []
+    for side in dict.fromkeys(sides):
+        role = "user" if side == "prompt" else "assistant"
+        dtype = frame.schema.get(side)
+        if dtype is None and side == "prompt":
+            columns.append(pl.lit([], dtype=MESSAGES).alias(side))
+        elif dtype == pl.String:
+            message = pl.struct(
+                pl.lit(role).alias("role"),
+                pl.col(side).alias("content"),
+                pl.lit(None, dtype=pl.String).alias("tool_calls"),
+            )
+            columns.append(pl.when(pl.col(side).is_not_null()).then(pl.concat_list(message)).cast(MESSAGES).alias(side))
+        elif not (isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.Struct)):
+            faults.append(f"{side}: {dtype or 'missing'}, expected {MESSAGES} or String")
+    if faults:
+        raise SchemaError("these rows cannot be judged: " + "; ".join(faults))
+    if "id" not in frame.columns:
+        columns.append(pl.int_range(pl.len()).cast(pl.String).str.zfill(12).alias("id"))
+    elif frame["id"].is_duplicated().any() or frame["id"].null_count():
+        raise SchemaError(f"id: {frame['id'].is_duplicated().sum()} rows share an id; ids are unique and not null")
+    return frame.with_columns(columns)

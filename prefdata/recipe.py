@@ -235,6 +235,15 @@ def from_data(
     return recipe
 
 
+def settings_of(kind: str, name: str, values: dict[str, Any]) -> Any:
+    """The settings of a catalogue entry from plain values, checked as a recipe's are; RecipeError with every fault."""
+    reader = _Reader({})
+    made = reader.settings(catalogue.load(kind, name), plain(values), (name,))
+    if reader.faults:
+        raise RecipeError(reader.faults)
+    return made
+
+
 class _Reader:
     """Turns plain data into a Recipe and keeps every fault on the way."""
 
