@@ -26,12 +26,12 @@ def explain(path: str | Path, row: str) -> dict[str, Any]:
     kept, dropped = kept_rows(run.path), dropped_rows(run.path)
     ids = [name for frame in (kept, dropped) for name in frame.filter(pl.col("id").str.starts_with(row))["id"]]
     if len(ids) != 1:
-        what = "no row" if not ids else f"{len(ids)} rows, among them {', '.join(sorted(ids)[:5])}"
-        raise InputError(f"{path}: {what} with an id that begins with {row!r}")
+        what = f"{len(ids)} ids, among them {', '.join(sorted(ids)[:5])}" if ids else "no id in this run"
+        raise InputError(f"{path}: {row!r} is the beginning of {what}")
     name = ids[0]
     is_kept = kept.filter(pl.col("id") == name).height == 1
     record = (kept if is_kept else dropped).filter(pl.col("id") == name).to_dicts()[0]
-    scores, signals = _measured(run.path, facts, name)
+    scores, signals, after = _measured(run.path, facts, name)
     meta = json.loads(record["meta"])
     alike = (pl.col("survivor") == name) if is_kept else (pl.col("cluster") == (record["cluster"] or ""))
     mates = dropped.filter(alike, pl.col("id") != name)
@@ -45,6 +45,7 @@ def explain(path: str | Path, row: str) -> dict[str, Any]:
         "touched": meta["touched"],
         "prompt": record["prompt"],
         "completion": record["completion"],
+        "customer_after": after,
         "signals": signals,
         "label": record["label"],
         "label_confidence": record["label_confidence"],
@@ -60,8 +61,8 @@ def explain(path: str | Path, row: str) -> dict[str, Any]:
     }
 
 
-def _measured(path: Path, facts: dict[str, Any], name: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The row's scores and its signals, from the sidecars of its shard."""
+def _measured(path: Path, facts: dict[str, Any], name: str) -> tuple[dict[str, Any], dict[str, Any], str | None]:
+    """The row's scores, its signals, and the customer's turn after it, from the files beside its shard."""
     for position, shard in enumerate(facts["shards"]):
         beside = pl.read_parquet(path / "signals" / shard, glob=False).with_row_index("place")
         found = beside.filter(pl.col("id") == name)
@@ -74,8 +75,13 @@ def _measured(path: Path, facts: dict[str, Any], name: str) -> tuple[dict[str, A
             scores.update(pl.read_parquet(folder / f"{keys[position]}.parquet", glob=False).row(place, named=True))
         texts = ("place", "id", "rev", "session", "turn", "customer_before", "reply", "customer_after")
         row = found.drop(texts, strict=False).row(0, named=True)
-        return scores, {key: value for key, value in row.items() if value is not None}
+        after = found["customer_after"][0] if "customer_after" in found.columns else None
+        return _rounded(scores), _rounded({key: value for key, value in row.items() if value is not None}), after
     raise InputError(f"{path}: row {name} has no signals; the run directory is not whole, run it again")
+
+
+def _rounded(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: round(value, 4) + 0.0 if isinstance(value, float) else value for key, value in values.items()}
 
 
 def _verdicts(
@@ -103,13 +109,20 @@ def told(life: dict[str, Any]) -> str:
         f"  edited   {', '.join(life['touched']) or 'nothing'}",
         f"  label    {label}{confidence}; by {', '.join(life['label_sources'] or []) or 'nothing'}",
     ]
-    lines += [f"  signal   {name} = {value}" for name, value in sorted(life["signals"].items())]
+    spoke = {name: value for name, value in life["signals"].items() if value not in (0, 0.0, [], "")}
+    lines += [f"  signal   {name} = {value}" for name, value in sorted(spoke.items())]
+    passed = []
     for verdict in life["verdicts"]:
         bounds = " ".join(
             f"{name} {verdict[name]}" for name in ("min", "max", "values", "only") if verdict.get(name) is not None
         )
         score = "null" if verdict["score"] is None else verdict["score"]
-        lines.append(f"  rule     {verdict['rule']}: {verdict['column']} = {score} ({bounds}) {verdict['verdict']}")
+        if verdict["verdict"] == "passes":
+            passed.append(f"{verdict['rule']} {score} ({bounds})")
+        else:
+            lines.append(f"  rule     {verdict['rule']}: {verdict['column']} = {score} ({bounds}) {verdict['verdict']}")
+    if passed:
+        lines.append(f"  passes   {', '.join(passed)}")
     if life["kept"]:
         lines.append(f"  verdict  kept, in {life['split']}")
     else:
@@ -118,7 +131,8 @@ def told(life: dict[str, Any]) -> str:
         lines.append(f"  instead  {life['survivor']} was kept")
     if life["mates"]:
         lines.append(f"  mates    {', '.join(life['mates'])}")
-    lines.append("  text     last customer turn, then the reply:")
-    for message in [*life["prompt"][-1:], *life["completion"]]:
+    lines.append("  text     last customer turn, the reply, and the turn after it, which labels rest on:")
+    after = [{"role": "user", "content": life["customer_after"]}] if life["customer_after"] else []
+    for message in [*life["prompt"][-1:], *life["completion"], *after]:
         lines += [f"    {message['role']}: {part}" for part in message["content"].split("\n")]
     return "\n".join(lines)

@@ -281,7 +281,7 @@ def test_explain_tells_a_rows_life(recipe: Path, tmp_path: Path) -> None:
     assert life["survivor"] == row["survivor"]
     assert {verdict["rule"] for verdict in life["verdicts"]} >= {"reply_toxic", "language_not_allowed"}
     assert f"instead  {row['survivor']} was kept" in told(life)
-    with pytest.raises(InputError, match="no row with an id that begins with 'zz'"):
+    with pytest.raises(InputError, match="'zz' is the beginning of no id in this run"):
         explain(tmp_path / "run", "zz")
 
 
