@@ -1,4 +1,4 @@
-"""The word lists of name_words.txt: what is never a name, what is also an ordinary word, Chinese surnames."""
+"""The word lists of name_words.txt: what is never a name, what is also an ordinary word, places, Chinese surnames."""
 
 from __future__ import annotations
 
@@ -17,11 +17,17 @@ class NameWords(NamedTuple):
     also_names: frozenset[str]
     """Ordinary words that are names as well: Will, Rose, Mark."""
 
+    places: frozenset[str]
+    """Places, their languages and kitchens, brands: after a comma they are no form of address."""
+
     surnames: frozenset[str]
     """Chinese surnames of one and two characters, the common ones."""
 
     not_chinese_names: frozenset[str]
     """Words that begin with a character of `surnames`."""
+
+    not_agents: frozenset[str]
+    """Words where the name of a Chinese agent could stand: after 客服, after 我是, before 为您服务."""
 
 
 @lru_cache(maxsize=1)

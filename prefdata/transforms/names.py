@@ -1,8 +1,9 @@
-"""Personal names: those of mapped name columns, and those that a greeting or an introduction gives away.
+"""Personal names: those of mapped name columns, and those that the words around them give away.
 
-English: "Hi Anna,", "Dear Mr Smith", "my name is John Doe", "This is Kate from support", "Best regards,\\nJohn",
-"^JD" at the end of a tweet. Chinese: "我叫王小明", "我是李雷，", "王先生您好". A name in free text beyond those is NOT
-found, nor are nicknames or user names. What one turn gives away is replaced in the whole session.
+English: "Hi Anna,", "Dear Mr Smith", "my name is John Doe", "This is Kate from support", "Sorry for the wait, Anna.",
+"Best regards,\\nJohn", "^JD" at the end of a tweet. Chinese: "我叫王小明", "王先生您好", "客服小贝为您服务".
+A name in free text beyond those is NOT found, nor are user names. What one turn gives away is replaced in the whole
+session.
 
 Words that are also ordinary ones (Will, May, Rose) count alone only after a greeting, or, months aside, where they are
 written with a capital inside a sentence; as part of the full name they always count.

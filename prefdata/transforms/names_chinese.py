@@ -9,8 +9,8 @@ from prefdata.transforms.name_words import name_words
 from prefdata.transforms.spans import is_han
 
 CHINESE_GATE = (
-    r"我叫|我是|名字|本人|姓|叫我|这里是|收件人|联系人|(?:客服|专员)小|先生|女士|小姐|太太|老师|师傅"
-    r"|(?:总|经理)(?:您好|你好|[，,!！：:])"
+    r"我叫|我是|名字|本人|姓|叫我|这里是|收件人|联系人|先生|女士|小姐|太太|老师|师傅"
+    r"|(?:总|经理)(?:您好|你好|[，,!！：:])|客服|专员|转接[至给]|很高兴为您|谢谢[小阿]"
 )
 """For polars: a text without a match holds no name that `chinese_names` could find."""
 
@@ -18,9 +18,14 @@ _CUE = re.compile(
     r"(?:我叫|名字(?:是|叫)|本人叫?|姓名\s*(?:是|为|：|:)?\s*|叫我|(?:收件人|联系人)\s*(?:是|为|：|:)\s*)"
 )
 _I_AM = re.compile(r"(?:我是|这里是|收件人|联系人)(?:[^\W\d_]{0,6}客服(?:专员|代表|人员)?)?")
-_LITTLE = re.compile(
-    r"(?:(?:客服|专员)小(?P<name>[\u4e00-\u9fff])|(?:我是|我叫|叫我)小(?P<own>[\u4e00-\u9fff])(?![\u4e00-\u9fff]))"
+_LITTLE = re.compile(r"(?:我是|我叫|叫我|谢谢)(?P<name>[小阿][\u4e00-\u9fff])(?![\u4e00-\u9fff])")
+_AGENT = re.compile(
+    r"(?:客服|专员)(?:(?P<little>[小阿][\u4e00-\u9fff])(?=[^\u4e00-\u9fff]|$|[为祝]您|很高兴|竭诚)"
+    r"|(?P<served>[\u4e00-\u9fff]{2})(?=(?:竭诚)?为您服务|祝您))"
+    r"|我是(?P<glad>[\u4e00-\u9fff]{2})[，,]\s*很高兴为您|转接[至给](?P<passed>[\u4e00-\u9fff]{2})(?![\u4e00-\u9fff])"
+    r"|(?:我是|这里是|转接给|转接至|转给)[^\W\d_]{0,6}(?:客服|专员)(?P<named>[\u4e00-\u9fff]{2})(?![\u4e00-\u9fff])"
 )
+"""An agent by the name of the floor: 我是客服小贝, 客服文静为您服务, 转接给人工客服晓雯."""
 _SURNAMED = re.compile(r"(?:我|免贵|本人|他|她|客人|顾客)姓(?P<name>[\u4e00-\u9fff])")
 _HONORIFIC = re.compile(r"先生|女士|小姐|太太|老师|师傅")
 _CHIEF = re.compile(r"(?:^|[^\u4e00-\u9fff])(?P<name>[\u4e00-\u9fff])(?:总|经理)(?=您好|你好|[，,!！：:])")
@@ -42,11 +47,17 @@ def chinese_names(text: str) -> Iterator[tuple[int, int]]:
         after = text[match.end() + length : match.end() + length + 1]
         if length and not (after and is_han(after)):
             yield match.end(), match.end() + length
-    for pattern in (_LITTLE, _SURNAMED, _CHIEF):
+    for match in _LITTLE.finditer(text):
+        if match["name"] not in name_words().not_agents:
+            yield match.span("name")
+    for match in _AGENT.finditer(text):
+        group = match.lastgroup or "named"
+        if match[group] not in name_words().not_agents and not _NOT_GIVEN.intersection(match[group]):
+            yield match.span(group)
+    for pattern in (_SURNAMED, _CHIEF):
         for match in pattern.finditer(text):
-            group = match.lastgroup or "name"
-            if match[group] in name_words().surnames:
-                yield match.span(group)
+            if match["name"] in name_words().surnames:
+                yield match.span("name")
     for match in _HONORIFIC.finditer(text):
         yield from _before_honorific(text, match.start())
 

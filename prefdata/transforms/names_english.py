@@ -1,4 +1,4 @@
-"""Names that the English words around them give away: greetings, titles, introductions, sign-offs."""
+"""Names that the English words around them give away: greetings, titles, introductions, forms of address, sign-offs."""
 
 from __future__ import annotations
 
@@ -12,9 +12,19 @@ _HELLO = "hi|hello|hey|dear|hiya|greetings|good (?:morning|afternoon|evening|day
 _THANK = "thanks|thank you|cheers|bye|goodbye|sorry|welcome"
 _SO_MUCH = "(?: so much| again| very much)?"
 _TITLES = "Mr|Mrs|Ms|Miss|Mx|Dr|Prof|mr|mrs|ms|MR|MRS|MS"
-_TALK = "(?:speaking|chat|chatting|talking|spoke|connected|assisted|helped) (?:with|to|by)"
+_TALK = "(?:(?:speaking|chat|chatting|talking|spoke|connected|assisted|helped) (?:with|to|by)|handed over from bot to)"
 _CLOSING = "regards|sincerely|best wishes|yours truly|yours faithfully|all the best"
 _LOOSE_CLOSING = "cheers|thanks|thank you|best|love"
+_LEADING_UP = (
+    "(?:sorry|apologies|apologi[sz]e|thank you|thanks|understand|appreciate|you(?:['’]re| are) right to)"
+    "(?: [a-z'’]+){0,7}"
+)
+_ADDRESSING = (
+    "(?:(?:good|great|fair|excellent) (?:question|point)|no (?:problem|worries)|(?:my|a) pleasure|of course|absolutely"
+    "|certainly|not at all|you(?:['’]re| are)(?: absolutely| quite| completely| so)? (?:right|welcome)|for you"
+    "|with you|help you|assist you|(?:there|here) you (?:go|are)|welcome(?: back)?|happy to help|glad to help)"
+)
+_CALLING = "(?:yes|no|sure|okay|please|look|listen)"
 
 ENGLISH_GATE = "|".join(
     (
@@ -28,6 +38,8 @@ ENGLISH_GATE = "|".join(
         r"\p{Lu}\S* (?i:speaking|here)(?-u:\b)",
         r"\^ ?[A-Z]|[.!?] ?[-–—~] ?[A-Z]",
         r"(?i:(?-u:\b)(?:best|love|yours), )\p{Lu}|(?i:it['’]s )\p{Lu}",
+        rf"(?i:(?-u:\b)(?:{_LEADING_UP}|{_ADDRESSING}|{_CALLING})), \p{{Lu}}",
+        r"\n\s*\p{Lu}\S* from \p{Lu}",
     )
 )
 """For polars: a text without a match holds no name that `english_names` could find. The ASCII word boundary is meant:
@@ -40,7 +52,20 @@ _GREETING = re.compile(
     rf"(?i:\b(?:{_HELLO}))[ ,]+(?:(?i:there|again)[ ,]+)?"
     rf"(?=(?P<name>{WORD}(?: {WORD}|(?<=\b[MmD][rsRS])\. ?{WORD}){{0,3}}))"
 )
-_THANKS = re.compile(rf"(?i:\b(?:{_THANK}){_SO_MUCH}),? (?P<name>{WORD})(?=\s*(?:[.!,?\n]|$))")
+_EMOJI = "[\U0001f300-\U0001faff\u2600-\u27bf]|:-?\\)|;-?\\)|<3"
+_STARTS = (
+    "(?:I|I['’]m|I['’]ve|My|The|You|Your|We|Our|It|It['’]s|This|That|Please|If|And|Also|Can|Could|PS|Order|Bye|Have"
+    "|Thanks|Let)"
+)
+_NEXT = rf"(?= {_STARTS}\b)"  # the next sentence begins without a full stop, as customers write after signing
+_THANKS = re.compile(rf"(?i:\b(?:{_THANK}){_SO_MUCH}),? (?P<name>{WORD})(?:{_NEXT}|(?=\s*(?:[.!,?\n]|{_EMOJI}|$)))")
+# "Sorry for the trouble, Anna." After "yes" and the like more has to follow: "No, Italian." is an answer,
+# "No, Anna, you have ..." an address.
+_VOCATIVE = re.compile(
+    rf"(?i:\b(?:(?P<leading>{_LEADING_UP})|{_ADDRESSING})), (?P<name>{WORD})(?=\s*(?:[.!,?;:…\n]|[-–—]|{_EMOJI}|$))"
+    rf"|(?:^|(?<=[.!?\n])|(?<=[.!?] ))(?i:{_CALLING}), (?P<called>{WORD})(?=, [a-z]|, I\b|[.!] [A-Z])"
+)
+_FROM = re.compile(rf"\n\s*(?P<name>{WORD}) from (?:[A-Z][\w'’&.-]*)(?: [A-Z][\w'’&.-]*){{0,3}}(?=\s*\n|\s*$| [A-Z])")
 _TITLE = re.compile(rf"\b(?:{_TITLES})\b\.? ?(?P<name>{WORD}(?: {WORD})?)")
 _NAMED = re.compile(
     r"(?i:\b(?:my|her|his|your) (?:full |first |last )?names?(?: is|['’]s|:| was|(?<=names))"
@@ -60,9 +85,9 @@ _SPEAKING = re.compile(rf"(?:^|(?<=[.!?\n,] )|(?<=[.!?\n]))(?P<name>{WORD}) (?i:
 _WITH = re.compile(rf"(?i:\b{_TALK}) (?P<name>{WORD}(?: {WORD})?)")
 _FULL = rf"{WORD}(?:\.? {WORD}){{0,2}}"
 _SIGN_OFF = re.compile(
-    rf"(?i:\b(?:{_CLOSING}|{_LOOSE_CLOSING})),?\s*\n+\s*[-–—~]?\s*(?P<name>{_FULL})(?=\s*(?:\n|,|$))"
-    rf"|(?i:\b(?:{_CLOSING})),? (?P<same>{_FULL})(?=\s*(?:\n|,|\.|$))"
-    rf"|(?i:\b(?:best|love|yours)), (?P<short>{_FULL})(?=\s*[.!]?\s*(?:\n|$))"
+    rf"(?i:\b(?:{_CLOSING}|{_LOOSE_CLOSING})),?\s*\n+\s*[-–—~]?\s*(?P<name>{_FULL}?)(?=\s*(?:\n|,|{_EMOJI}|$))"
+    rf"|(?i:\b(?:{_CLOSING})),? (?P<same>{_FULL}?)(?:{_NEXT}|(?=\s*(?:[\n,.!?]|{_EMOJI}|$)))"
+    rf"|(?i:\b(?:best|love|yours)), (?P<short>{_FULL}?)(?:{_NEXT}|(?=\s*[.!]*\s*(?:\n|{_EMOJI}|$)))"
 )
 _CARET = re.compile(
     r"(?:(?:^|(?<=\s))\^|(?<=[.!?] )[-–—~]|(?<=[.!?])[-–—~]) ?(?P<name>[A-Z][A-Za-z]{1,14})(?=\s*(?:$|https?:))"
@@ -83,8 +108,23 @@ def english_names(text: str) -> Iterator[tuple[int, int]]:
         yield from (span for span in _capitalised(text, match) if span[1] == match.end("name"))
     for match in _NAMED.finditer(text):
         yield from _capitalised(text, match, lower=True)
+    for match in _VOCATIVE.finditer(text):
+        group = "called" if match["called"] else "name"
+        if not _no_address(match[group], sure=group == "name"):
+            yield from _capitalised(text, match, strict=True, group=group)
+    for match in _FROM.finditer(text):
+        if not _no_address(match["name"], sure=True):
+            yield from _capitalised(text, match)
     for match in _SIGN_OFF.finditer(text):
         yield from _capitalised(text, match, strict=True, group=match.lastgroup or "name")
+
+
+def _no_address(word: str, *, sure: bool) -> bool:
+    """Whether a word after a comma is a place, a month, a brand, an abbreviation; unless `sure`, an ordinary word."""
+    lists, letters = name_words(), word.lower()
+    if letters in lists.places or letters in lists.months or (word.isupper() and len(word) > 1):
+        return True
+    return not sure and letters in lists.also_names
 
 
 def _capitalised(

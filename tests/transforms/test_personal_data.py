@@ -80,7 +80,37 @@ FOUND = {
         "Name: «Sarah O'Neil»",
         "我叫«王小明»，订单没到",
         "我是«李雷»。",
-        "客服小«王»为您服务",
+        "客服«小王»为您服务",
+        "Sorry for the trouble, «Carys». I read it all.",
+        "Apologies for the long wait, «Odette»!",
+        "Of course, «Felix». Done.",
+        "Good question, «Kofi». None at all.",
+        "I moved the appointment for you, «Odette»?",
+        "I understand your anger, «Priya». It is on us.",
+        "You're right to be angry, «Anselm», and I apologise.",
+        "You’re absolutely right, «Maren» – one moment",
+        "Thank you for your patience, «Shelby». Bye",
+        "No problem, «O'Neil»!",
+        "You're welcome, «Jean-Luc»",
+        "There you go, «Yara» 🙂",
+        "Look, «Hugo», you must wait",
+        "No, «Priya», you have to wait.",
+        "Yes, «Priya». The parcel left.",
+        "Cheers, «Tamsin» 🙂",
+        "Best, «Anselm»😕",
+        "Cheers, «Silas» You can reach me",
+        "Kind regards «Emeka»!!! My parcel",
+        "Is that all right?\n«Jamal» from Norvale Care",
+        "Chat was handed over from bot to «Keith».",
+        "好的，«王»女士。",
+        "«王»女士，您的订单",
+        "没问题，«欧阳»女士，这就办",
+        "我是客服«小贝»，请问",
+        "禾庭客服«阿宁»祝您生活愉快",
+        "客服«文静»为您服务",
+        "已转接至«文静»。",
+        "我是«晓雯»，很高兴为您服务",
+        "谢谢«小禾»！",
         "«王»先生您好",
         "请问是«欧阳娜»女士吗",
         "免贵姓«陈»",
@@ -103,6 +133,13 @@ LEFT = [
     "the code is wrong, zip code 75227",
     "Hi there, Hello Team, Dear Customer, Hi Will you help, Thanks, Bye",
     "This is Great. I'm Sorry, I am American",
+    "Sorry for the delay, Monday. Of course, London. Certainly, Bluetooth. For you, May.",
+    "Thank you for choosing us, Norwegian. I understand, Friday is bad. You're right, Paris.",
+    "Of course, The order ships. Sorry, Order 12 is late. No problem, VAT! I understand, USA.",
+    "No, Italian. Yes, Visa. Please, Delivery! Sure, Summer, we can. Yes, Oakland",
+    "Of course, London, and then, Of course, Please.",
+    "Pick it up here.\nFlight from London\nTickets from Oakland",
+    "客服人员为您服务，客服正在为您处理，客服马上为您，我是客服热线，转接至人工，我是会员，很高兴为您，谢谢小哥",
     "我是高兴的，我是路人，我叫了外卖，先生您好",
     "rated 4.5, 3 nights, 2 rooms, 100-150元, 1 2 3 4 5 6 7",
     "",
@@ -225,6 +262,25 @@ def test_names_of_the_name_column_are_replaced_in_the_whole_session() -> None:
         "<NAME_1> here. ask mrs <NAME_1>, not Annabel or Smithson",
         "<EMAIL_1>, <NAME_1>'s parcel",
     ]
+
+
+def test_a_name_of_the_column_holds_for_rows_whose_own_cell_is_empty() -> None:
+    frame = pl.DataFrame(
+        {
+            "session": ["s", "s", "s", "t"],
+            "text": ["Priya, one moment", "It is Priya's order", "thanks", "Priya"],
+            "names": [None, [], ["Priya Okwuosa"], None],
+        },
+        schema_overrides={"names": pl.List(pl.String)},
+    )
+    assert _texts(frame) == ["<NAME_1>, one moment", "It is <NAME_1>'s order", "thanks", "Priya"]
+
+
+def test_a_name_in_an_address_is_replaced_in_the_other_turns_too() -> None:
+    frame = _session("Priya here, parcel is late", "I understand your anger, Priya.", "Priya Okwuosa is on the label")
+    assert [text.count("Priya") for text in _texts(frame) if text] == [0, 0, 0]
+    frame = _session("您好，我是客服文静，请讲", "谢谢文静")
+    assert _texts(frame) == ["您好，我是客服<NAME_1>，请讲", "谢谢<NAME_1>"]
 
 
 def test_chinese_names_of_the_name_column_need_no_word_boundary() -> None:
