@@ -7,13 +7,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import polars as pl
 
-from prefdata.errors import RecipeError, nearest
+from prefdata.errors import nearest
 from prefdata.io import QUARANTINE, ReadLimits, read_objects
 from prefdata.logs.events import Role
+from prefdata.logs.faults import empty_faults, encoding_faults
 from prefdata.logs.mapping import CANONICAL, LogRead, LogSettings, assemble, session_feedback, with_quarantined
 
 _OF_SESSION = (
@@ -39,6 +40,8 @@ class Conversations(LogSettings):
     survey, status. Without `session` the key of the object is the id, else its place in the file.
     """
 
+    known_columns: ClassVar[tuple[str, ...]] = _OF_SESSION
+
     messages: str = "messages"
     """Dotted path to the list of messages."""
     message: dict[str, str] = field(default_factory=lambda: {"role": "role", "text": "content"})
@@ -56,36 +59,32 @@ class Conversations(LogSettings):
         Feedback on the whole conversation is one more event behind its messages. Unmapped fields of a conversation are
         in the meta of its first message, under `conversation`.
         """
-        self._check()
         read = read_objects(path, encoding=self.encoding, limits=limits or ReadLimits())
         records, messages, bad = self._take_apart(read.objects)
         frame = pl.concat([messages, session_feedback(records, messages)], how="diagonal")
         frame = frame.sort("_row", "_part").drop("_row")
-        events, report = assemble(frame, self, source=source)
-        report = {**report, "conversations": records.height}
-        return LogRead(events, pl.concat([read.quarantine, bad]), with_quarantined(read.files, bad), report)
+        whole = assemble(frame, self, source=source, names={**self.mapped, **self.message})
+        report = {**whole.report, "conversations": records.height}
+        quarantine = pl.concat([read.quarantine, bad])
+        return LogRead(whole.events, quarantine, with_quarantined(read.files, bad), report, whole.unknown_roles, [])
 
-    def _check(self) -> None:
-        faults = [
-            f"columns: {name!r} is no field of a conversation; {nearest(name, _OF_SESSION)}"
-            for name in self.columns
-            if name not in _OF_SESSION
+    def faults(self) -> list[str]:
+        """Everything that is wrong with the values, each as `setting: fault`."""
+        unknown = [name for name in self.message if name not in CANONICAL]
+        return [
+            *super().faults(),
+            *[f"message.{name}: {name!r} is no canonical name; {nearest(name, CANONICAL)}" for name in unknown],
+            *([] if "text" in self.message else ["message: `text` is not mapped, so there are no messages"]),
+            *empty_faults({f"message.{name}": path for name, path in self.message.items()}),
+            *empty_faults({"messages": self.messages}),
+            *encoding_faults(self.encoding),
         ]
-        faults += [
-            f"message: {name!r} is no canonical name; {nearest(name, CANONICAL)}"
-            for name in self.message
-            if name not in CANONICAL
-        ]
-        if "text" not in self.message:
-            faults.append("message: `text` is not mapped, so there are no messages")
-        if faults:
-            raise RecipeError(faults)
 
     def _take_apart(
         self, objects: Sequence[tuple[str, int, int | None, str | None, dict[str, Any]]]
     ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
         """Records, messages and quarantine. A batch kernel: nested objects into flat columns of text."""
-        top = {name: path.split(".") for name, path in self.columns.items()}
+        top = {name: path.split(".") for name, path in self.mapped.items()}
         inner = {name: path.split(".") for name, path in self.message.items()}
         used = {path[0] for path in top.values()} | {self.messages.split(".")[0]}
         used_inner = {path[0] for path in inner.values()}

@@ -6,12 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import polars as pl
-
 from prefdata.errors import RecipeError
 from prefdata.io import ReadLimits
 from prefdata.logs.events import Role
-from prefdata.logs.mapping import CANONICAL, LogRead, TableSettings, assemble, canonical_columns, constant_role
+from prefdata.logs.mapping import (
+    LogRead,
+    TableSettings,
+    assemble,
+    canonical_columns,
+    columns_by_name,
+    constant_role,
+    shown_columns,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,20 +31,19 @@ class Events(TableSettings):
         self, path: str | Path | Sequence[str | Path], *, source: str, limits: ReadLimits | None = None
     ) -> LogRead:
         """The rows of `path` as EVENTS, in the order of the file."""
-        table = self.read_rows(path, limits)
-        mapped = canonical_columns(table.frame, columns_of(self.columns, table.frame))
-        if "c:text" not in mapped.columns:
-            raise RecipeError("columns: `text` is not mapped, so there are no messages")
-        if "c:role" not in mapped.columns and self.every_role is None:
-            raise RecipeError("columns: `role` is not mapped; map it, or give `every_role` for an export of one side")
-        if "c:session" not in mapped.columns and "c:customer" not in mapped.columns:
-            raise RecipeError("columns: neither `session` nor `customer` is mapped, so no message belongs to another")
-        events, report = assemble(constant_role(mapped, self.every_role), self, source=source)
-        return LogRead(events, table.quarantine, table.files, report)
-
-
-def columns_of(columns: dict[str, str], frame: pl.DataFrame) -> dict[str, str]:
-    """The mapping as given; canonical names that the file itself uses need no mapping."""
-    taken = set(columns.values())
-    own = {name: name for name in CANONICAL if name in frame.columns and name not in columns and name not in taken}
-    return {**own, **columns}
+        table = self.read_rows(path, limits, source=source)
+        by_name = columns_by_name(self, table.frame)
+        columns = {**{name: name for name in by_name}, **self.mapped}
+        mapped = canonical_columns(table.frame, columns, source=source, files=table.files)
+        faults = []
+        if "text" not in columns:
+            faults.append("`text` is not mapped, so there are no messages")
+        if "role" not in columns and self.every_role is None:
+            faults.append("`role` is not mapped; map it, or give `every_role` for an export of one side")
+        if "session" not in columns and "customer" not in columns:
+            faults.append("neither `session` nor `customer` is mapped, so no message belongs to another")
+        if faults:
+            there = shown_columns(table.frame)
+            raise RecipeError([f"source {source}: columns: {fault}; the file: {there}" for fault in faults])
+        whole = assemble(constant_role(mapped, self.every_role), self, source=source, names=columns)
+        return LogRead(whole.events, table.quarantine, table.files, whole.report, whole.unknown_roles, by_name)

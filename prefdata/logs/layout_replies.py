@@ -12,13 +12,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import polars as pl
 
 from prefdata.errors import RecipeError
 from prefdata.io import ReadLimits
-from prefdata.logs.layout_events import columns_of
-from prefdata.logs.mapping import LogRead, TableSettings, assemble, canonical_columns
+from prefdata.logs.mapping import (
+    CANONICAL,
+    LogRead,
+    TableSettings,
+    assemble,
+    canonical_columns,
+    columns_by_name,
+    shown_columns,
+)
 from prefdata.logs.reply_graph import lineage
 
 
@@ -29,6 +37,8 @@ class Replies(TableSettings):
     One more canonical column: `replies`, the ids of the answers, separated by commas. It fills in where an answer does
     not say itself what it answers. Map `customer` and `agent` both to the author.
     """
+
+    known_columns: ClassVar[tuple[str, ...]] = (*CANONICAL, "replies")
 
     roles: dict[str, list[str]] = field(default_factory=lambda: {"customer": ["true"], "agent": ["false"]})
     """As in all layouts; by default the role column says whether a message is inbound: true or false."""
@@ -41,17 +51,23 @@ class Replies(TableSettings):
         The report counts `threads`, `missing_parents` (answers to what is not in the file; those to the same missing
         message are one thread), `circular_replies` (links cut) and `threads_split`.
         """
-        table = self.read_rows(path, limits)
-        mapped = canonical_columns(table.frame, columns_of(self.columns, table.frame), extra=("replies",))
+        table = self.read_rows(path, limits, source=source)
+        by_name = columns_by_name(self, table.frame)
+        columns = {**{name: name for name in by_name}, **self.mapped}
+        mapped = canonical_columns(table.frame, columns, source=source, files=table.files)
         missing = [name for name in ("event", "text", "role") if f"c:{name}" not in mapped.columns]
         if "c:reply_to" not in mapped.columns and "c:replies" not in mapped.columns:
             missing.append("reply_to")
         if missing:
-            raise RecipeError(f"columns: {', '.join(missing)} not mapped; messages that answer each other need them")
-        events, report = assemble(mapped, self, source=source)
+            raise RecipeError(
+                f"source {source}: columns: {', '.join(missing)} not mapped; messages that answer each other need it; "
+                f"the file: {shown_columns(table.frame)}"
+            )
+        whole = assemble(mapped, self, source=source, names=columns)
         answers = mapped["c:replies"] if "c:replies" in mapped.columns else None
-        events, counts = thread(events, answers)
-        return LogRead(events, table.quarantine, table.files, {**report, **counts})
+        events, counts = thread(whole.events, answers)
+        report = {**whole.report, **counts}
+        return LogRead(events, table.quarantine, table.files, report, whole.unknown_roles, by_name)
 
 
 def thread(events: pl.DataFrame, answers: pl.Series | None = None) -> tuple[pl.DataFrame, dict[str, int]]:

@@ -21,8 +21,8 @@ from typing import Literal
 
 import polars as pl
 
-from prefdata.errors import RecipeError
-from prefdata.io import QUARANTINE, Format, ReadLimits, read_lines, read_table
+from prefdata.io import QUARANTINE, Format, ReadLimits, Table, read_lines, read_table
+from prefdata.logs.faults import character_faults, empty_faults, encoding_faults, header_faults, pattern_faults
 from prefdata.logs.mapping import (
     CANONICAL,
     LogRead,
@@ -30,6 +30,7 @@ from prefdata.logs.mapping import (
     assemble,
     canonical_columns,
     meta_json,
+    read_headed,
     session_feedback,
     with_quarantined,
 )
@@ -42,7 +43,8 @@ SPEAKERS: dict[str, tuple[str, ...]] = {
 """Who is known to speak where `roles` is not set. No bare `Note:`: an agent's message may hold such a line."""
 
 _CLOCK = r"\d{1,2}:\d{2}(?::\d{2})?(?:\s*[AaPp]\.?[Mm]\.?)?"
-_STAMP = rf"(?:\d{{4}}[-/.年]\d{{1,2}}[-/.月]\d{{1,2}}日?[T ]*)?{_CLOCK}"
+_DATE = r"(?:\d{4}[-/.年]\d{1,2}[-/.月]\d{1,2}日?|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})"
+_STAMP = rf"(?:{_DATE},?[T ]*)?{_CLOCK}"
 _SPEAKER_LIKE = r"^\s*(?:\[[^\]]{1,25}\]\s*)?\p{L}[\p{L}\p{N} _.-]{0,19}\s?[:：]\s"
 
 
@@ -77,6 +79,30 @@ class Transcript(LogSettings):
     rating_scope: Literal["turn", "session"] = "turn"
     """What ratings on message lines are about: the agent's turn before (or the line itself, if an agent's)."""
 
+    def faults(self) -> list[str]:
+        """Everything that is wrong with the values, each as `setting: fault`."""
+        found = [
+            *super().faults(),
+            *character_faults("table_delimiter", self.table_delimiter, otherwise="auto"),
+            *header_faults(self.header),
+            *encoding_faults(self.encoding),
+            *pattern_faults("separator", self.separator),
+            *empty_faults({"cell": self.cell}),
+            *[f"{name}: is empty" for name in ("delimiter", "line_break") if not getattr(self, name)],
+        ]
+        if not {"role", "text"} <= set(self.fields) or len(set(self.fields)) < len(self.fields):
+            found.append(f"fields: {self.fields}, expected different names, `role` and `text` among them")
+        if any(not name or name.startswith(("_", "c:")) for name in self.fields):
+            found.append(f"fields: {self.fields}, expected names that do not begin with `_` or `c:`")
+        if self.cell is not None:
+            taken = [name for name in ("text", "role", "event", "reply_to") if name in self.columns]
+            found += [f"columns.{name}: {name!r} cannot be a column where a cell is a conversation" for name in taken]
+        elif self.columns and self.lines == "fields":
+            found.append("columns: lines of fields have no columns; name them by place under `fields`")
+        elif self.columns:
+            found.append("columns: lines that begin with their speakers have no columns")
+        return found
+
     def read(
         self, path: str | Path | Sequence[str | Path], *, source: str, limits: ReadLimits | None = None
     ) -> LogRead:
@@ -84,10 +110,6 @@ class Transcript(LogSettings):
         limits = limits or ReadLimits()
         if self.cell is not None:
             return self._read_cells(path, source, limits)
-        try:
-            pl.Series([""]).str.contains(self.separator)
-        except pl.exceptions.PolarsError:
-            raise RecipeError(f"separator: {self.separator!r} is no pattern") from None
         table = read_lines(path, encoding=self.encoding, limits=limits)
         frame = table.frame.with_columns(_blank=_blank(pl.col("text")))
         frame = frame.with_columns(_rule=~pl.col("_blank") & pl.col("text").str.contains(self.separator))
@@ -103,17 +125,13 @@ class Transcript(LogSettings):
             report: dict[str, int] = {}
         else:
             frame, report = self._speakers(frame)
-        events, counts = assemble(frame, self, source=source)
+        whole = assemble(frame, self, source=source)
         files = with_quarantined(table.files, bad)
-        return LogRead(events, pl.concat([table.quarantine, bad]), files, {**counts, **report})
+        quarantine = pl.concat([table.quarantine, bad])
+        return LogRead(whole.events, quarantine, files, {**whole.report, **report}, whole.unknown_roles, [])
 
     def _fields(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         """The lines taken apart, and those with too few or too many fields."""
-        missing = [name for name in ("role", "text") if name not in self.fields]
-        if missing or len(set(self.fields)) < len(self.fields):
-            raise RecipeError(f"fields: {self.fields}; expected different names, `role` and `text` among them")
-        if self.columns:
-            raise RecipeError("columns: lines of fields have no columns; name them by place under `fields`")
         needed = max(self.fields.index("role"), self.fields.index("text")) + 1
         frame = frame.with_columns(_cells=pl.col("text").str.split(self.delimiter)).rename({"text": "_raw"})
         size = pl.col("_cells").list.len()
@@ -149,7 +167,9 @@ class Transcript(LogSettings):
             **{"c:session": pl.col("_block")},
         )
         frame = frame.with_columns(pl.when("_rule").then(None).otherwise(pl.col("c:role")).alias("c:role"))
-        return frame.with_columns(_meta=pl.lit(None, dtype=pl.String)), {"speaker_like_continuations": like}
+        dated = pl.when(~pl.col("c:time").str.contains(rf"^{_CLOCK}$")).then("c:time")  # no file gives lines a date
+        frame = frame.with_columns(dated.alias("c:time"), _meta=pl.lit(None, dtype=pl.String))
+        return frame, {"speaker_like_continuations": like}
 
     def _take_speakers(self, frame: pl.DataFrame) -> pl.DataFrame:
         """`_raw` into `c:role` (null without a speaker), `c:time`, `c:agent_name` and `c:text`."""
@@ -177,21 +197,20 @@ class Transcript(LogSettings):
         return sorted(role_table(self.roles, {} if self.roles else SPEAKERS), key=lambda word: (-len(word), word))
 
     def _read_cells(self, path: str | Path | Sequence[str | Path], source: str, limits: ReadLimits) -> LogRead:
-        table = read_table(
-            path,
-            format=self.format,
-            delimiter=self.table_delimiter,
-            header=True if self.header is None else self.header,
-            encoding=self.encoding,
-            limits=limits,
-        )
-        if not self.line_break:
-            raise RecipeError("line_break: empty, expected what separates the lines of a cell")
-        columns = {**self.columns, "text": str(self.cell)}
-        for name in ("role", "event", "reply_to"):
-            if name in columns:
-                raise RecipeError(f"columns: {name!r} cannot be a column where a cell holds a whole conversation")
-        rows = canonical_columns(table.frame, columns)
+
+        def read(header: bool | Sequence[str]) -> Table:
+            return read_table(
+                path,
+                format=self.format,
+                delimiter=self.table_delimiter,
+                header=header,
+                encoding=self.encoding,
+                limits=limits,
+            )
+
+        table = read_headed(read, self.header, source=source)
+        columns = {**self.mapped, "text": str(self.cell)}
+        rows = canonical_columns(table.frame, columns, source=source, files=table.files)
         number = pl.col("_file") + "#" + pl.col("_line").cast(pl.String)
         given = pl.col("c:session") if "c:session" in rows.columns else pl.lit(None, dtype=pl.String)
         given = pl.when(given.str.strip_chars() != "").then(given)
@@ -199,8 +218,9 @@ class Transcript(LogSettings):
         messages, report = self._messages(rows)
         frame = pl.concat([messages, session_feedback(rows, messages)], how="diagonal")
         frame = frame.sort("_row", "_part").drop("_row")
-        events, counts = assemble(frame, self, source=source)
-        return LogRead(events, table.quarantine, table.files, {**counts, **report})
+        whole = assemble(frame, self, source=source)
+        report = {**whole.report, **report}
+        return LogRead(whole.events, table.quarantine, table.files, report, whole.unknown_roles, [])
 
     def _messages(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
         """One row a message of a cell, lines without a speaker joined to the message before them."""
@@ -238,7 +258,7 @@ class Transcript(LogSettings):
             how="left",
             maintain_order="left",
         )
-        date = pl.col("_given").str.extract(r"^(\d{4}[-/.年]\d{1,2}[-/.月]\d{1,2}日?)", 1)
+        date = pl.col("_given").str.extract(rf"^({_DATE})", 1)
         clock_only = pl.col("c:time").str.contains(rf"^{_CLOCK}$")
         name = pl.coalesce("_name", "c:agent_name") if "c:agent_name" in kept else pl.col("_name")
         messages = messages.with_columns(

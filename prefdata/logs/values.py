@@ -25,6 +25,9 @@ KNOWN_ROLES: dict[str, tuple[str, ...]] = {
 }
 """Values of a role column that need no mapping; `roles` of the settings goes before them."""
 
+MAX_ROLE_CHARS = 20
+"""A value of a role column that is longer is never shown."""
+
 UP: tuple[str, ...] = (
     *("up", "1", "+1", "true", "yes", "y", "like", "liked", "good", "positive", "helpful", "thumbs_up", "thumbs up"),
     *("👍", "赞", "有用", "满意", "好评"),
@@ -35,26 +38,40 @@ DOWN: tuple[str, ...] = (
 )
 
 
-def role_table(roles: Mapping[str, Sequence[str]], known: Mapping[str, Sequence[str]] = KNOWN_ROLES) -> dict[str, str]:
-    """Lower-case value -> role. Raises RecipeError for a role that is none and a value that means two."""
-    faults = [f"roles: {role!r} is no role; {nearest(role, ROLES)}" for role in roles if role not in ROLES]
+def role_faults(roles: Mapping[str, Sequence[str]]) -> list[str]:
+    """A role that is none, a value that is empty or means two roles, each told as `setting: fault`."""
+    faults = [f"roles.{role}: {role!r} is no role; {nearest(role, ROLES)}" for role in roles if role not in ROLES]
     given: dict[str, str] = {}
     for role, values in roles.items():
         for value in values:
             other = given.setdefault(value.strip().lower(), role)
-            if other != role:
-                faults.append(f"roles: {value!r} stands under {other} and {role}")
-    if faults:
+            if not value.strip():
+                faults.append(f"roles.{role}: a value is empty")
+            elif other != role:
+                faults.append(f"roles.{role}: {value!r} stands under {other} and {role}")
+    return faults
+
+
+def role_table(roles: Mapping[str, Sequence[str]], known: Mapping[str, Sequence[str]] = KNOWN_ROLES) -> dict[str, str]:
+    """Lower-case value -> role; what is given goes before what is known. Raises RecipeError as `role_faults` says."""
+    if faults := role_faults(roles):
         raise RecipeError(faults)
+    given = {value.strip().lower(): role for role, values in roles.items() for value in values}
     return {**{value: role for role, values in known.items() for value in values}, **given}
 
 
 def read_roles(
-    texts: pl.Series, roles: Mapping[str, Sequence[str]], *, given: pl.Series, message: pl.Series
-) -> pl.Series:
-    """Roles of `texts`, null where the table has none; where `given` is not null it stands.
+    texts: pl.Series,
+    roles: Mapping[str, Sequence[str]],
+    *,
+    given: pl.Series,
+    message: pl.Series,
+    where: str = "role",
+) -> tuple[pl.Series, dict[str, int]]:
+    """Roles of `texts`, null where the table has none, and the ten commonest values of messages without a role.
 
-    Raises InputError where more than half of the rows that are a `message` have none.
+    Where `given` is not null it stands. Raises InputError where more than half of the rows that are a `message` have no
+    role; `where` names the column in it.
     """
     table = role_table(roles)
     frame = pl.DataFrame({"value": texts, "given": given})
@@ -63,20 +80,37 @@ def read_roles(
         role=pl.coalesce("given", lower.replace_strict(list(table), list(table.values()), default=None))
     )
     lost = frame.filter(message & pl.col("role").is_null())
+    unknown = _showable(lost["value"])
     if lost.height * 2 > int(message.sum()):
-        counts = lost["value"].value_counts().sort(["count", "value"], descending=[True, False]).head(10)
-        shown = ", ".join(f"{_shown(value)} ({count:,})" for value, count in counts.iter_rows())
+        shown = ", ".join(
+            f"{value if value.startswith('(') else repr(value)} ({count:,})" for value, count in unknown.items()
+        )
         raise InputError(
-            f"role: {lost.height:,} of {int(message.sum()):,} messages have a role that is mapped to none of "
+            f"{where}: {lost.height:,} of {int(message.sum()):,} messages have a role that is mapped to none of "
             f"{', '.join(ROLES)}; found {shown}; map them under `roles`"
         )
-    return frame["role"]
+    return frame["role"], unknown
 
 
-def _shown(value: str | None) -> str:
-    if value is None:
-        return "empty"
-    return repr(value) if len(value) <= 20 else f"a value of {len(value)} characters"
+def _showable(values: pl.Series) -> dict[str, int]:
+    """The ten commonest values -> how often; what may be more than the name of a role is told in brackets, not shown.
+
+    A column that is no role column may hold names of persons, addresses or the messages themselves.
+    """
+    value = pl.col("value")
+    told = (
+        pl.when(value.is_null() | (value == ""))
+        .then(pl.lit("(empty)"))
+        .when(value.str.len_chars() > MAX_ROLE_CHARS)
+        .then(pl.lit(f"(longer than {MAX_ROLE_CHARS} characters)"))
+        .when(value.str.contains(r"[\p{C}\p{Zl}\p{Zp}]"))
+        .then(pl.lit("(unprintable)"))
+        .when(value.str.contains(r"@|\d.*\d.*\d.*\d.*\d"))
+        .then(pl.lit("(an address or a number)"))
+        .otherwise(value)
+    )
+    counts = values.alias("value").to_frame().select(told.alias("value")).group_by("value").len("count")
+    return dict(counts.sort(["count", "value"], descending=[True, False]).head(10).iter_rows())
 
 
 def read_ratings(texts: pl.Series, words: Mapping[str, float]) -> tuple[pl.Series, int]:

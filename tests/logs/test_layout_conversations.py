@@ -141,16 +141,16 @@ def test_a_conversation_without_messages_has_a_fate(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("layout", "message"),
+    ("more", "message"),
     [
-        (Conversations(columns={"texts": "a"}), "'texts' is no field of a conversation"),
-        (Conversations(message={"role": "r"}), "`text` is not mapped"),
-        (Conversations(message={"text": "t", "sender": "s"}), "'sender' is no canonical name"),
+        ({"columns": {"text": "a"}}, "'text' is no canonical name"),
+        ({"message": {"role": "r"}}, "`text` is not mapped"),
+        ({"message": {"text": "t", "sender": "s"}}, "'sender' is no canonical name"),
     ],
 )
-def test_a_mapping_that_cannot_work_is_refused(tmp_path: Path, layout: Conversations, message: str) -> None:
+def test_a_mapping_that_cannot_work_is_refused_before_anything_is_read(more: dict[str, Any], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
-        read(tmp_path, [{"messages": MESSAGES}], layout)
+        Conversations(**more)
 
 
 def test_crosswoz_goes_through_whole(shared_data: Callable[[str], Path]) -> None:

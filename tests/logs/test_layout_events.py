@@ -127,13 +127,47 @@ def test_an_unknown_role_is_null_and_counted(tmp_path: Path) -> None:
 
 
 def test_more_than_half_of_unknown_roles_is_an_error_that_shows_short_values(tmp_path: Path) -> None:
-    text = "session,role,text\n1,user,a\n1,xx,b\n1,xx,c\n1,a value that is too long to be a role,d\n1,,e\n"
+    text = "session,who,text\n1,user,a\n1,xx,b\n1,xx,c\n1,a value that is too long to be a role,d\n1,,e\n"
     with pytest.raises(InputError) as raised:
-        read(tmp_path, text, Events())
+        read(tmp_path, text, Events(columns={"role": "who"}))
     assert str(raised.value) == (
-        "role: 4 of 5 messages have a role that is mapped to none of customer, agent, bot, system, note, tool; "
-        "found 'xx' (2), empty (1), a value of 37 characters (1); map them under `roles`"
+        "source desk: role column 'who': 4 of 5 messages have a role that is mapped to none of customer, agent, bot, "
+        "system, note, tool; found 'xx' (2), (empty) (1), (longer than 20 characters) (1); map them under `roles`"
     )
+
+
+def test_unknown_roles_are_told_with_their_counts_and_never_more_than_a_name(tmp_path: Path) -> None:
+    strange = [
+        "Ghost",
+        "Ghost",
+        "x" * 20,
+        "x" * 21,
+        "ann@example.com",
+        "+49 170 1234567",
+        "a\u200bb",
+        "",
+        "Q2",
+        "Q2",
+        "Q2",
+    ]
+    lines = [f"1,user,m{number}" for number in range(len(strange))] + [f"1,{value},t" for value in strange]
+    got = read(tmp_path, "session,role,text\n" + "\n".join(lines) + "\n", Events())
+    assert got.unknown_roles == {
+        "Q2": 3,
+        "(an address or a number)": 2,
+        "Ghost": 2,
+        "(empty)": 1,
+        "(longer than 20 characters)": 1,
+        "(unprintable)": 1,
+        "x" * 20: 1,
+    }
+    assert got.report["unknown_role"] == len(strange)
+
+
+def test_of_unknown_roles_the_ten_commonest_are_kept(tmp_path: Path) -> None:
+    values = ["user"] * 13 + ["role l"] + [f"role {letter}" for letter in "abcdefghijkl"]
+    got = read(tmp_path, "session,role,text\n" + "".join(f"1,{value},t\n" for value in values), Events())
+    assert list(got.unknown_roles) == ["role l", *(f"role {letter}" for letter in "abcdefghi")]
 
 
 @pytest.mark.parametrize(
@@ -143,11 +177,19 @@ def test_more_than_half_of_unknown_roles_is_an_error_that_shows_short_values(tmp
         ({"agent": ["a"], "bot": ["A"]}, "'A' stands under agent and bot"),
     ],
 )
-def test_roles_that_mean_nothing_or_two_things_are_refused(
-    tmp_path: Path, roles: dict[str, list[str]], message: str
+def test_roles_that_mean_nothing_or_two_things_are_refused_before_anything_is_read(
+    roles: dict[str, list[str]], message: str
 ) -> None:
     with pytest.raises(RecipeError, match=message):
-        read(tmp_path, "session,role,text\n1,user,a\n", Events(roles=roles))
+        Events(roles=roles)
+
+
+def test_columns_that_are_no_canonical_names_are_refused_with_all_other_faults() -> None:
+    with pytest.raises(RecipeError) as raised:
+        Events(columns={"sesion": "s", "text": "t"}, roles={"custmer": ["a"]})
+    assert len(raised.value.faults) == 2
+    assert raised.value.faults[0].startswith("columns.sesion: 'sesion' is no canonical name; did you mean 'session'?")
+    assert raised.value.faults[1].startswith("roles.custmer: 'custmer' is no role; did you mean 'customer'?")
 
 
 @pytest.mark.parametrize(
@@ -156,17 +198,54 @@ def test_roles_that_mean_nothing_or_two_things_are_refused(
         ({"session": "s", "role": "r"}, "`text` is not mapped"),
         ({"session": "s", "text": "t"}, "`role` is not mapped"),
         ({"role": "r", "text": "t"}, "neither `session` nor `customer`"),
-        ({"sesion": "s"}, "'sesion' is no canonical name; did you mean 'session'"),
     ],
 )
 def test_a_mapping_that_cannot_work_is_refused(tmp_path: Path, columns: dict[str, str], message: str) -> None:
-    with pytest.raises(RecipeError, match=message):
+    with pytest.raises(RecipeError, match=message) as raised:
         read(tmp_path, "s,r,t\n1,user,a\n", Events(columns=columns))
+    assert "it has 's', 'r', 't'" in str(raised.value)
 
 
 def test_a_mapped_column_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="text <- 'body'; it has 's', 'r', 't'"):
-        read(tmp_path, "s,r,t\n1,user,a\n", Events(columns={"session": "s", "text": "body"}))
+    with pytest.raises(InputError) as raised:
+        read(tmp_path, "s,r,Body\n1,user,a\n", Events(columns={"session": "s", "text": "body", "role": "xyz"}))
+    assert str(raised.value) == (
+        "source desk: log.csv: no column 'body' (for text), 'xyz' (for role); it has 's', 'r', 'Body'; did you mean "
+        "'Body'?; map the names as they stand there under `columns`"
+    )
+
+
+@pytest.mark.parametrize("header", [["session", "role", "text", "rating"], ["session", "role", "text", *"abc"]])
+def test_a_header_that_does_not_fit_the_lines_is_told_with_both_numbers(tmp_path: Path, header: list[str]) -> None:
+    with pytest.raises(InputError) as raised:
+        read(tmp_path, "1,user,hi,5,x\n1,agent,yes,5,x\n", Events(header=header))
+    assert str(raised.value) == (
+        f"source desk: log.csv: header names {len(header)} columns, the file's lines have 5 fields; name them all in "
+        "their order (if that number looks wrong, set `delimiter`)"
+    )
+
+
+def test_a_header_that_fits_most_lines_leaves_the_others_to_quarantine(tmp_path: Path) -> None:
+    got = read(tmp_path, "1,user,hi\n1,agent\n", Events(header=["session", "role", "text"]))
+    assert (got.events.height, got.quarantine["reason"].to_list()) == (1, ["ragged_row"])
+
+
+def test_columns_used_by_name_are_told_and_can_be_switched_off(tmp_path: Path) -> None:
+    text = "session,who,text,status,agent\n1,user,hi,open,\n1,agent,yes,open,a1\n"
+    got = read(tmp_path, text, Events(columns={"role": "who"}))
+    assert got.used_by_name == ["session", "agent", "text", "status"]
+    assert got.events["status"].to_list() == ["open", "open"]
+    got = read(tmp_path, text, Events(columns={"role": "who", "status": None, "agent": None}))
+    assert got.used_by_name == ["session", "text"]
+    assert got.events.select("status", "agent", "meta").rows() == [
+        (None, None, '{"status":"open"}'),
+        (None, None, '{"status":"open","agent":"a1"}'),
+    ]
+
+
+def test_what_is_switched_off_is_missed_where_it_is_needed(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="`text` is not mapped"):
+        read(tmp_path, "session,role,text\n1,user,a\n", Events(columns={"text": None}))
 
 
 def test_one_author_column_is_customer_or_agent_by_the_role(tmp_path: Path) -> None:
@@ -227,10 +306,27 @@ def test_thumbs_are_up_or_down(tmp_path: Path, value: str, thumb: int | None, un
 
 
 def test_a_time_that_cannot_be_told_is_null_and_counted(tmp_path: Path) -> None:
-    got = one(tmp_path, "3/4/2024", "time")
-    assert (got.events["time"].to_list(), got.report["unparsed_time"]) == ([None], 1)
+    text = "session,role,text,time\n1,user,a,2024-03-05\n1,agent,b,soon\n1,user,c,\n"
+    got = read(tmp_path, text, Events())
+    assert got.events["time"].to_list() == [datetime(2024, 3, 5, tzinfo=UTC), None, None]
+    assert got.report["unparsed_time"] == 1
     got = one(tmp_path, "3/4/2024", "time", time_format="%d/%m/%Y")
     assert got.events["time"].to_list() == [datetime(2024, 4, 3, tzinfo=UTC)]
+
+
+def test_times_that_mostly_cannot_be_told_are_an_error_without_any_value(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"source desk: time column 'x': 1 of 1 times .* '99/99/9999 99:99'") as raised:
+        one(tmp_path, "06/01/2025 12:23", "time")
+    assert "2025" not in str(raised.value)
+    with pytest.raises(InputError, match="with time_format '%Y-%m-%d'"):
+        one(tmp_path, "06/01/2025 12:23", "time", time_format="%Y-%m-%d")
+
+
+def test_a_file_shows_itself_whether_the_day_comes_first(tmp_path: Path) -> None:
+    text = "session,role,text,time\n1,user,a,06/01/2025 12:23\n1,agent,b,13/01/2025 12:24\n1,user,c,2025-01-14\n"
+    got = read(tmp_path, text, Events())
+    assert got.events["time"].dt.strftime("%m-%d").to_list() == ["01-06", "01-13", "01-14"]
+    assert (got.report["unparsed_time"], got.report["times_day_first"]) == (0, 2)
 
 
 def test_a_row_without_text_that_rates_is_feedback(tmp_path: Path) -> None:

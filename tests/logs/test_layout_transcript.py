@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -83,22 +84,28 @@ def test_fields_stand_where_the_settings_say(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("layout", "message"),
+    ("settings", "message"),
     [
-        (Transcript(fields=["role", "action"]), "`role` and `text` among them"),
-        (Transcript(fields=["role", "text", "text"]), "expected different names"),
-        (Transcript(columns={"text": "a"}), "lines of fields have no columns"),
-        (Transcript(separator="("), "is no pattern"),
-        (Transcript(cell="a", columns={"role": "b"}), "'role' cannot be a column"),
+        ({"fields": ["role", "action"]}, "`role` and `text` among them"),
+        ({"fields": ["role", "text", "text"]}, "expected different names"),
+        ({"fields": ["role", "text", "_file"]}, "do not begin with `_`"),
+        ({"columns": {"session": "a"}}, "lines of fields have no columns"),
+        ({"columns": {"session": "a"}, "lines": "speakers"}, "have no columns"),
+        ({"separator": "("}, "is no pattern"),
+        ({"delimiter": ""}, "delimiter: is empty"),
+        ({"line_break": ""}, "line_break: is empty"),
+        ({"table_delimiter": "::"}, "table_delimiter: '::', expected one character"),
+        ({"cell": "a", "columns": {"role": "b"}}, "'role' cannot be a column"),
+        ({"roles": {"agent": [" "]}}, "roles.agent: a value is empty"),
     ],
 )
-def test_settings_that_cannot_work_are_refused(tmp_path: Path, layout: Transcript, message: str) -> None:
+def test_settings_that_cannot_work_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
-        read(tmp_path, "a,b\nx,y\n", layout, "a.csv")
+        Transcript(**settings)
 
 
 def test_roles_that_are_not_mapped_are_an_error(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="found 'A' "):
+    with pytest.raises(InputError, match=r"source desk: role: 3 of 3 .* found 'A' \(2\), 'B' \(1\)"):
         read(tmp_path, "A\thi\nB\tyes\nA\tno\n", Transcript())
 
 

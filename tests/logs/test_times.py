@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import polars as pl
 import pytest
 
-from prefdata.errors import RecipeError
-from prefdata.logs.times import parse_times
+from prefdata.errors import InputError, RecipeError
+from prefdata.logs.times import check_times, numeric_dates, parse_times
 
 HALF_PAST = datetime(2024, 3, 5, 10, 20, 30, tzinfo=UTC)
 TWENTY_PAST = datetime(2024, 3, 5, 10, 20, tzinfo=UTC)
@@ -50,9 +50,16 @@ DAY = datetime(2024, 3, 5, tzinfo=UTC)
         ("March 5, 2024, 3:20 p.m.", AFTERNOON),
         ("05/Mar/2024:10:20:30 +0000", HALF_PAST),
         ("  2024-03-05 10:20  ", TWENTY_PAST),
+        # One of the numbers can be no month.
+        ("13/04/2024 10:20", TWENTY_PAST.replace(month=4, day=13)),
+        ("4/13/2024, 3:20 PM", AFTERNOON.replace(month=4, day=13)),
+        ("Sat 13.4.2024 10:20:30", HALF_PAST.replace(month=4, day=13)),
+        ("13-04-2024T10:20:30Z", HALF_PAST.replace(month=4, day=13)),
         # What could be meant in two ways, or cannot be at all, is not read.
         ("3/4/2024 10:20", None),
-        ("13/04/2024", None),
+        ("13/13/2024", None),
+        ("32/04/2024", None),
+        ("13/04/24", None),
         ("2024-13-05 10:20", None),
         ("2024-02-30", None),
         ("2024-03-05 25:00", None),
@@ -65,6 +72,90 @@ DAY = datetime(2024, 3, 5, tzinfo=UTC)
 )
 def test_a_time_is_read_where_it_can_mean_one_thing_only(text: str | None, time: datetime | None) -> None:
     assert parse_times(pl.Series([text], dtype=pl.String)).to_list() == [time]
+
+
+@pytest.mark.parametrize(
+    ("texts", "days"),
+    [
+        (["03/04/2024", "13/04/2024"], [(4, 3), (4, 13)]),
+        (["03/04/2024", "04/13/2024"], [(3, 4), (4, 13)]),
+        (["03/12/2024", "31/12/2024"], [(12, 3), (12, 31)]),
+        (["03/04/2024", "12/12/2024"], [None, None]),
+        (["03/04/2024", "13/04/2024", "04/13/2024"], [None, None, None]),
+        (["03/04/2024", "99/04/2024"], [None, None]),
+        (["03/04/2024", "2024-04-13"], [None, (4, 13)]),
+    ],
+)
+def test_one_number_above_twelve_tells_the_order_of_all(texts: list[str], days: list[tuple[int, int] | None]) -> None:
+    read = parse_times(pl.Series(texts)).to_list()
+    assert [time and (time.month, time.day) for time in read] == days
+
+
+def test_the_order_and_how_many_times_it_is_about() -> None:
+    assert numeric_dates(pl.Series(["3/4/2024", "13/4/2024 10:20", "2024-03-05", None])) == (2, "day_first", False)
+    assert numeric_dates(pl.Series(["3/4/2024", "4/13/2024"])) == (2, "month_first", False)
+    assert numeric_dates(pl.Series(["13/4/2024", "4/13/2024"])) == (2, None, True)
+    assert numeric_dates(pl.Series(["3/4/20245", "10:20"])) == (0, None, False)
+
+
+def check(texts: list[str | None], time_format: str | None = None) -> None:
+    given = pl.Series(texts, dtype=pl.String)
+    times = parse_times(given, time_format=time_format)
+    check_times(given, times, where="source desk: time column 'at'", time_format=time_format)
+
+
+def test_half_of_the_times_may_be_unreadable_and_blanks_do_not_count() -> None:
+    check([])
+    check([None, "", " "])
+    check(["2024-03-05", "soon"])
+    with pytest.raises(InputError, match="2 of 3 times"):
+        check(["2024-03-05", "soon", "later", None, ""])
+
+
+@pytest.mark.parametrize(
+    ("texts", "time_format", "message"),
+    [
+        (
+            ["06/01/2025 12:23", "07/01/2025 12:23", "nonsense"],
+            None,
+            "3 of 3 times cannot be read: nothing shows whether the day or the month comes first; most look like "
+            "'99/99/9999 99:99' (9 a digit, a a letter); set `time_format`, e.g. \"%d/%m/%Y %H:%M\" (day first) or "
+            '"%m/%d/%Y %H:%M" (month first), or map no time',
+        ),
+        (
+            ["13/01/2025", "01/13/2025"],
+            None,
+            "2 of 2 times cannot be read: some have a number above 12 first and some second, so that no one order of "
+            "day and month fits; most look like '99/99/9999' (9 a digit, a a letter); set `time_format`, e.g. "
+            '"%d/%m/%Y %H:%M" (day first) or "%m/%d/%Y %H:%M" (month first), or map no time',
+        ),
+        (
+            ["hé你 7\u200b"],
+            None,
+            "1 of 1 times cannot be read in any known format; most look like 'aaa 9?' (9 a digit, a a letter); set "
+            '`time_format`, e.g. "%d/%m/%Y %H:%M" (day first) or "%m/%d/%Y %H:%M" (month first), or map no time',
+        ),
+        (
+            ["2025-01-06"],
+            "%d/%m/%Y",
+            "1 of 1 times cannot be read with time_format '%d/%m/%Y'; most look like '9999-99-99' (9 a digit, a a "
+            "letter); set `time_format` to what stands there, or leave it out where the year comes first, or map no "
+            "time",
+        ),
+    ],
+)
+def test_unreadable_times_are_told_by_their_shape_alone(
+    texts: list[str | None], time_format: str | None, message: str
+) -> None:
+    with pytest.raises(InputError) as raised:
+        check(texts, time_format)
+    assert str(raised.value) == f"source desk: time column 'at': {message}"
+
+
+def test_a_shape_is_cut() -> None:
+    with pytest.raises(InputError) as raised:
+        check(["a" * 5000])
+    assert f"'{'a' * 40}'" in str(raised.value)
 
 
 def test_a_given_format_is_the_only_one() -> None:
