@@ -123,7 +123,11 @@ def _acts(texts: pl.DataFrame) -> pl.Series:
         plain = lexicons.plain(pl.col(side))
         lists = {name: f"reply_{name}" if side == "reply" else name for name in acts}
         tags = [
-            pl.when(plain.str.contains(lexicons.pattern(lexicons.entries(file)))).then(pl.lit(name))
+            pl.when(
+                lexicons.without(plain, lexicons.word_list(file).exceptions).str.contains(
+                    lexicons.pattern(lexicons.entries(file))
+                )
+            ).then(pl.lit(name))
             for name, file in lists.items()
         ]
         tags += [
