@@ -12,6 +12,8 @@ from typing import Protocol, TypeVar
 
 import polars as pl
 
+from prefdata.io import write_parquet
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -93,7 +95,7 @@ class LocalEngine:
 
 def _spill(held: list[pl.DataFrame], scratch: Path, number: int) -> Path:
     path = scratch / f"{number:05d}.parquet"
-    pl.concat(held).write_parquet(path)
+    write_parquet(path, pl.concat(held))
     return path
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import gc
 import hashlib
+import io
 import json
 import logging
 import os
@@ -329,13 +330,12 @@ def write_json(path: str | Path, value: Any) -> None:
 
 def write_parquet(path: str | Path, frame: pl.DataFrame) -> None:
     """Writes `frame` in its order; equal frames give equal bytes, however they are chunked and at any thread count."""
-    whole = frame.rechunk()
-    _replace(
-        Path(path),
-        lambda stream: whole.write_parquet(
-            stream, compression="zstd", compression_level=3, statistics=True, row_group_size=ROW_GROUP
-        ),
+    # polars encodes into memory and Python writes: a full disk is then an OSError that says so
+    buffer = io.BytesIO()
+    frame.rechunk().write_parquet(
+        buffer, compression="zstd", compression_level=3, statistics=True, row_group_size=ROW_GROUP
     )
+    _replace(Path(path), lambda stream: stream.write(buffer.getbuffer()))
 
 
 def _replace(path: Path, fill: Callable[[IO[bytes]], object]) -> None:

@@ -50,7 +50,7 @@ class Ratings:
     """Ratings at most this good are dissatisfied; between the two is neutral and labels nothing."""
 
     def __post_init__(self) -> None:
-        from prefdata.logs.signals import scale_faults
+        from prefdata.logs.faults import scale_faults
 
         faults = scale_faults(self.scale, self.satisfied, self.dissatisfied, name="scale")
         if faults:

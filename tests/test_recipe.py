@@ -55,7 +55,7 @@ def test_all_faults_come_at_once_with_line_and_nearest_name() -> None:
     )
     assert any(fault.startswith("line 16: shard_rows: expected a whole number of at least 1") for fault in found)
     assert any("unknown grouping 'near_duplicate'; did you mean 'near_duplicates'?" in fault for fault in found)
-    assert any("split.evaluation: 1.5; expected a fraction" in fault for fault in found)
+    assert any("split.evaluation: 1.5, expected a fraction" in fault for fault in found)
 
 
 @pytest.mark.parametrize(

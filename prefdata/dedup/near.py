@@ -58,21 +58,23 @@ class NearDuplicates:
     refuse_opposites: bool = True
     """Whether another negation, amount or opposite word keeps two rows apart, however much else agrees."""
 
-    def build(self) -> NearGrouping:
-        """The grouping that these settings describe. Raises RecipeError with all faults."""
+    def __post_init__(self) -> None:
         faults = []
         if not FLOOR <= self.min_similarity <= 1:
-            faults.append(f"near_duplicates.min_similarity: {self.min_similarity}, expected {FLOOR} to 1")
-        for name in ("shingle_words", "bands", "rows"):
-            if getattr(self, name) < 1:
-                faults.append(f"near_duplicates.{name}: {getattr(self, name)}, expected at least 1")
+            faults.append(f"min_similarity: {self.min_similarity}, expected {FLOOR} to 1")
+        for name, most in (("shingle_words", 1000), ("permutations", 65_536), ("bands", 65_536), ("rows", 65_536)):
+            if not 1 <= getattr(self, name) <= most:
+                faults.append(f"{name}: {getattr(self, name)}, expected 1 to {most}")
         if self.bands * self.rows > self.permutations:
             faults.append(
-                f"near_duplicates: {self.bands} bands of {self.rows} rows need {self.bands * self.rows} permutations, "
-                f"found {self.permutations}; raise permutations or lower bands"
+                f"permutations: {self.permutations}, but {self.bands} bands of {self.rows} rows need "
+                f"{self.bands * self.rows}; raise permutations or lower bands"
             )
         if faults:
             raise RecipeError(faults)
+
+    def build(self) -> NearGrouping:
+        """The grouping that these settings describe."""
         return NearGrouping(settings=self)
 
 

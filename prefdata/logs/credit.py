@@ -29,6 +29,15 @@ class CreditSettings:
     factor: float = 0.7
     """For decay: weight of the outcome on a turn, as a share of its weight on the agent turn after it."""
 
+    def __post_init__(self) -> None:
+        faults = []
+        if self.policy not in POLICIES:
+            faults.append(f"policy: {self.policy!r}, expected one of {', '.join(POLICIES)}")
+        if not 0.0 < self.factor <= 1.0:
+            faults.append(f"factor: {self.factor}, expected above 0 and at most 1")
+        if faults:
+            raise RecipeError(faults)
+
 
 def credit(signals: pl.DataFrame, *, policy: Policy = "direct", factor: float = 0.7) -> pl.DataFrame:
     """`signals` with each session's outcome where `policy` puts it, in the same order of rows.
@@ -36,10 +45,7 @@ def credit(signals: pl.DataFrame, *, policy: Policy = "direct", factor: float = 
     Signals that do not reach a row become null there. Adds `credit_policy` (String) and `credit_weight` (Float32 in
     [0, 1]: how much of the session's outcome the row carries, 1 on the last agent turn).
     """
-    if policy not in POLICIES:
-        raise RecipeError(f"credit policy {policy!r}; known: {', '.join(POLICIES)}")
-    if not 0.0 < factor <= 1.0:
-        raise RecipeError(f"credit factor {factor}: expected above 0 and at most 1")
+    CreditSettings(policy=policy, factor=factor)
     back = pl.col("turn").rank("ordinal", descending=True).over("session").cast(pl.Float64) - 1.0
     last = back == 0.0
     weight = pl.lit(factor).pow(back) if policy == "decay" else last.cast(pl.Float64)

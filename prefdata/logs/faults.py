@@ -1,7 +1,8 @@
-"""What can be wrong with single values of a layout's settings, each told as `setting: fault`."""
+"""What can be wrong with the values of settings for logs, each told as `setting: fault`."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -59,3 +60,40 @@ def word_faults(words: Mapping[str, float]) -> list[str]:
     """Words that stand for ratings: each once, without regard to case."""
     folded = Counter(word.strip().lower() for word in words)
     return [f"rating_words: {word!r} stands there more than once" for word, times in folded.items() if times > 1]
+
+
+def cuts(scale: tuple[float, float], satisfied: float | None, dissatisfied: float | None) -> tuple[float, float]:
+    """The upper end of dissatisfied and the lower end of satisfied, between 0 worst and 1 best."""
+    worst, best = scale
+    low = 0.25 if dissatisfied is None else (dissatisfied - worst) / (best - worst)
+    high = 0.75 if satisfied is None else (satisfied - worst) / (best - worst)
+    return low, high
+
+
+def scale_faults(
+    scale: tuple[float, float], satisfied: float | None, dissatisfied: float | None, *, name: str
+) -> list[str]:
+    """What is wrong with a scale of ratings (worst, best), called `name`, and with the bounds on it."""
+    worst, best = scale
+    if not math.isfinite(best - worst) or worst == best:
+        return [f"{name}: {_number(worst)} (worst) and {_number(best)} (best), expected two different ratings"]
+    low, high = cuts(scale, satisfied, dissatisfied)
+    faults = [
+        f"{bound}: {_number(given)}, expected a rating on the scale {_number(worst)} (worst) to {_number(best)} (best)"
+        for bound, given, place in (("satisfied", satisfied, high), ("dissatisfied", dissatisfied, low))
+        if given is not None and not 0.0 <= place <= 1.0
+    ]
+    if not faults and not low < high:
+        told = [
+            f"{bound} {_number(worst + place * (best - worst))}"
+            for bound, place in (("satisfied", high), ("dissatisfied", low))
+        ]
+        faults.append(
+            f"{'satisfied' if satisfied is not None else 'dissatisfied'}: {' and '.join(told)}, expected dissatisfied "
+            f"on the worse side of satisfied, the scale is {_number(worst)} (worst) to {_number(best)} (best)"
+        )
+    return faults
+
+
+def _number(value: float) -> str:
+    return f"{value:.10g}"

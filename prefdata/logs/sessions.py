@@ -56,6 +56,15 @@ class SessionSettings:
     tools: Literal["set_aside", "context"] = "set_aside"
     """Tool rows are left out, or stand in prompts as the agent's side."""
 
+    def __post_init__(self) -> None:
+        faults = [
+            f"{name}: {getattr(self, name)}, expected a number from 0 to 1e9"
+            for name in ("gap_minutes", "double_delivery_seconds")
+            if not 0 <= getattr(self, name) <= 1e9
+        ]
+        if faults:
+            raise RecipeError(faults)
+
 
 class Sessions(NamedTuple):
     """What the events of a log became."""
@@ -76,9 +85,6 @@ def build_sessions(events: pl.DataFrame, *, settings: SessionSettings | None = N
     The order of the rows of `events` does not matter: (file, line, part) is the order of the file.
     """
     settings = settings or SessionSettings()
-    for name in ("gap_minutes", "double_delivery_seconds"):
-        if not 0 <= getattr(settings, name) < 1e9:
-            raise RecipeError(f"sessions: {name} is {getattr(settings, name)}, expected a number from 0 to 1e9")
     _require_events(events)
     frame = in_sessions(events.select(EVENTS.names()), gap_minutes=settings.gap_minutes)
     frame = _recognise(frame, settings)

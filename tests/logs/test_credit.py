@@ -41,7 +41,7 @@ def test_the_order_of_rows_stays_and_changes_nothing() -> None:
 
 
 def test_unknown_policy_and_factor_are_refused() -> None:
-    with pytest.raises(RecipeError, match="known: direct, last_turn, decay"):
+    with pytest.raises(RecipeError, match="expected one of direct, last_turn, decay"):
         credit(SIGNALS, policy="first_turn")
     with pytest.raises(RecipeError, match="at most 1"):
         credit(SIGNALS, policy="decay", factor=1.5)

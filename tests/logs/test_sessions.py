@@ -459,7 +459,7 @@ def test_a_frame_that_is_not_events_is_refused() -> None:
 
 @pytest.mark.parametrize("wrong", [-1.0, float("nan"), float("inf")])
 def test_a_gap_that_is_no_length_of_time_is_refused(wrong: float) -> None:
-    with pytest.raises(RecipeError, match=r"gap_minutes is .*, expected a number from 0"):
+    with pytest.raises(RecipeError, match=r"gap_minutes: .*, expected a number from 0"):
         build_sessions(log(customer("hi")), settings=SessionSettings(gap_minutes=wrong))
 
 
