@@ -287,6 +287,8 @@ class _Bars:
         if self.bars is None:
             if done == total:
                 print(f"{step}: done", file=sys.stderr, flush=True)
+            elif done == 0 and step.startswith(("train", "model")):
+                print(f"{step}: takes minutes", file=sys.stderr, flush=True)
             return
         if step not in self.tasks:
             self.tasks[step] = self.bars.add_task(step, total=total)

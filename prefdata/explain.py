@@ -10,7 +10,7 @@ import polars as pl
 
 from prefdata import rundir
 from prefdata.errors import InputError
-from prefdata.runner import dropped_rows, kept_rows
+from prefdata.runner import scan_rows
 
 MATES = 10
 """Cluster mates told at most."""
@@ -23,18 +23,20 @@ def explain(path: str | Path, row: str) -> dict[str, Any]:
     """
     run = rundir.existing(path)
     facts = json.loads((run.path / "run.json").read_text())
-    kept, dropped = kept_rows(run.path), dropped_rows(run.path)
-    ids = [name for frame in (kept, dropped) for name in frame.filter(pl.col("id").str.starts_with(row))["id"]]
+    kept, dropped = scan_rows(run.path, "kept"), scan_rows(run.path, "dropped")
+    begin_so = pl.col("id").str.starts_with(row)
+    ids = [name for rows in (kept, dropped) for name in rows.filter(begin_so).select("id").collect()["id"]]
     if len(ids) != 1:
         what = f"{len(ids)} ids, among them {', '.join(sorted(ids)[:5])}" if ids else "no id in this run"
         raise InputError(f"{path}: {row!r} is the beginning of {what}")
     name = ids[0]
-    is_kept = kept.filter(pl.col("id") == name).height == 1
-    record = (kept if is_kept else dropped).filter(pl.col("id") == name).to_dicts()[0]
+    found = kept.filter(pl.col("id") == name).collect()
+    is_kept = found.height == 1
+    record = (found if is_kept else dropped.filter(pl.col("id") == name).collect()).to_dicts()[0]
     scores, signals, after = _measured(run.path, facts, name)
     meta = json.loads(record["meta"])
     alike = (pl.col("survivor") == name) if is_kept else (pl.col("cluster") == (record["cluster"] or ""))
-    mates = dropped.filter(alike, pl.col("id") != name)
+    mates = dropped.filter(alike, pl.col("id") != name).select("id").sort("id").head(MATES).collect()
     return {
         "id": name,
         "source": record["source"],
@@ -57,7 +59,7 @@ def explain(path: str | Path, row: str) -> dict[str, Any]:
         "reasons": [] if is_kept else record["reasons"],
         "split": record.get("split"),
         "survivor": None if is_kept else record["survivor"],
-        "mates": mates.sort("id").head(MATES)["id"].to_list(),
+        "mates": mates["id"].to_list(),
     }
 
 

@@ -441,20 +441,21 @@ def kept_rows(path: str | Path, split: Literal["train", "evaluation"] | None = N
     """The kept rows of a run, sorted by id; of one split where it is named. Raises InputError where there is no run."""
     if split not in (None, "train", "evaluation"):
         raise RecipeError(f"split {split!r}; expected train or evaluation")
-    rows = _rows(Path(path), "kept")
-    return rows if split is None else rows.filter(pl.col("split") == split)
+    rows = scan_rows(Path(path), "kept")
+    return (rows if split is None else rows.filter(pl.col("split") == split)).collect().sort("id")
 
 
 def dropped_rows(path: str | Path) -> pl.DataFrame:
     """The dropped rows of a run with their reasons, sorted by id. Raises InputError where there is no run."""
-    return _rows(Path(path), "dropped")
+    return scan_rows(Path(path), "dropped").collect().sort("id")
 
 
-def _rows(path: Path, folder: str) -> pl.DataFrame:
+def scan_rows(path: Path, folder: Literal["kept", "dropped"]) -> pl.LazyFrame:
+    """The rows of a run without reading them yet. Raises InputError where there is no run."""
     files = sorted((path / folder).glob("*.parquet"))
     if not files:
         raise InputError(f"{path}: no {folder} rows there; it is no run directory, or a run that did not end")
-    return pl.concat([pl.read_parquet(file, glob=False) for file in files]).sort("id")
+    return pl.scan_parquet(files, glob=False, hive_partitioning=False)
 
 
 def _export(state: _Run, split: pl.DataFrame) -> dict[str, Any]:
