@@ -11,11 +11,19 @@ from typing import Any, ClassVar
 
 import polars as pl
 
-from prefdata.errors import nearest
+from prefdata.errors import InputError, nearest
 from prefdata.io import QUARANTINE, ReadLimits, read_objects
 from prefdata.logs.events import Role
 from prefdata.logs.faults import empty_faults, encoding_faults
-from prefdata.logs.mapping import CANONICAL, LogRead, LogSettings, assemble, session_feedback, with_quarantined
+from prefdata.logs.mapping import (
+    CANONICAL,
+    LogRead,
+    LogSettings,
+    assemble,
+    session_feedback,
+    shown_columns,
+    with_quarantined,
+)
 
 _OF_SESSION = (
     "session",
@@ -61,6 +69,7 @@ class Conversations(LogSettings):
         """
         read = read_objects(path, encoding=self.encoding, limits=limits or ReadLimits())
         records, messages, bad = self._take_apart(read.objects)
+        self._check_paths([record for *_, record in read.objects], source)
         frame = pl.concat([messages, session_feedback(records, messages)], how="diagonal")
         frame = frame.sort("_row", "_part").drop("_row")
         whole = assemble(frame, self, source=source, names={**self.mapped, **self.message})
@@ -79,6 +88,31 @@ class Conversations(LogSettings):
             *empty_faults({"messages": self.messages}),
             *encoding_faults(self.encoding),
         ]
+
+    def _check_paths(self, records: Sequence[Mapping[str, Any]], source: str) -> None:
+        """Raises InputError for dotted paths that stand in no conversation or message, with the names that do."""
+        found = [_at(record, self.messages.split(".")) for record in records]
+        lists = [one for one in found if isinstance(one, list)]
+        if not records:
+            return
+        if not lists:
+            there = _shown_names(records, self.messages)
+            raise InputError(f"source {source}: no conversation has a list at {self.messages!r} (`messages`); {there}")
+        messages = [message for one in lists for message in one]
+        faults = [
+            f"no conversation has {path!r} (for {name}, under `columns`); {_shown_names(records, path)}"
+            for name, path in self.mapped.items()
+            if not any(_stands(record, path.split(".")) for record in records)
+        ]
+        bare = any(not isinstance(message, dict | list) for message in messages)
+        faults += [
+            f"no message has {path!r} (for {name}, under `message`); {_shown_names(messages, path)}"
+            for name, path in self.message.items()
+            if messages and not bare and not (name == "role" and self.alternating)
+            if not any(_stands(message, path.split(".")) for message in messages)
+        ]
+        if faults:
+            raise InputError(f"source {source}: " + "; ".join(faults))
 
     def _take_apart(
         self, objects: Sequence[tuple[str, int, int | None, str | None, dict[str, Any]]]
@@ -162,6 +196,20 @@ def _at(value: Any, path: Sequence[str]) -> Any:
         else:
             return None
     return value
+
+
+def _stands(value: Any, path: Sequence[str]) -> bool:
+    """Whether something stands at a dotted path, be it null."""
+    above = _at(value, path[:-1])
+    return path[-1] in above if isinstance(above, dict) else _at(value, path) is not None
+
+
+def _shown_names(objects: Sequence[Any], wanted: str) -> str:
+    """What the first thousand objects have for names, beside the path that is wanted."""
+    first = dict.fromkeys(name for one in objects[:1000] if isinstance(one, dict) for name in one)
+    if not first:
+        return 'they are lists: take places, "0" for the first' if objects else "there are none"
+    return shown_columns(pl.DataFrame(schema=dict.fromkeys(first, pl.String())), [wanted])
 
 
 def _as_text(value: Any) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from prefdata.errors import RecipeError
+from prefdata.errors import InputError, RecipeError
 from prefdata.logs.layout_conversations import Conversations
 from prefdata.logs.mapping import LogRead
 from prefdata.logs.rows import rows
@@ -178,3 +178,38 @@ def test_abcd_goes_through_whole(shared_data: Callable[[str], Path]) -> None:
         assert rows(built.turns).height == 21
         assert built.sessions.height == 3
         assert got.events["names"][0].to_list() == ["crystal minh"]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"messages": "message"}, "no conversation has a list at 'message' (`messages`); it has 'id', 'messages'; did"),
+        (
+            {"columns": {"session": "idd"}},
+            "no conversation has 'idd' (for session, under `columns`); it has 'id', 'messages'; did you mean 'id'?",
+        ),
+        (
+            {"message": {"role": "from", "text": "text"}},
+            "no message has 'from' (for role, under `message`); it has 'who', 'text'",
+        ),
+        (
+            {"message": {"role": "who", "text": "text.body"}},
+            "no message has 'text.body' (for text, under `message`); it has 'who', 'text'",
+        ),
+    ],
+)
+def test_a_path_that_stands_nowhere_is_told_with_the_names_that_do(
+    tmp_path: Path, more: dict[str, Any], message: str
+) -> None:
+    record = {"id": "1", "messages": [{"who": "user", "text": "CANARY"}]}
+    layout = Conversations(**{"message": {"role": "who", "text": "text"}, **more})
+    with pytest.raises(InputError) as raised:
+        read(tmp_path, [record], layout)
+    assert str(raised.value).startswith(f"source desk: {message}")
+    assert "CANARY" not in str(raised.value)
+
+
+def test_a_path_that_stands_in_one_conversation_or_is_null_is_enough(tmp_path: Path) -> None:
+    records = [{"id": None, "messages": [{"who": "user", "text": "a"}]}, {"messages": [{"who": "user", "text": None}]}]
+    layout = Conversations(columns={"session": "id"}, message={"role": "who", "text": "text"})
+    assert read(tmp_path, records, layout).events["text"].to_list() == ["a", None]
