@@ -213,3 +213,10 @@ def test_a_path_that_stands_in_one_conversation_or_is_null_is_enough(tmp_path: P
     records = [{"id": None, "messages": [{"who": "user", "text": "a"}]}, {"messages": [{"who": "user", "text": None}]}]
     layout = Conversations(columns={"session": "id"}, message={"role": "who", "text": "text"})
     assert read(tmp_path, records, layout).events["text"].to_list() == ["a", None]
+
+
+def test_unreadable_times_are_told_with_the_path_they_stand_at(tmp_path: Path) -> None:
+    record = {"messages": [{"role": "user", "content": "a", "at": "3/4/2024"}]}
+    layout = Conversations(message={"role": "role", "text": "content", "time": "at"})
+    with pytest.raises(InputError, match="source desk: time column 'at': 1 of 1 times"):
+        read(tmp_path, [record], layout)

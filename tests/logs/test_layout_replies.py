@@ -135,3 +135,19 @@ def test_the_twitter_sample_goes_through_whole(shared_data: Callable[[str], Path
     assert thread["role"].to_list() == ["customer", "agent"] * 4
     assert built.turns.filter(session="twcs/119250:105837")["customer"].to_list() == ["105837", "105837"]
     assert "twcs/119250:105838" not in built.sessions["session"].to_list()  # nobody answered in this sample
+
+
+def test_what_is_used_by_name_is_told(tmp_path: Path) -> None:
+    got = read(tmp_path, "1,a,True,1,,", "2,b,False,2,,1")
+    assert (got.used_by_name, got.unknown_roles) == ([], {})
+    (tmp_path / "b.csv").write_text("event,reply_to,role,text,status\n1,,True,hi,open\n", encoding="utf-8")
+    got = Replies(columns={"status": None}).read(tmp_path / "b.csv", source="x")
+    assert got.used_by_name == ["event", "reply_to", "role", "text"]
+
+
+def test_what_is_missing_is_told_with_the_columns_there_are(tmp_path: Path) -> None:
+    (tmp_path / "b.csv").write_text("event,body\n1,hi\n", encoding="utf-8")
+    with pytest.raises(
+        RecipeError, match=r"source x: columns: text, role, reply_to not mapped; .* it has 'event', 'body'"
+    ):
+        Replies().read(tmp_path / "b.csv", source="x")

@@ -216,6 +216,29 @@ def test_a_cell_is_a_session_and_its_row_says_who_and_how_good(tmp_path: Path) -
     assert fates(got) == ["context", "context", "row", "signal", "context", "row"]
 
 
+def test_days_and_clocks_of_cells_can_be_day_first(tmp_path: Path) -> None:
+    got = cells(
+        tmp_path,
+        Transcript(cell="chat", columns={"session": "id", "time": "day"}),
+        {"id": "7", "day": "13/03/2024", "chat": "[10:32] Agent: hello\nCustomer: hi"},
+        {"id": "8", "day": "05/03/2024", "chat": "[10:32] Agent: hello\n[06/03/2024 10:33] Customer: hi"},
+        {"id": "9", "day": "", "chat": "[10:32] Agent: hello\nCustomer: hi"},
+    )
+    days = got.events["time"].dt.strftime("%m-%d %H:%M").to_list()
+    assert days == ["03-13 10:32", None, "03-05 10:32", "03-06 10:33", None, None]
+    assert (got.report["unparsed_time"], got.report["times_day_first"]) == (0, 3)
+
+
+def test_a_header_of_the_table_that_does_not_fit_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="header names 2 columns, the file's lines have 3 fields"):
+        read(tmp_path, "7,c1,Agent: hello\n", Transcript(cell="chat", header=["id", "chat"]), "a.csv")
+
+
+def test_a_cell_column_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"source desk: a\.csv: no column 'chat' \(for text\); it has 'Chat'; did you"):
+        cells(tmp_path, Transcript(cell="chat"), {"Chat": "Agent: hello"})
+
+
 def test_a_cell_without_line_feeds_is_cut_at_its_speakers(tmp_path: Path) -> None:
     got = cells(
         tmp_path,
