@@ -21,7 +21,7 @@ class Toxicity:
     model: Literal["lexical", "detoxify"] = "lexical"
     """`lexical`: embedded, for English and Chinese. `detoxify`: the Detoxify classifier, of the extra `detoxify`."""
     max_toxicity: float = threshold(0.8)
-    """A desirable reply scores at most this, in [0, 1]. At 0.8 two of SGD's 10,831 agent turns are above."""
+    """A desirable reply scores at most this, in [0, 1]. At 0.8 one of SGD's 10,831 agent turns is above."""
     sides: tuple[Literal["completion", "chosen"], ...] = ("completion",)
     """The sides of a row that are judged: what is to be learnt. A prompt is context, a rejected reply an example."""
     min_script_ratio: float = 0.1

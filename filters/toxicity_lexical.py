@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -25,7 +25,10 @@ class LexicalToxicity:
     """Words and character grams under a linear model: English and Chinese, no network, no torch.
 
     A text scores as the worst of its sentences and of itself as a whole. Against the whole alone that costs .005 to
-    .011 of AUC on tweets and comments, and one agent turn of SGD's 10,831; it finds what a long reply dilutes.
+    .013 of AUC on tweets and comments, and one agent turn of SGD's 10,831; it finds what a long reply dilutes.
+
+    An English sentence in which one ambiguous word stands against a polite rest scores at most .79, a word cut off by
+    "..." is not read where it could go on harmlessly: see toxicity_ambiguous.py.
 
     Measured on texts that neither model was trained on: see benchmarks/toxicity.py. At chance on hate without hateful
     words, weak on provoking prompts to assistants; where those matter, take `model: detoxify`.
@@ -35,7 +38,7 @@ class LexicalToxicity:
     """A model is asked where at least this share of a text's letters is of its script."""
 
     name: ClassVar[str] = "toxicity"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     reads: ClassVar[frozenset[Reads]] = frozenset({"text"})
     better: ClassVar[Literal["higher", "lower"]] = "lower"
 
@@ -59,8 +62,11 @@ class LexicalToxicity:
         return pl.concat(parts) if parts else self._score(items.select("text"))
 
     def _score(self, items: pl.DataFrame) -> pl.DataFrame:
+        from filters import toxicity_ambiguous, toxicity_english
+
         text = without_placeholders(pl.col("text").fill_null("").str.slice(0, MAX_CHARS))
-        whole = items.select(row=pl.int_range(pl.len()), text=text)
+        texts = toxicity_ambiguous.without_cut_off_word(items.select(text=text)["text"], toxicity_english.load())
+        whole = pl.DataFrame({"row": range(texts.len()), "text": texts}, schema_overrides={"row": pl.Int64})
         sentences = whole.with_columns(pl.col("text").str.extract_all(SENTENCE)).filter(pl.col("text").list.len() > 1)
         pieces = pl.concat([whole, sentences.explode("text")])
         unique = pieces.select("text").unique(maintain_order=True)
@@ -74,7 +80,13 @@ class LexicalToxicity:
 
     def _pieces(self, texts: pl.Series) -> pl.DataFrame:
         """`english`, `chinese`: the probability by each model that is asked and knows something of the text."""
-        from filters import toxicity_chinese, toxicity_english
+        from filters import toxicity_ambiguous, toxicity_chinese, toxicity_english
+
+        def english(texts: pl.Series) -> Any:
+            return toxicity_ambiguous.tempered(texts, toxicity_english.load(), toxicity_english.probabilities)
+
+        def chinese(texts: pl.Series) -> Any:
+            return toxicity_chinese.probabilities(texts, toxicity_chinese.load())
 
         text, latin = pl.col("text"), pl.col("text").str.count_matches("[A-Za-z]")
         enough = self.min_script_ratio * letters(text)
@@ -85,16 +97,16 @@ class LexicalToxicity:
         )
         return pl.DataFrame(
             {
-                "english": _where(asked, "english", toxicity_english),
-                "chinese": _where(asked, "chinese", toxicity_chinese),
+                "english": _where(asked, "english", english),
+                "chinese": _where(asked, "chinese", chinese),
             }
         )
 
 
-def _where(frame: pl.DataFrame, column: str, module: Any) -> pl.Series:
+def _where(frame: pl.DataFrame, column: str, probabilities: Callable[[pl.Series], Any]) -> pl.Series:
     """Probabilities of the rows that `column` says are of the model's script, null elsewhere."""
     asked = frame.with_row_index("row").filter(pl.col(column))
     found = pl.DataFrame(
-        {"row": asked["row"], "score": pl.Series(module.probabilities(asked["text"], module.load()), dtype=pl.Float64)}
+        {"row": asked["row"], "score": pl.Series(probabilities(asked["text"]), dtype=pl.Float64)}
     ).with_columns(pl.col("score").fill_nan(None))
     return frame.with_row_index("row").join(found, on="row", how="left", maintain_order="left")["score"]

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from filters import toxicity_chinese, toxicity_english
+from filters import toxicity_ambiguous, toxicity_chinese, toxicity_english
 from filters.toxicity import Toxicity
 from filters.toxicity_lexical import LexicalToxicity
 from prefdata.errors import RecipeError
@@ -152,7 +152,7 @@ def test_rude_and_polite_chinese_agents() -> None:
 def test_ranking_of_labelled_texts(
     sets: ModuleType, shared_data: Callable[[str], Path], name: str, floor: float, most_wrong: float
 ) -> None:
-    """Measured: Davidson .983 and Jigsaw .981 (both in the English model's training data), COLD held out .933."""
+    """Measured: Davidson .983 and Jigsaw .979 (both in the English model's training data), COLD held out .933."""
     labelled = getattr(sets, name)(shared_data("cold").parent)
     scores = lexical(labelled.texts)["toxicity"]
     assert sets.area(scores, labelled.toxic) >= floor
@@ -185,6 +185,72 @@ def test_one_insult_in_a_long_polite_reply_is_found(scored: Scored) -> None:
     assert [row["toxicity"] > 0.8 for row in rows] == [False, True, False, True]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Sorry to hear that, can you please DM us, as we ass... https://t.co/x",
+        "We'll be happy to ass…",
+        "Please tell us more, we will look at the tit...   https://t.co/a https://t.co/b",
+        "Dick Smith store, Scunthorpe: cock pheasant",
+        "Your order from Dick Smith has been shipped.",
+        "We have moved your visit to Gay Street.",
+        "Your hoe has been shipped today",
+        "Please kill the process and restart the app.",
+        "Please shut the lid and wait a minute.",
+        "Your garbage disposal arrives on Monday",
+        "The vacuum will suck again after cleaning the filter.",
+    ],
+)
+def test_cut_off_words_names_and_ambiguous_words_in_a_polite_reply_pass(reasons: Reasons, text: str) -> None:
+    assert reasons(Toxicity().build(), [("hi", text)]) == [[]]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "You idiot...",
+        "You are an ass...",
+        "What a stupid question… https://t.co/x",
+        "You Stupid Idiot Smith",
+        "you dick",
+        "Your a dick",
+        "He is such a dick",
+        "Don't be an ass",
+        "you fat pig",
+        "shut up",
+        "go to hell",
+        "Stop wasting my time you fool",
+        "I will kill you",
+        "You dick, Dick Smith is closed",
+        "The cock pheasant and the hoe are sold out",  # two such words: not believed
+        "Dick",  # nothing polite around it
+    ],
+)
+def test_insults_of_the_same_words_do_not_pass(reasons: Reasons, text: str) -> None:
+    assert reasons(Toxicity().build(), [("hi", text)]) == [["reply_toxic"]]
+
+
+def test_one_ambiguous_word_scores_below_the_rule_and_above_what_is_polite(scored: Scored) -> None:
+    hoe, spade = scored(Toxicity().build(), ["Your hoe has been shipped today", "Your spade has been shipped today"])
+    assert hoe["toxicity"] == pytest.approx(0.79 * 0.9985, abs=1e-3)
+    assert spade["toxicity"] < 0.3
+
+
+def test_only_a_word_that_could_go_on_harmlessly_counts_as_cut_off() -> None:
+    words = toxicity_ambiguous.cut_off_words(toxicity_english.load())
+    assert {"ass", "cum", "dick", "tit", "rat"} <= set(words)
+    assert not {"idiot", "stupid", "moron", "bitch", "fuck", "shit"} & set(words)
+    texts = pl.Series(["as we ass...", "as we ass... then", "you idiot...", "you ass", None, "an ass …"])
+    assert toxicity_ambiguous.without_cut_off_word(texts, toxicity_english.load()).to_list() == [
+        "as we  ",
+        "as we ass... then",
+        "you idiot...",
+        "you ass",
+        None,
+        "an ass …",
+    ]
+
+
 def test_what_stands_behind_twenty_thousand_characters_is_not_read(scored: Scored) -> None:
     filler = "fine " * 4000
     inside, outside = scored(Toxicity().build(), [filler[:-20] + ". You idiot!", filler + ". You idiot!"])
@@ -193,9 +259,9 @@ def test_what_stands_behind_twenty_thousand_characters_is_not_read(scored: Score
 
 
 def test_polite_agents_are_left_alone(sets: ModuleType, shared_data: Callable[[str], Path]) -> None:
-    """Measured: 2 of SGD's 10,831 distinct agent turns are above .8 (titles of songs), none of CrossWOZ's 3,612."""
+    """Measured: 1 of SGD's 10,831 distinct agent turns is above .8 (the title of a song), none of CrossWOZ's 3,612."""
     data = shared_data("uss").parent
-    for texts, most in ((sets.sgd_agents(data), 4), (sets.crosswoz_agents(data), 2)):
+    for texts, most in ((sets.sgd_agents(data), 3), (sets.crosswoz_agents(data), 2)):
         scores = lexical(texts)["toxicity"]
         assert (scores > 0.8).sum() <= most
         assert scores.null_count() <= 10
