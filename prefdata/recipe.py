@@ -26,6 +26,9 @@ from prefdata.errors import RecipeError, UnknownNameError, nearest
 MAX_BYTES = 1 << 20
 """A recipe larger than this is refused unread."""
 
+LARGEST = 2**53 - 1
+"""Largest whole number in a recipe: what every reader of JSON can hold."""
+
 MAX_DEPTH = 50
 """Lists and mappings inside each other; a recipe has about six."""
 
@@ -96,7 +99,7 @@ class Limits:
         for name, least, most in (
             ("max_unreadable_files", 0, 2**31 - 1),
             ("max_line_bytes", 1, 2**31 - 1),
-            ("max_bytes", 1, 2**63 - 1),
+            ("max_bytes", 1, LARGEST),
         ):
             if not least <= getattr(self, name) <= most:
                 faults.append(f"{name}: {getattr(self, name)}, expected a whole number from {least} to {most}")
@@ -254,8 +257,7 @@ class _Reader:
     def fault(self, path: tuple[Any, ...], message: str) -> None:
         known = next((path[:size] for size in range(len(path), -1, -1) if path[:size] in self.lines), ())
         line = self.lines.get(known)
-        place = _dotted(path)
-        self.faults.append((f"line {line}: " if line else "") + (f"{place}: " if place else "") + message)
+        self.faults.append((f"line {line}: " if line else "") + _placed(path) + message)
 
     def recipe(self, data: Any, root: Path) -> Recipe | None:
         if not isinstance(data, dict):
@@ -272,7 +274,7 @@ class _Reader:
         }
         train, model = self.train(data.get("train"))
         numbers = _Numbers(
-            seed=self.integer(data, "seed", 0, least=0, most=2**63 - 1),
+            seed=self.integer(data, "seed", 0, least=0, most=LARGEST),
             shard_rows=self.integer(data, "shard_rows", 10_000, least=1),
             max_context_turns=self.integer(data, "max_context_turns", None, least=1),
         )
@@ -415,6 +417,10 @@ class _Reader:
                 self.fault((*path, key), f"unknown setting; {nearest(str(key), names)}")
                 sound = False
         known = {key: value for key, value in values.items() if key in names}
+        for key in [key for key, value in known.items() if isinstance(value, int) and abs(value) > LARGEST]:
+            self.fault((*path, key), f"expected a whole number of at most {LARGEST}")
+            del known[key]
+            sound = False
         try:
             made = _made(settings_type, known)
             return made if sound else None
@@ -507,7 +513,7 @@ def field_notes(settings_type: Any) -> dict[str, str]:
                 and isinstance(after.value.value, str)
             ):
                 notes[before.target.id] = " ".join(after.value.value.split())
-    return notes
+    return {entry.name: notes[entry.name] for entry in dataclasses.fields(settings_type) if entry.name in notes}
 
 
 def json_schema() -> dict[str, Any]:
@@ -598,11 +604,12 @@ def _imported(target: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
-def _dotted(path: tuple[Any, ...]) -> str:
+def _placed(path: tuple[Any, ...]) -> str:
+    """`sources[0].name: `, or nothing for the whole recipe."""
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else (f".{part}" if text else str(part))
-    return text
+    return f"{text}: " if text else ""
 
 
 PLAIN_TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "str", "int", "float", "bool", "null"))
@@ -674,7 +681,7 @@ def _construct(
 ) -> Any:
     lines.setdefault(path, node.start_mark.line + 1)
     if node.tag not in PLAIN_TAGS:
-        faults.append(f"line {node.start_mark.line + 1}: {_dotted(path)}: a tag; a recipe holds plain values only")
+        faults.append(f"line {node.start_mark.line + 1}: {_placed(path)}a tag; a recipe holds plain values only")
         return None
     if isinstance(node, yaml.MappingNode):
         mapping: dict[str, Any] = {}
@@ -688,7 +695,7 @@ def _construct(
                 faults.append(f"line {line}: a key holds a NUL or half a surrogate pair, which is no text")
                 continue
             if key in mapping:
-                faults.append(f"line {line}: {_dotted((*path, key))}: the key stands there twice")
+                faults.append(f"line {line}: {_placed((*path, key))}the key stands there twice")
             lines[(*path, key)] = line
             mapping[key] = _construct(loader, value_node, (*path, key), lines, faults)
         return mapping
@@ -699,12 +706,12 @@ def _construct(
         value = loader.construct_object(node)
     except (ValueError, KeyError, IndexError):
         kind = node.tag.removeprefix("tag:yaml.org,2002:")
-        faults.append(f"line {line}: {_dotted(path)}: {_shown(str(node.value))} cannot be read as {kind}")
+        faults.append(f"line {line}: {_placed(path)}{_shown(str(node.value))} cannot be read as {kind}")
         return None
     if isinstance(value, float) and not math.isfinite(value):
-        faults.append(f"line {line}: {_dotted(path)}: not a finite number")
+        faults.append(f"line {line}: {_placed(path)}not a finite number")
     if isinstance(value, str) and not _is_text(value):
-        faults.append(f"line {line}: {_dotted(path)}: holds a NUL or half a surrogate pair, which is no text")
+        faults.append(f"line {line}: {_placed(path)}holds a NUL or half a surrogate pair, which is no text")
     return value
 
 

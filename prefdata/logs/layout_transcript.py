@@ -88,7 +88,7 @@ class Transcript(LogSettings):
             *encoding_faults(self.encoding),
             *pattern_faults("separator", self.separator),
             *empty_faults({"cell": self.cell}),
-            *[f"{name}: is empty" for name in ("delimiter", "line_break") if not getattr(self, name)],
+            *[f"{name}: is empty" for name in ("delimiter", "line_break", "separator") if not getattr(self, name)],
         ]
         if not {"role", "text"} <= set(self.fields) or len(set(self.fields)) < len(self.fields):
             found.append(f"fields: {self.fields}, expected different names, `role` and `text` among them")

@@ -19,7 +19,7 @@ from importlib.resources import files
 
 import polars as pl
 
-from prefdata.errors import UnknownNameError
+from prefdata.errors import RecipeError, UnknownNameError, nearest
 from prefdata.transforms.touched import add_touched, present
 
 _DELIMITERS = r"[<\x{FF1C}\x{FE64}\[\x{FF3B}\x{FE47}\]\x{FF3D}\x{FE48}]"
@@ -44,9 +44,18 @@ class ControlTokens:
     families: tuple[str, ...] | None = None
     """Names of the families in control_tokens.txt to look for; None = all."""
 
+    def __post_init__(self) -> None:
+        known = control_tokens()
+        faults = [
+            f"families: unknown family of control tokens {name!r}; {nearest(name, known)}"
+            for name in self.families or ()
+            if name not in known
+        ]
+        if faults:
+            raise RecipeError(faults)
+
     def build(self) -> EscapeControlTokens:
-        """The transform. Raises UnknownNameError for a family that is not in the file."""
-        token_pattern(self.families)
+        """The transform."""
         return EscapeControlTokens(self)
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefdata.errors import UnknownNameError
+from prefdata.errors import RecipeError
 from prefdata.transforms.control_tokens import (
     ControlTokens,
     contains_control_token,
@@ -141,5 +141,5 @@ def test_families_can_be_chosen() -> None:
     frame = pl.DataFrame({"text": ["<think> <|im_end|> [MASK]"]})
     out = ControlTokens(families=("bracketed",)).build()(frame)
     assert out["text"].to_list() == ["<think> <| im_end |> [MASK]"]
-    with pytest.raises(UnknownNameError, match="did you mean 'gemma'"):
-        ControlTokens(families=("gema",)).build()
+    with pytest.raises(RecipeError, match="did you mean 'gemma'"):
+        ControlTokens(families=("gema",))
