@@ -137,7 +137,7 @@ LEFT = [
     "Thank you for choosing us, Norwegian. I understand, Friday is bad. You're right, Paris.",
     "Of course, The order ships. Sorry, Order 12 is late. No problem, VAT! I understand, USA.",
     "No, Italian. Yes, Visa. Please, Delivery! Sure, Summer, we can. Yes, Oakland",
-    "Of course, London, and then, Of course, Please.",
+    "Of course, London, and then, Of course, Please. For you, Exchange. Of course, Returns, refunds",
     "Pick it up here.\nFlight from London\nTickets from Oakland",
     "客服人员为您服务，客服正在为您处理，客服马上为您，我是客服热线，转接至人工，我是会员，很高兴为您，谢谢小哥",
     "我是高兴的，我是路人，我叫了外卖，先生您好",
