@@ -37,9 +37,9 @@ def repeated(before: pl.Expr, after: pl.Expr, *, least: float) -> pl.Expr:
     """How far `after` says the same as `before`: the shorter turn's share of words in common, 0 below `least`.
 
     A turn that brings a word of its own asks something else in the same frame ("what is the price", "what is the
-    address"): it counts as a repetition only where it brings none, or a few (MAX_NEW) beside all the old ones. Short and
-    Chinese turns, of which the frame is the greater part, may add none and need a share of STRICT. Null where a text is
-    null.
+    address"): it counts as a repetition only where it brings none, or a few (MAX_NEW) beside all the old ones.
+    Short and Chinese turns, of which the frame is the greater part, may add none and need a share of STRICT. Null where
+    a text is null.
     """
     left, right = words(before), words(after)
     common = left.list.set_intersection(right).list.len()

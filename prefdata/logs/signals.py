@@ -15,7 +15,10 @@ import polars as pl
 
 from prefdata.errors import RecipeError
 from prefdata.logs import lexicons
-from prefdata.logs.overlap import shared_words
+from prefdata.logs.faults import cuts, scale_faults
+from prefdata.logs.overlap import repeated
+
+Lists = Mapping[str, lexicons.WordList]
 
 
 class Signal(NamedTuple):
@@ -30,6 +33,8 @@ class Signal(NamedTuple):
     """Log-odds of a satisfied customer that a value of 1 adds in the rule-based combiner; ratings decide outside it."""
     rating: bool = False
     """Given by the customer to judge: where it is clear it decides the label alone."""
+    hint: bool = False
+    """Never decides a label without another signal, by the rules."""
 
 
 SIGNALS: tuple[Signal, ...] = (
@@ -46,15 +51,15 @@ SIGNALS: tuple[Signal, ...] = (
     Signal("correction", "behavioural", "turn", "the customer sets the agent right", 1.5),
     Signal("request_other", "behavioural", "turn", "the customer asks for something other", 1.0),
     Signal("reopened", "behavioural", "session", "the session was reopened", 1.5),
-    Signal("came_back", "behavioural", "session", "the customer was back within days", 0.6),
-    Signal("abandoned", "behavioural", "session", "the agent's last question stayed unanswered", 0.5),
+    Signal("came_back", "behavioural", "session", "the customer was back within days", 0.6, hint=True),
+    Signal("abandoned", "behavioural", "session", "the agent's last question stayed unanswered", 0.5, hint=True),
     Signal("thanks", "lexical", "turn", "words of thanks", 1.5),
     Signal("praise", "lexical", "turn", "words of praise", 1.8),
     Signal("acceptance", "lexical", "turn", "the customer takes up what was said", 0.8),
     Signal("refusal", "lexical", "turn", "the customer turns it down", 1.5),
     Signal("complaint", "lexical", "turn", "words of displeasure", 2.0),
-    Signal("reply_failure", "lexical", "turn", "the agent could not help", 0.8),
-    Signal("reply_result", "lexical", "turn", "the agent got it done", 0.3),
+    Signal("reply_failure", "lexical", "turn", "the agent could not help", 0.8, hint=True),
+    Signal("reply_result", "lexical", "turn", "the agent got it done", 0.3, hint=True),
     Signal("rude_agent", "judged", "turn", "toxicity of the agent's turn", 4.0),
 )
 """All signals. `rude_agent` is added by the combiner, where a scorer has judged the reply."""
@@ -125,23 +130,36 @@ class SignalSettings:
     phrases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Further entries of the word lists: list name -> patterns of the Rust regex engine."""
 
+    def __post_init__(self) -> None:
+        faults = scale_faults(self.rating_scale, self.satisfied, self.dissatisfied, name="rating_scale")
+        if not 0.0 <= self.comeback_days <= 1e6:
+            faults.append(f"comeback_days: {self.comeback_days}, expected a number from 0 to 1e6")
+        if not 0.0 < self.min_restated <= 1.0:
+            faults.append(f"min_restated: {self.min_restated}, expected above 0 and at most 1")
+        try:
+            lexicons.merged(self.phrases)
+        except RecipeError as error:
+            faults += error.faults
+        if faults:
+            raise RecipeError(faults)
+
 
 def mine(turns: pl.DataFrame, sessions: pl.DataFrame, *, settings: SignalSettings) -> pl.DataFrame:
     """One row an agent turn that answers a customer's, sorted by session and turn.
 
     Columns: session, turn, the texts `customer_before`, `reply`, `customer_after` (null where there is none), `rating`
-    (mean rating of the turn on the scale 0 worst to 1 best), one a signal of SIGNALS but the judged ones, and
-    `entries`, List(String): the entries of word lists that spoke, as `list:entry`.
+    (mean rating of the turn on the scale 0 worst to 1 best), `split` (its ratings fall on both sides), one a signal of
+    SIGNALS but the judged ones, and `entries`, List(String): the entries of word lists that spoke, as `list:entry`.
     """
-    _check(settings)
     lists = lexicons.merged(settings.phrases)
     rows = _answers(turns)
     rows = rows.with_columns(
         _normalised(pl.col("_ratings"), settings).alias("rating"),
+        _split(pl.col("_ratings"), settings).alias("split"),
         *_explicit("", settings, lists),
-        *_lexical(lists),
-        _restatement(settings),
     )
+    rows = _heard(rows, lists)
+    rows = rows.with_columns(*_lexical(lists), _restatement(settings, lists))
     about = _sessions(turns, sessions, settings, lists)
     rows = rows.join(about, on="session", how="left", maintain_order="left")
     names = [signal.name for signal in SIGNALS if signal.family != "judged"]
@@ -151,29 +169,11 @@ def mine(turns: pl.DataFrame, sessions: pl.DataFrame, *, settings: SignalSetting
         "turn",
         *TEXTS,
         pl.col("rating").cast(pl.Float32),
-        *(pl.col(name).cast(pl.Float32) for name in names),
+        "split",
+        # adding zero makes 0 of -0
+        *((pl.col(name) + 0.0).cast(pl.Float32) for name in names),
         "entries",
     )
-
-
-def _check(settings: SignalSettings) -> None:
-    worst, best = settings.rating_scale
-    if worst == best:
-        raise RecipeError(f"rating_scale: worst and best are both {worst}, expected two different ratings")
-    low, high = _cuts(settings)
-    if not 0.0 <= low < high <= 1.0:
-        raise RecipeError(
-            f"satisfied {settings.satisfied} and dissatisfied {settings.dissatisfied}: expected both on the scale "
-            f"{worst} (worst) to {best} (best), dissatisfied on the worse side"
-        )
-
-
-def _cuts(settings: SignalSettings) -> tuple[float, float]:
-    """The upper end of dissatisfied and the lower end of satisfied, between 0 worst and 1 best."""
-    worst, best = settings.rating_scale
-    low = 0.25 if settings.dissatisfied is None else (settings.dissatisfied - worst) / (best - worst)
-    high = 0.75 if settings.satisfied is None else (settings.satisfied - worst) / (best - worst)
-    return low, high
 
 
 def _answers(turns: pl.DataFrame) -> pl.DataFrame:
@@ -212,9 +212,16 @@ def _normalised(ratings: pl.Expr, settings: SignalSettings) -> pl.Expr:
     return _on_scale(ratings, settings).list.mean()
 
 
+def _split(ratings: pl.Expr, settings: SignalSettings) -> pl.Expr:
+    """Whether ratings fall on both sides: satisfied and dissatisfied; null where there are none."""
+    low, high = cuts(settings.rating_scale, settings.satisfied, settings.dissatisfied)
+    votes = _on_scale(ratings, settings)
+    return (votes.list.max() >= high) & (votes.list.min() <= low)
+
+
 def _rated(ratings: pl.Expr, settings: SignalSettings) -> pl.Expr:
     """0 in the neutral band, 0.5 to 1 from the satisfied cut-off up to the best rating, the same downwards."""
-    low, high = _cuts(settings)
+    low, high = cuts(settings.rating_scale, settings.satisfied, settings.dissatisfied)
     votes = _on_scale(ratings, settings)
     # rounded, so that a mean of 3.4 on 1-5 meets a cut-off of 3.4
     mean = votes.list.mean().round(9)
@@ -222,7 +229,7 @@ def _rated(ratings: pl.Expr, settings: SignalSettings) -> pl.Expr:
     down = -(0.5 + 0.5 * (low - mean) / low) if low > 0.0 else pl.lit(-1.0)
     value = pl.when(mean >= round(high, 9)).then(up).when(mean <= round(low, 9)).then(down).otherwise(0.0)
     if settings.split_votes == "abstain":
-        value = pl.when((votes.list.max() >= high) & (votes.list.min() <= low)).then(0.0).otherwise(value)
+        value = pl.when(_split(ratings, settings)).then(0.0).otherwise(value)
     return pl.when(mean.is_not_null()).then(value)
 
 
@@ -230,13 +237,16 @@ def _is_one_of(status: pl.Expr, values: tuple[str, ...]) -> pl.Expr:
     return status.str.strip_chars().str.to_lowercase().is_in([value.lower() for value in values])
 
 
-def _explicit(scope: str, settings: SignalSettings, lists: Mapping[str, tuple[str, ...]]) -> list[pl.Expr]:
+def _explicit(scope: str, settings: SignalSettings, lists: Lists) -> list[pl.Expr]:
     """csat, thumb, survey and resolved from the columns `_ratings`, `_thumb`, `_survey`, `_status`."""
     words = lexicons.plain(pl.col("_survey"))
+    fair = lexicons.without(words, lexicons.exceptions_of(lists, "complaint", "correction"))
     bad = ("complaint", "escalation", "correction")
-    good = _count(words, lists["praise"]) + _count(words, lists["thanks"]) - 2 * _denied(words, lists["praise"])
-    against = pl.sum_horizontal(*(_count(words, lists[name]) for name in bad)).cast(pl.Int32)
-    said = good.cast(pl.Int32) - against
+    denied = _denied(fair, lists["praise"].entries)
+    kind = lexicons.without(words, lexicons.exceptions_of(lists, "praise", "thanks"))
+    good = _count(kind, lists["praise"]) + _count(kind, lists["thanks"]) - 2 * denied
+    against = pl.sum_horizontal(*(_count(fair, lists[name]) for name in bad))
+    said = good - against
     bad_status = settings.unresolved + settings.reopened
     status = pl.col("_status")
     return [
@@ -253,12 +263,23 @@ def _explicit(scope: str, settings: SignalSettings, lists: Mapping[str, tuple[st
     ]
 
 
-def _count(text: pl.Expr, items: tuple[str, ...]) -> pl.Expr:
-    return text.str.count_matches(lexicons.pattern(items)).cast(pl.Int32)
+HINT = 0.6
+"""What hints of a list count together, as a share of an entry."""
+TELLING = 0.5
+"""Strength from which on a turn's signal is more than a hint: an entry has 0.6, hints alone have 0.42."""
+
+
+def _count(text: pl.Expr, items: lexicons.WordList) -> pl.Expr:
+    """How often entries of `items` stand in `text`, hints for a part of one."""
+    found = text.str.count_matches(lexicons.pattern(items.entries)).cast(pl.Float64)
+    if not items.hints:
+        return found
+    rest = lexicons.without(text, items.entries)
+    return found + HINT * rest.str.contains(lexicons.pattern(items.hints)).cast(pl.Float64)
 
 
 def _denied(text: pl.Expr, items: tuple[str, ...]) -> pl.Expr:
-    return text.str.count_matches(lexicons.negated(items)).cast(pl.Int32)
+    return text.str.count_matches(lexicons.negated(items)).cast(pl.Float64)
 
 
 def _strength(count: pl.Expr) -> pl.Expr:
@@ -266,33 +287,95 @@ def _strength(count: pl.Expr) -> pl.Expr:
     return 1.0 - pl.lit(0.4).pow(count.clip(lower_bound=0))
 
 
-def _lexical(lists: Mapping[str, tuple[str, ...]]) -> list[pl.Expr]:
-    after = lexicons.plain(pl.col("customer_after"))
-    reply = lexicons.plain(pl.col("reply"))
-    open_text = after.str.replace_all(lexicons.pattern(lists["closing"]), " ")
-    denied = _denied(open_text, lists["praise"])
+HEARD = ("escalation", "praise", "complaint", "correction", "refusal", "request_other", "acceptance")
+"""Lists that share the words of a customer's turn, in this order: what one has found, the next do not find again."""
+
+
+def _heard(rows: pl.DataFrame, lists: Lists) -> pl.DataFrame:
+    """A column `_for:<list>` for each list: the text that is left for it; `_denied`: praise turned around."""
+    rows = rows.with_columns(
+        lexicons.plain(pl.col("customer_after")).alias("_rest"),
+        lexicons.plain(pl.col("reply")).alias("_for:reply"),
+        _asks(pl.col("reply"), lists).alias("_asks"),
+    )
+    rows = rows.with_columns(lexicons.without(pl.col("_rest"), lists["thanks"].exceptions).alias("_for:thanks"))
+    for name in HEARD:
+        if name == "praise":
+            # "afraid that they are not satisfied" is no displeasure: before "not satisfied" is taken for one
+            rows = rows.with_columns(lexicons.without(pl.col("_rest"), lists["complaint"].exceptions))
+            rows = rows.with_columns(
+                _denied(pl.col("_rest"), lists["praise"].entries).alias("_denied"),
+                pl.col("_rest").str.replace_all(lexicons.negated(lists["praise"].entries), lexicons.TAKEN),
+            )
+        if name == "complaint":
+            # a "no" in what ends a conversation turns nothing down
+            rows = rows.with_columns(lexicons.without(pl.col("_rest"), lists["closing"].entries))
+        if name == "correction":
+            answered = pl.col("_rest").str.replace(_ANSWER, lexicons.TAKEN)
+            rows = rows.with_columns(pl.when(pl.col("_asks")).then(answered).otherwise(pl.col("_rest")).alias("_rest"))
+        heard = lexicons.without(pl.col("_rest"), lists[name].exceptions)
+        rows = rows.with_columns(heard.alias(f"_for:{name}"))
+        left = lexicons.without(pl.col(f"_for:{name}"), lists[name].entries)
+        rows = rows.with_columns(lexicons.without(left, lists[name].hints).alias("_rest"))
+    return rows
+
+
+def _lexical(lists: Lists) -> list[pl.Expr]:
+    def heard(name: str) -> pl.Expr:
+        return _strength(_count(pl.col(f"_for:{name}"), lists[name]))
+
+    def said(name: str) -> pl.Expr:
+        return _strength(_count(pl.col("_for:reply"), lists[name]))
+
+    complaints = _count(pl.col("_for:complaint"), lists["complaint"]) + pl.col("_denied")
     return [
-        _strength(_count(after, lists["thanks"])).alias("thanks"),
-        _strength(_count(after, lists["praise"]) - denied).alias("praise"),
-        _strength(_count(after, lists["acceptance"])).alias("acceptance"),
-        (-_strength(_count(open_text, lists["refusal"]))).alias("refusal"),
-        (-_strength(_count(open_text, lists["complaint"]) + denied)).alias("complaint"),
-        (-_strength(_count(open_text, lists["correction"]))).alias("correction"),
-        (-_strength(_count(open_text, lists["request_other"]))).alias("request_other"),
-        (-_strength(_count(after, lists["escalation"]))).alias("escalation"),
-        (-_strength(_count(reply, lists["reply_failure"]))).alias("reply_failure"),
-        _strength(_count(reply, lists["reply_result"])).alias("reply_result"),
+        heard("thanks").alias("thanks"),
+        heard("praise").alias("praise"),
+        heard("acceptance").alias("acceptance"),
+        (-heard("refusal")).alias("refusal"),
+        (-_strength(complaints)).alias("complaint"),
+        (-heard("correction")).alias("correction"),
+        (-heard("request_other")).alias("request_other"),
+        (-heard("escalation")).alias("escalation"),
+        (-said("reply_failure")).alias("reply_failure"),
+        said("reply_result").alias("reply_result"),
     ]
 
 
-def _restatement(settings: SignalSettings) -> pl.Expr:
-    share = shared_words(pl.col("customer_before"), pl.col("customer_after"))
-    return pl.when(share >= settings.min_restated).then(-share).when(share.is_not_null()).then(0.0).alias("restatement")
+_ANSWER = (
+    r"^\s*(?:@\w+\s+)*(?:(?:no|nope|nah|yes|yeah|yea|yep|yup)\b[ ,.!]*|"
+    r"(?:不是|不用|不需要|没有|没|不|是|有|对)(?:的|啊|呀|呢|哦|了)?(?:[,，。!！\s]+|$))"
+)
+"""A yes or a no that opens a turn."""
 
 
-def _sessions(
-    turns: pl.DataFrame, sessions: pl.DataFrame, settings: SignalSettings, lists: Mapping[str, tuple[str, ...]]
-) -> pl.DataFrame:
+def _asks(reply: pl.Expr, lists: Lists) -> pl.Expr:
+    """Whether the reply ends with a question about something that the customer knows: yes and no only answer it."""
+    plain = reply.str.to_lowercase()
+    question = plain.str.contains(r"[?？][^?？]{0,40}$")
+    offers = plain.str.contains(lexicons.pattern(lists["reply_proposes"].entries + lists["reply_more"].entries))
+    checks = plain.str.contains(lexicons.pattern(lists["reply_confirms"].entries))
+    return question & ~offers & ~checks
+
+
+def _restatement(settings: SignalSettings, lists: Lists) -> pl.Expr:
+    share = repeated(pl.col("customer_before"), pl.col("customer_after"), least=settings.min_restated)
+    answers = _answered(pl.col("reply"), pl.col("customer_before"), lists)
+    return pl.when(answers).then(-share * ANSWERED).otherwise(-share).alias("restatement")
+
+
+ANSWERED = 0.5
+"""What a repetition counts where the reply looks like an answer: it names a number or a list."""
+
+
+def _answered(reply: pl.Expr, before: pl.Expr, lists: Lists) -> pl.Expr:
+    numbers = reply.str.extract_all(r"\d+").list.set_difference(before.fill_null("").str.extract_all(r"\d+"))
+    lists_things = reply.str.contains(r"、|[^,]+,[^,]+,[^,]+,? and |\p{Han}, \p{Han}")
+    failed = lexicons.plain(reply).str.contains(lexicons.pattern(lists["reply_failure"].entries))
+    return ((numbers.list.len() > 0) | lists_things) & ~failed
+
+
+def _sessions(turns: pl.DataFrame, sessions: pl.DataFrame, settings: SignalSettings, lists: Lists) -> pl.DataFrame:
     """Signals of scope session, one row a session."""
     last = (
         turns.sort("session", "turn")
@@ -332,16 +415,16 @@ def _sessions(
     )
 
 
-def _entries(rows: pl.DataFrame, lists: Mapping[str, tuple[str, ...]]) -> pl.Series:
+def _entries(rows: pl.DataFrame, lists: Lists) -> pl.Series:
     """The names of the list entries that were found, row by row; looked up only in rows where the list spoke."""
     found: list[pl.DataFrame] = []
     numbered = rows.with_row_index("_row")
     for name in (name for name in lists if name in BY_NAME):
-        side = "reply" if name.startswith("reply_") else "customer_after"
+        text = "_for:reply" if name.startswith("reply_") else f"_for:{name}"
         hits = numbered.filter(pl.col(name) != 0.0)
         if hits.height:
-            text = lexicons.plain(pl.col(side))
-            found.append(hits.select("_row", lexicons.matched(text, name, lists[name]).alias("entries")))
+            items = lists[name].entries + lists[name].hints
+            found.append(hits.select("_row", lexicons.matched(pl.col(text), name, items).alias("entries")))
     if not found:
         return pl.Series("entries", [[]] * rows.height, dtype=pl.List(pl.String))
     spoken = pl.concat(found).group_by("_row").agg(pl.col("entries").explode(empty_as_null=False).sort())

@@ -33,13 +33,18 @@ def frame(*rows: dict, policy: str = "direct") -> pl.DataFrame:
             "reply": "It left on Monday.",
             "customer_after": "x",
             "rating": None,
+            "split": None,
             **dict.fromkeys(NAMES),
             "entries": [],
             **row,
         }
         for index, row in enumerate(rows)
     ]
-    kinds = dict.fromkeys(("rating", *NAMES), pl.Float32) | {"turn": pl.Int32, "entries": pl.List(pl.String)}
+    kinds = dict.fromkeys(("rating", *NAMES), pl.Float32) | {
+        "turn": pl.Int32,
+        "split": pl.Boolean,
+        "entries": pl.List(pl.String),
+    }
     if any("toxicity_completion" in row for row in rows):
         kinds["toxicity_completion"] = pl.Float32
     return credit(pl.DataFrame(full, schema_overrides=kinds), policy=policy)
@@ -69,7 +74,24 @@ def label(**row: float) -> tuple[bool | None, float, list[str]]:
         ({"thanks": 0.6, "refusal": -0.6}, (None, 0.5, [])),
         ({}, (None, 0.5, [])),
         ({"session_resolved": 1.0}, (True, 0.77, ["session_resolved"])),
-        ({"toxicity_completion": 0.8}, (False, 0.98, ["rude_agent"])),
+        ({"resolved": 1.0, "session_resolved": 1.0}, (True, 0.82, ["resolved", "session_resolved"])),
+        ({"session_resolved": 1.0, "abandoned": -1.0}, (None, 0.62, [])),
+        ({"resolved": 1.0, "complaint": -0.6}, (False, 0.77, ["complaint"])),
+        ({"resolved": 1.0, "escalation": -0.6, "thanks": 0.6}, (False, 0.71, ["escalation"])),
+        ({"resolved": 1.0, "complaint": -0.42}, (True, 0.66, ["resolved"])),
+        # hints never decide alone, whatever they add up to
+        ({"reply_failure": -0.84}, (None, 0.66, [])),
+        ({"reply_failure": -0.84, "request_other": -0.42, "came_back": -1.0}, (None, 0.84, [])),
+        ({"reply_failure": -0.84, "request_other": -0.6}, (False, 0.78, ["request_other", "reply_failure"])),
+        ({"refusal": -0.42, "complaint": -0.42}, (None, 0.81, [])),
+        ({"restatement": -0.45, "reply_failure": -0.6}, (None, 0.76, [])),
+        ({"toxicity_completion": 0.95}, (False, 0.98, ["rude_agent"])),
+        ({"toxicity_completion": 0.8}, (False, 0.83, ["rude_agent"])),
+        ({"toxicity_completion": 0.95, "reply": "Sorry, damn system."}, (False, 0.83, ["rude_agent"])),
+        ({"toxicity_completion": 0.85, "reply": "Sorry, damn system."}, (None, 0.65, [])),
+        ({"toxicity_completion": 0.85, "reply": "请您提供订单号"}, (None, 0.65, [])),
+        ({"toxicity_completion": 0.85, "thanks": 0.6}, (None, 0.57, [])),
+        ({"csat": 1.0, "toxicity_completion": 0.85, "reply": "Sorry, damn."}, (True, 1.0, ["csat"])),
         ({"toxicity_completion": 0.79}, (None, 0.5, [])),
         ({"csat": 1.0, "toxicity_completion": 0.9}, (None, 0.5, [])),
         ({"csat": -1.0, "toxicity_completion": 0.9}, (False, 1.0, ["csat", "rude_agent"])),
@@ -135,7 +157,36 @@ def test_card_counts_every_row_once() -> None:
         "undesirable": 1,
         "abstained": 2,
         "abstention_rate": 0.5,
+        "abstained_because": {"no_signal": 1, "neutral_rating": 1},
     }
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({}, "no_signal"),
+        ({"reply_failure": -0.84}, "weak_evidence"),
+        ({"acceptance": 0.6}, "low_confidence"),
+        ({"session_csat": 0.5}, None),
+        ({"thanks": 0.6, "refusal": -0.6}, "conflict"),
+        ({"csat": 0.0}, "neutral_rating"),
+        ({"csat": 0.0, "split": True}, "split_votes"),
+        ({"csat": 1.0, "thumb": -1.0}, "conflict"),
+        ({"csat": 1.0, "toxicity_completion": 0.95}, "conflict"),
+        ({"session_csat": 0.0}, "neutral_rating"),
+        ({"thanks": 0.84}, None),
+    ],
+)
+def test_a_row_says_why_it_abstained(row: dict, reason: str | None) -> None:
+    found, card = combine(frame(row), settings=RULES)
+    assert json.loads(found["evidence"][0]).get("abstained") == reason
+    assert card["abstained_because"] == ({reason: 1} if reason else {})
+
+
+def test_evidence_has_two_decimals_and_the_rude_agent() -> None:
+    row = {"complaint": -0.6, "refusal": -0.0, "restatement": -0.66666, "toxicity_completion": 0.85}
+    evidence = combine(frame(row), settings=RULES).labels["evidence"][0]
+    assert '"signals":{"restatement":-0.67,"complaint":-0.6,"rude_agent":-0.4}' in evidence
 
 
 values = st.dictionaries(st.sampled_from(NAMES), st.sampled_from([-1.0, -0.6, 0.0, 0.6, 1.0]), max_size=5)
