@@ -165,12 +165,20 @@ class TableSettings(LogSettings):
 
 
 def read_headed(read: Callable[[bool | Sequence[str]], Table], header: list[str] | None, *, source: str) -> Table:
-    """The table that `read` gives with this header. Raises InputError where no line has as many fields as it names."""
+    """The table that `read` gives with this header, or with that of the file.
+
+    Raises InputError where no line has as many fields as it has names.
+    """
     table = read(True if header is None else header)
     ragged = table.quarantine.filter(pl.col("reason") == "ragged_row")
-    if header is None or table.frame.height or not ragged.height:
+    if table.frame.height or not ragged.height:
         return table
     file = str(ragged["file"][0])
+    if header is None:
+        raise InputError(
+            f"source {source}: {file}: no line has as many fields as the first, which is taken as the header; remove "
+            "what stands above the header, or set `delimiter`"
+        )
     bare = read(False).frame
     lines = bare.filter(pl.col("_file") == file)
     fields = sum(lines[name].null_count() < lines.height for name in bare.columns if not name.startswith("_"))

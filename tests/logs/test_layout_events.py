@@ -225,6 +225,11 @@ def test_a_header_that_does_not_fit_the_lines_is_told_with_both_numbers(tmp_path
     )
 
 
+def test_a_title_above_the_header_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"source desk: log\.csv: no line has as many fields as the first, which is"):
+        read(tmp_path, "Export of Monday\nsession,role,text\n1,user,hi\n", Events())
+
+
 def test_a_header_that_fits_most_lines_leaves_the_others_to_quarantine(tmp_path: Path) -> None:
     got = read(tmp_path, "1,user,hi\n1,agent\n", Events(header=["session", "role", "text"]))
     assert (got.events.height, got.quarantine["reason"].to_list()) == (1, ["ragged_row"])
