@@ -91,11 +91,11 @@ def _filled(frame: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
     )
 
 
-def rule_probability(frame: pl.DataFrame) -> tuple[NDArray[np.float64], float]:
-    """Probability of a satisfied customer by the rules, and the share of rows that abstain at default settings."""
-    labels, card = combine(frame, settings=LabelSettings(method="rules"))
+def rule_labels(frame: pl.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Probability of a satisfied customer by the rules, and the labels at default settings (NaN: abstained)."""
+    labels = combine(frame, settings=LabelSettings(method="rules")).labels
     found = labels["evidence"].str.json_path_match("$.probability").cast(pl.Float64)
-    return found.to_numpy(), card["abstention_rate"]
+    return found.to_numpy(), labels["label"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
 
 
 POSITIVE = re.compile(r"\b(thank|thanks|great|perfect|good|awesome|yes|sounds|nice|okay|ok)\b", re.I)
@@ -238,21 +238,22 @@ def rules(name: str, units: list[Rated], frame: pl.DataFrame) -> None:
     """The rules on the clear units; they are trained on nothing."""
     clear = is_clear(units)
     truth = np.array([unit.rating >= SATISFIED for unit in units])[clear]
-    probability, abstention = rule_probability(frame)
+    probability, labels = rule_labels(frame)
     ours = probability[clear]
     theirs = baseline_rule(units)[clear]
     session = np.array([unit.session for unit in units])[clear]
     gain, low, high = interval(ours, theirs, truth, session)
     top, bottom = deciles(ours, truth)
-    sure = np.maximum(ours, 1.0 - ours) >= LabelSettings().min_confidence
-    right = ((ours > 0.5) == truth)[sure].mean()
+    sure = ~np.isnan(labels[clear])
+    right = (labels[clear] == truth)[sure].mean()
+    good, bad = truth[labels[clear] == 1.0].mean(), (~truth)[labels[clear] == 0.0].mean()
     print(
         f"{name}: {clear.sum()} units of {len(units)} rated turns, {truth.mean():.3f} satisfied\n"
         f"rules   {roc_auc(theirs, truth):.4f} baseline, {roc_auc(ours, truth):.4f} ours, "
         f"gain {gain:.4f} [{low:.4f}, {high:.4f}], top {top:.4f}, bottom {bottom:.4f}, "
         f"ECE {calibration_error(ours, truth):.4f}\n"
-        f"        {1 - sure.mean():.3f} of the units abstain ({abstention:.3f} of all rated turns), "
-        f"{right:.3f} of the others right"
+        f"        {1 - sure.mean():.3f} of the units abstain ({np.isnan(labels).mean():.3f} of all rated turns), "
+        f"{right:.3f} of the others right ({good:.3f} of the good, {bad:.3f} of the bad labels)"
     )
 
 
@@ -304,11 +305,14 @@ def crosswoz(path: Path) -> None:
                 truth.append(not changed)
     frame = mined(texts)
     right = np.array(truth)
-    probability, abstention = rule_probability(frame)
+    probability, labels = rule_labels(frame)
+    good, bad = labels == 1.0, labels == 0.0
     print(f"\ncrosswoz (zh): {len(right)} answered turns, {right.mean():.3f} met, by the customer's own notes")
-    print(f"rules   {roc_auc(probability, right):.4f} all signals, {abstention:.3f} abstain")
+    print(f"rules   {roc_auc(probability, right):.4f} all signals, {np.isnan(labels).mean():.3f} abstain")
+    met = right[good].mean(), right[bad].mean()
+    print(f"        labelled good {good.sum()}, {met[0]:.3f} met; labelled bad {bad.sum()}, {met[1]:.3f} met")
     without = frame.with_columns(pl.lit(0.0).alias(name) for name in ("reply_failure", "reply_result"))
-    print(f"rules   {roc_auc(rule_probability(without)[0], right):.4f} from the customer's turns alone")
+    print(f"rules   {roc_auc(rule_labels(without)[0], right):.4f} from the customer's turns alone")
     spoke = frame.select(pl.col(name) for name in ("thanks", "acceptance", "refusal", "request_other", "reply_failure"))
     for name in spoke.columns:
         at = np.flatnonzero(spoke[name].fill_null(0.0).to_numpy())

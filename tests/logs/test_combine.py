@@ -16,6 +16,8 @@ from prefdata.errors import InputError, RecipeError
 from prefdata.logs.calibration import calibration_error, reliability, roc_auc
 from prefdata.logs.combine import LABELS, LabelSettings, combine
 from prefdata.logs.credit import credit
+from prefdata.logs.events import SESSIONS, TURNS
+from prefdata.logs.layout_conversations import Conversations
 from prefdata.logs.layout_transcript import Transcript
 from prefdata.logs.sessions import SessionSettings, build_sessions
 from prefdata.logs.signals import SIGNALS, SignalSettings, mine
@@ -304,3 +306,47 @@ def test_rules_foretell_real_ratings(shared_data: Callable[[str], Path]) -> None
     assert card["auc"] >= 0.87
     assert card["rated_satisfied"] > 2000
     assert card["rated_dissatisfied"] > 1000
+
+
+@pytest.mark.parametrize(
+    ("before", "reply", "text"),
+    [
+        ("这家酒店的周边有哪些景点啊？", "周边的景点有首都博物馆, 大观园。", "酒店的周边有哪些餐馆啊？"),
+        ("附近有酒店吗？", "抱歉，没有查到酒店信息。", "那附近有景点吗？"),
+        ("找一家评分5分的餐馆", "抱歉，没有完全符合的，推荐您去海碗居。", "那好吧，周边还有哪些别的餐馆？"),
+        ("附近有什么餐馆？", "有全聚德, 东来顺。", "哪个评分5分啊，别太贵。"),
+        ("I'm bronze", "ok, was the purchase made in the last 90 days?", "No, I bought it in November."),
+        ("exactly!", "Just to verify, you already tried the code?", "No, I just want to see how long they last for."),
+        ("Here is my name", "May I ask the reason for the return?", "I got the wrong size."),
+        ("Is it open?", "Unfortunately I could not find that, sorry.", "And the phone number?"),
+    ],
+)
+def test_a_next_question_or_an_answer_is_no_displeasure(before: str, reply: str, text: str) -> None:
+    texts = {"customer_before": [before], "reply": [reply], "customer_after": [text]}
+    turns = pl.DataFrame(
+        {
+            "session": ["s"] * 3,
+            "turn": pl.Series([0, 1, 2], dtype=pl.Int32),
+            "role": ["customer", "agent", "customer"],
+            "text": [column[0] for column in texts.values()],
+        }
+    )
+    turns = turns.select(
+        pl.col(name) if name in turns.columns else pl.lit(None, dtype=dtype).alias(name)
+        for name, dtype in TURNS.items()
+    )
+    sessions = pl.DataFrame({name: ["s" if name == "session" else None] for name in SESSIONS}, schema=SESSIONS)
+    labels = combine(credit(mine(turns, sessions, settings=SignalSettings())), settings=RULES).labels
+    assert labels["label"].to_list() == [None]
+
+
+def test_role_players_who_hardly_ever_complain_are_hardly_ever_labelled_dissatisfied(
+    shared_data: Callable[[str], Path],
+) -> None:
+    layout = Conversations(roles={"customer": ["usr"], "agent": ["sys"]})
+    built = build_sessions(layout.read(shared_data("crosswoz/val.json.zip"), source="zh").events)
+    card = combine(credit(mine(built.turns, built.sessions, settings=SignalSettings())), settings=RULES).card
+    # 91 before new questions in an old frame, hedges and honest "not found" were told from displeasure
+    assert card["undesirable"] <= 20
+    assert card["desirable"] >= 900
+    assert sum(card["abstained_because"].values()) == card["abstained"]
