@@ -34,6 +34,7 @@ class Mined(NamedTuple):
     set_aside: dict[str, int]
     touched: dict[str, int]
     sessions: dict[str, Any]
+    reading: dict[str, Any]
 
 
 def paths_of(source: Source, root: Path) -> list[Path]:
@@ -133,6 +134,11 @@ def ingest(recipe: Recipe, source: Source, transforms: list[Callable[[pl.DataFra
         set_aside=_counts(built.fates.filter(pl.col("fate") == "set_aside"), "reason"),
         touched=_touched(turns),
         sessions=built.report,
+        reading={
+            "counts": {name: number for name, number in read.report.items() if number},
+            "unknown_roles": read.unknown_roles,
+            "used_by_name": read.used_by_name,
+        },
     )
 
 

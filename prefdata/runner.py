@@ -193,6 +193,7 @@ def _ingest(state: _Run, hashes: dict[str, dict[str, str]]) -> dict[str, Any]:
         "set_aside": {},
         "touched": {},
         "sessions": {},
+        "reading": {},
         "quarantine": {},
         "rows": 0,
     }
@@ -208,6 +209,7 @@ def _ingest(state: _Run, hashes: dict[str, dict[str, str]]) -> dict[str, Any]:
         result["files"] += [{"source": source.name, **report._asdict()} for report in mined.files]
         result["fates"] += mined.fates
         result["sessions"][source.name] = plain(mined.sessions)
+        result["reading"][source.name] = mined.reading
         result["rows"] += mined.records.height
         for name, counts in (("set_aside", mined.set_aside), ("touched", mined.touched)):
             for reason, number in counts.items():
@@ -253,7 +255,10 @@ def _check_quarantine(recipe: Recipe, ingested: dict[str, Any]) -> None:
     if not ingested["rows"]:
         raise InputError(
             "no rows came out of the sources: no agent turn answers a customer turn. Check columns and roles of the "
-            "layouts; set aside: " + json.dumps(ingested["set_aside"], sort_keys=True)
+            "layouts; set aside: "
+            + json.dumps(ingested["set_aside"], sort_keys=True)
+            + "; role values without a role: "
+            + json.dumps({name: one["unknown_roles"] for name, one in ingested["reading"].items()}, ensure_ascii=False)
         )
 
 
@@ -493,6 +498,7 @@ def _write_run_json(
             "fates": ingested["fates"],
             "files": ingested["files"],
             "set_aside": ingested["set_aside"],
+            "reading": ingested["reading"],
             "quarantine": ingested["quarantine"],
             "funnel": [step._asdict() for step in decision.funnel],
             "thresholds": decision.thresholds,

@@ -16,6 +16,9 @@ CALIBRATION = 0.05
 FEW = 200
 """Held-out rows below which intervals are said to be wide."""
 
+UNREAD = 0.02
+"""Share of a source's messages with an unreadable time, or no known role, from which on that is said."""
+
 QUARANTINED = 0.005
 """Share of unreadable units from which on that stands on the first screen."""
 
@@ -30,8 +33,23 @@ class Note(NamedTuple):
 
 def notes(report: dict[str, Any], stage: dict[str, Any] | None) -> list[Note]:
     """Warnings first, each with its number; then what was checked and is fine."""
-    found = [*_rows(report), *_labels(report), *_split(report), *_stage(stage)]
+    found = [*_reading(report), *_rows(report), *_labels(report), *_split(report), *_stage(stage)]
     return sorted(found, key=lambda note: note.level != "warn")
+
+
+def _reading(report: dict[str, Any]) -> list[Note]:
+    found = []
+    for source, facts in report["reading"].items():
+        events = facts["counts"].get("events", 0)
+        for name, what in (
+            ("unparsed_time", "a time that could not be read: set time_format"),
+            ("unknown_role", "a role that is mapped to nothing: see Input"),
+        ):
+            number = facts["counts"].get(name, 0)
+            if events and number >= UNREAD * events:
+                text = f"{number:,} of {events:,} messages of {source} have {what}."
+                found.append(Note("warn", text, "input"))
+    return found
 
 
 def _rows(report: dict[str, Any]) -> list[Note]:

@@ -58,6 +58,7 @@ def report(
         "set_aside": ingested["set_aside"],
         "quarantine": ingested["quarantine"],
         "sessions": ingested["sessions"],
+        "reading": ingested["reading"],
         "touched": ingested["touched"],
         "funnel": [step._asdict() for step in decision.funnel],
         "reasons": reasons(rows),

@@ -178,6 +178,13 @@ class Run:
                 "set_aside": {"auto_reply": 2},
                 "quarantine": {"ragged_row": 1},
                 "sessions": {"chats": {"sessions": 9, "fate.row": 24}},
+                "reading": {
+                    "chats": {
+                        "counts": {"events": 60, "unknown_role": 6, "unparsed_time": 5},
+                        "unknown_roles": {"supervisor": 6},
+                        "used_by_name": ["status"],
+                    }
+                },
                 "touched": {"personal_data.email": 3},
             },
             scored=shuffled(self.scored()),

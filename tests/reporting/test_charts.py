@@ -152,6 +152,8 @@ def test_notes_warn_of_a_small_sided_and_unsure_run(run: Any, fitted_card: dict[
         }
     }
     assert notes(report, stage) == [
+        Note("warn", "5 of 60 messages of chats have a time that could not be read: set time_format.", "input"),
+        Note("warn", "6 of 60 messages of chats have a role that is mapped to nothing: see Input.", "input"),
         Note("warn", "1 units (4.0 %) could not be read.", "input"),
         Note(
             "warn", "One rule, “reply too short”, stops 3 rows (30.0 %): look at its samples.", "reason-reply_too_short"
