@@ -1,6 +1,6 @@
 """What `prefdata --help` costs beside `import polars`, in turn, in fresh processes. Prints the ratio of the medians.
 
-    python benchmarks/startup.py [ROUNDS]
+python benchmarks/startup.py [ROUNDS]
 """
 
 from __future__ import annotations

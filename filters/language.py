@@ -49,6 +49,8 @@ class Language:
             faults.append(f"min_chars: {self.min_chars}, expected at least 1")
         if self.allowed is not None and not self.allowed:
             faults.append("allowed: is empty, which would drop every row; leave it out to drop none")
+        if not self.sides:
+            faults.append("sides: is empty, expected at least one")
         if faults:
             raise RecipeError(faults)
 

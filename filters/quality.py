@@ -67,8 +67,10 @@ class ChatQuality:
             for name, least in (("min_words", 0), ("min_prompt_words", 0), ("max_tokens", 1), ("max_prompt_tokens", 1))
             if (value := getattr(self, name)) < least
         ]
-        if self.repetition_size < 2:
-            faults.append(f"repetition_size: {self.repetition_size}, expected 2 at least")
+        if not 2 <= self.repetition_size <= 1000:
+            faults.append(f"repetition_size: {self.repetition_size}, expected 2 to 1000")
+        if not self.sides:
+            faults.append("sides: is empty, expected at least one")
         if faults:
             raise RecipeError(faults)
 

@@ -55,6 +55,8 @@ class Toxicity:
             faults.append("sha256, config: belong to a `checkpoint`, none is given")
         if self.model == "lexical" and self.checkpoint is not None:
             faults.append("checkpoint: is for `model: detoxify`")
+        if not self.sides:
+            faults.append("sides: is empty, expected at least one")
         if faults:
             raise RecipeError(faults)
 

@@ -77,7 +77,8 @@ def score(frame: pl.DataFrame, name: str, *, side: judging.Side = "completion", 
     """The scores of the filter `name` for one side of the rows: as many rows, in the same order, with `id`.
 
     Sides may be messages or plain text (String); rows without `id` are numbered. Null is unjudged. Raises RecipeError
-    for wrong settings, SchemaError for a frame without that side. Example: `prefdata.score(rows, "toxicity")["toxicity_completion"]`.
+    for wrong settings, SchemaError for a frame without that side.
+    Example: `prefdata.score(rows, "toxicity")["toxicity_completion"]`.
     """
     row_filter = settings_of("filter", name, settings).build()
     rows = _canonical(frame, sides=("prompt", side))

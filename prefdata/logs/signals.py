@@ -136,6 +136,12 @@ class SignalSettings:
             faults.append(f"comeback_days: {self.comeback_days}, expected a number from 0 to 1e6")
         if not 0.0 < self.min_restated <= 1.0:
             faults.append(f"min_restated: {self.min_restated}, expected above 0 and at most 1")
+        faults += [
+            f"phrases.{name}: {item!r} is empty"
+            for name, items in self.phrases.items()
+            for item in items
+            if not item.strip("~!^ ")
+        ]
         try:
             lexicons.merged(self.phrases)
         except RecipeError as error:
