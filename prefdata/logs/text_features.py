@@ -122,14 +122,13 @@ def _acts(texts: pl.DataFrame) -> pl.Series:
     for side, acts in (("after", CUSTOMER_ACTS), ("before", CUSTOMER_ACTS), ("reply", AGENT_ACTS)):
         plain = lexicons.plain(pl.col(side))
         lists = {name: f"reply_{name}" if side == "reply" else name for name in acts}
-        tags = [
-            pl.when(
-                lexicons.without(plain, lexicons.word_list(file).exceptions).str.contains(
-                    lexicons.pattern(lexicons.entries(file))
-                )
-            ).then(pl.lit(name))
-            for name, file in lists.items()
-        ]
+        tags = []
+        for name, file in lists.items():
+            items = lexicons.word_list(file)
+            heard = lexicons.without(plain, items.exceptions)
+            for tag, some in ((name, items.entries), (f"{name}_hint", items.hints)):
+                if some:
+                    tags.append(pl.when(heard.str.contains(lexicons.pattern(some))).then(pl.lit(tag)))
         tags += [
             pl.when(pl.col(side).str.contains(r"[?？]")).then(pl.lit("question")),
             pl.when(pl.col(side).str.contains(r"\d")).then(pl.lit("number")),
