@@ -126,7 +126,7 @@ def _acts(texts: pl.DataFrame) -> pl.Series:
         for name, file in lists.items():
             items = lexicons.word_list(file)
             heard = lexicons.without(plain, items.exceptions)
-            for tag, some in ((name, items.entries), (f"{name}_hint", items.hints)):
+            for tag, some in ((name, items.entries + items.hints), (f"{name}_hint", items.hints)):
                 if some:
                     tags.append(pl.when(heard.str.contains(lexicons.pattern(some))).then(pl.lit(tag)))
         tags += [
