@@ -29,8 +29,14 @@ format: $(VENV)/ready
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/ready ## every benchmark, each prints its table
-	for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+DATA ?= ../shared/data
+
+bench: $(VENV)/ready ## the comparisons, each prints its table; the real data is looked for in DATA
+	$(BIN)/python benchmarks/startup.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/signals.py $(DATA)
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/near_duplicates.py $(DATA)
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/toxicity.py --data $(DATA)
+	test ! -d runs/demo || $(BIN)/python benchmarks/kto.py runs/demo
 
 $(VENV)/uv: Makefile
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
