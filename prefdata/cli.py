@@ -216,7 +216,7 @@ def filters(as_json: Json = False) -> None:
 @app.command()
 def schema() -> None:
     """Print the JSON schema of a recipe, for editors that complete and check YAML."""
-    from prefdata.recipe import json_schema
+    from prefdata.recipe_schema import json_schema
 
     _print_json(json_schema())
 

@@ -18,19 +18,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pydantic
-import yaml
 
 from prefdata import catalogue
 from prefdata.errors import RecipeError, UnknownNameError, nearest
+from prefdata.strict_yaml import placed, read_yaml
 
 MAX_BYTES = 1 << 20
 """A recipe larger than this is refused unread."""
 
 LARGEST = 2**53 - 1
 """Largest whole number in a recipe: what every reader of JSON can hold."""
-
-MAX_DEPTH = 50
-"""Lists and mappings inside each other; a recipe has about six."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,7 +220,7 @@ def load(path: str | Path) -> Recipe:
 
 def parse(text: str, *, root: Path, where: str = "recipe") -> Recipe:
     """The recipe in a YAML text; relative paths in it are meant from `root`."""
-    data, lines = _read_yaml(text, where)
+    data, lines = read_yaml(text, where)
     return from_data(data, root=root, where=where, lines=lines)
 
 
@@ -257,7 +254,7 @@ class _Reader:
     def fault(self, path: tuple[Any, ...], message: str) -> None:
         known = next((path[:size] for size in range(len(path), -1, -1) if path[:size] in self.lines), ())
         line = self.lines.get(known)
-        self.faults.append((f"line {line}: " if line else "") + _placed(path) + message)
+        self.faults.append((f"line {line}: " if line else "") + placed(path) + message)
 
     def recipe(self, data: Any, root: Path) -> Recipe | None:
         if not isinstance(data, dict):
@@ -266,9 +263,7 @@ class _Reader:
         for key in data:
             if key not in TOP:
                 self.fault((key,), f"unknown key; {nearest(str(key), TOP)}")
-        sections = {
-            name: self.settings(_imported(target), data.get(name), (name,)) for name, target in SECTIONS.items()
-        }
+        sections = {name: self.settings(imported(target), data.get(name), (name,)) for name, target in SECTIONS.items()}
         lists = {
             name: self.entries(kind, data.get(name, list(default)), (name,)) for name, (kind, default) in LISTS.items()
         }
@@ -467,12 +462,12 @@ class _Numbers:
 
 def _made(settings_type: Any, known: dict[str, Any]) -> Any:
     """Settings from plain data. Raises pydantic's ValidationError for wrong types, RecipeError for wrong values."""
-    validated = _model(settings_type).model_validate_json(json.dumps(known, default=str), strict=True)
+    validated = settings_model(settings_type).model_validate_json(json.dumps(known, default=str), strict=True)
     return settings_type(**{name: getattr(validated, name) for name in validated.model_fields_set})
 
 
 @functools.cache
-def _model(settings_type: Any) -> type[pydantic.BaseModel]:
+def settings_model(settings_type: Any) -> type[pydantic.BaseModel]:
     """A strict pydantic model with the fields of a settings dataclass."""
     hints = typing.get_type_hints(settings_type)
     notes = field_notes(settings_type)
@@ -516,71 +511,6 @@ def field_notes(settings_type: Any) -> dict[str, str]:
     return {entry.name: notes[entry.name] for entry in dataclasses.fields(settings_type) if entry.name in notes}
 
 
-def json_schema() -> dict[str, Any]:
-    """A JSON schema of the recipe, for editors."""
-    definitions: dict[str, Any] = {}
-
-    def settings_schema(settings_type: Any) -> dict[str, Any]:
-        schema = _model(settings_type).model_json_schema(ref_template="#/$defs/{model}")
-        definitions.update(schema.pop("$defs", {}))
-        schema["description"] = " ".join((settings_type.__doc__ or "").split())
-        return schema
-
-    def entry_schema(kind: str) -> dict[str, Any]:
-        names = sorted(catalogue.KINDS[kind])
-        choices: list[dict[str, Any]] = [{"enum": names}]
-        for name in names:
-            schema = settings_schema(catalogue.load(kind, name))
-            choices.append(
-                {
-                    "type": "object",
-                    "properties": {name: {"anyOf": [schema, {"type": "null"}]}},
-                    "required": [name],
-                    "additionalProperties": False,
-                }
-            )
-        return {"anyOf": choices}
-
-    source = {
-        "type": "object",
-        "properties": {
-            "name": {"type": "string"},
-            "path": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
-            "layout": entry_schema("layout"),
-            "ratings": settings_schema(Ratings),
-        },
-        "required": ["name", "path", "layout"],
-        "additionalProperties": False,
-    }
-    properties: dict[str, Any] = {
-        "name": {"type": "string"},
-        "seed": {"type": "integer", "minimum": 0},
-        "sources": {"type": "array", "items": source, "minItems": 1},
-        "max_context_turns": {"type": ["integer", "null"], "minimum": 1},
-        "unjudged": {"enum": ["keep", "drop"]},
-        "split": settings_schema(Split),
-        "limits": settings_schema(Limits),
-        "shard_rows": {"type": "integer", "minimum": 1},
-    }
-    properties.update({name: settings_schema(_imported(target)) for name, target in SECTIONS.items()})
-    properties.update({name: {"type": "array", "items": entry_schema(kind)} for name, (kind, _) in LISTS.items()})
-    trainers = []
-    for name in sorted(catalogue.TRAINERS):
-        schema = settings_schema(catalogue.load("trainer", name))
-        schema["properties"] = {"method": {"const": name}, "model": {"type": "string"}, **schema.get("properties", {})}
-        trainers.append(schema)
-    properties["train"] = {"anyOf": [*trainers, {"type": "null"}]}
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "prefdata recipe",
-        "type": "object",
-        "properties": properties,
-        "required": ["sources"],
-        "additionalProperties": False,
-        "$defs": definitions,
-    }
-
-
 def plain(value: Any) -> Any:
     """A settings object as JSON data."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -599,125 +529,6 @@ def _entry_data(entry: Entry) -> dict[str, Any]:
     return {"name": entry.name, "settings": plain(entry.settings)}
 
 
-def _imported(target: str) -> Any:
+def imported(target: str) -> Any:
     module, _, attribute = target.partition(":")
     return getattr(importlib.import_module(module), attribute)
-
-
-def _placed(path: tuple[Any, ...]) -> str:
-    """`sources[0].name: `, or nothing for the whole recipe."""
-    text = ""
-    for part in path:
-        text += f"[{part}]" if isinstance(part, int) else (f".{part}" if text else str(part))
-    return f"{text}: " if text else ""
-
-
-PLAIN_TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "str", "int", "float", "bool", "null"))
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML without aliases, with YAML 1.2 scalars: `no`, `010`, `12:30` stay text, `1e-5` is a number."""
-
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  an instance variable to PyYAML's types
-    depth = 0
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-        if self.check_event(yaml.AliasEvent):
-            raise RecipeError(f"line {mark.line + 1}: aliases are not allowed in a recipe; write the value out")
-        if self.depth == MAX_DEPTH:
-            raise RecipeError(f"line {mark.line + 1}: more than {MAX_DEPTH} lists and mappings inside each other")
-        self.depth += 1
-        node = super().compose_node(parent, index)
-        self.depth -= 1
-        return node
-
-
-for _tag, _pattern, _first in (
-    ("tag:yaml.org,2002:bool", r"^(?:true|false|True|False)$", "tfTF"),
-    ("tag:yaml.org,2002:int", r"^[-+]?(?:0|[1-9][0-9]*)$", "-+0123456789"),
-    (
-        "tag:yaml.org,2002:float",
-        r"^[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?$",
-        "-+.0123456789",
-    ),
-    ("tag:yaml.org,2002:null", r"^(?:~|null|Null|)$", ["~", "n", "N", ""]),
-):
-    _Loader.add_implicit_resolver(_tag, re.compile(_pattern), list(_first))
-
-
-def _read_yaml(text: str, where: str) -> tuple[Any, dict[tuple[Any, ...], int]]:
-    """Plain data, and the line of every key and item by its path."""
-    faults: list[str] = []
-    lines: dict[tuple[Any, ...], int] = {}
-    try:
-        loader = _Loader(text)
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        fault = f"line {line}: the character U+{ord(text[error.position]):04X} cannot stand in a recipe"
-        raise RecipeError(fault, where=where) from None
-    try:
-        node = loader.get_single_node()
-        if node is None:
-            raise RecipeError("the file is empty", where=where)
-        data = _construct(loader, node, (), lines, faults)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        problem = getattr(error, "problem", None) or "not YAML"
-        raise RecipeError(f"line {mark.line + 1}: {problem}" if mark else str(problem), where=where) from None
-    except RecipeError as error:
-        raise RecipeError(error.faults, where=where) from None
-    except (ValueError, OverflowError):  # \U with a number that is no character
-        raise RecipeError(f"line {loader.line + 1}: an escape that names no character", where=where) from None
-    finally:
-        loader.dispose()
-    if faults:
-        raise RecipeError(faults, where=where)
-    return data, lines
-
-
-def _construct(
-    loader: _Loader, node: yaml.Node, path: tuple[Any, ...], lines: dict[tuple[Any, ...], int], faults: list[str]
-) -> Any:
-    lines.setdefault(path, node.start_mark.line + 1)
-    if node.tag not in PLAIN_TAGS:
-        faults.append(f"line {node.start_mark.line + 1}: {_placed(path)}a tag; a recipe holds plain values only")
-        return None
-    if isinstance(node, yaml.MappingNode):
-        mapping: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            line = key_node.start_mark.line + 1
-            key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
-            if key is None:
-                faults.append(f"line {line}: a key is a plain word")
-                continue
-            if not _is_text(key):
-                faults.append(f"line {line}: a key holds a NUL or half a surrogate pair, which is no text")
-                continue
-            if key in mapping:
-                faults.append(f"line {line}: {_placed((*path, key))}the key stands there twice")
-            lines[(*path, key)] = line
-            mapping[key] = _construct(loader, value_node, (*path, key), lines, faults)
-        return mapping
-    if isinstance(node, yaml.SequenceNode):
-        return [_construct(loader, item, (*path, position), lines, faults) for position, item in enumerate(node.value)]
-    line = node.start_mark.line + 1
-    try:
-        value = loader.construct_object(node)
-    except (ValueError, KeyError, IndexError):
-        kind = node.tag.removeprefix("tag:yaml.org,2002:")
-        faults.append(f"line {line}: {_placed(path)}{_shown(str(node.value))} cannot be read as {kind}")
-        return None
-    if isinstance(value, float) and not math.isfinite(value):
-        faults.append(f"line {line}: {_placed(path)}not a finite number")
-    if isinstance(value, str) and not _is_text(value):
-        faults.append(f"line {line}: {_placed(path)}holds a NUL or half a surrogate pair, which is no text")
-    return value
-
-
-def _is_text(value: str) -> bool:
-    return not re.search("[\x00\ud800-\udfff]", value)
-
-
-def _shown(value: str) -> str:
-    return repr(value) if len(value) <= 40 else f"a value of {len(value)} characters"

@@ -9,7 +9,8 @@ import jsonschema
 import pytest
 
 from prefdata.errors import RecipeError
-from prefdata.recipe import json_schema, load, parse
+from prefdata.recipe import load, parse
+from prefdata.recipe_schema import json_schema
 
 GOOD = """
 name: demo

@@ -1,0 +1,73 @@
+"""The JSON schema of a recipe, for editors that complete and check YAML."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefdata import catalogue
+from prefdata.recipe import LISTS, SECTIONS, Limits, Ratings, Split, imported, settings_model
+
+
+def json_schema() -> dict[str, Any]:
+    """A JSON schema of the recipe, for editors."""
+    definitions: dict[str, Any] = {}
+
+    def settings_schema(settings_type: Any) -> dict[str, Any]:
+        schema = settings_model(settings_type).model_json_schema(ref_template="#/$defs/{model}")
+        definitions.update(schema.pop("$defs", {}))
+        schema["description"] = " ".join((settings_type.__doc__ or "").split())
+        return schema
+
+    def entry_schema(kind: str) -> dict[str, Any]:
+        names = sorted(catalogue.KINDS[kind])
+        choices: list[dict[str, Any]] = [{"enum": names}]
+        for name in names:
+            schema = settings_schema(catalogue.load(kind, name))
+            choices.append(
+                {
+                    "type": "object",
+                    "properties": {name: {"anyOf": [schema, {"type": "null"}]}},
+                    "required": [name],
+                    "additionalProperties": False,
+                }
+            )
+        return {"anyOf": choices}
+
+    source = {
+        "type": "object",
+        "properties": {
+            "name": {"type": "string"},
+            "path": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
+            "layout": entry_schema("layout"),
+            "ratings": settings_schema(Ratings),
+        },
+        "required": ["name", "path", "layout"],
+        "additionalProperties": False,
+    }
+    properties: dict[str, Any] = {
+        "name": {"type": "string"},
+        "seed": {"type": "integer", "minimum": 0},
+        "sources": {"type": "array", "items": source, "minItems": 1},
+        "max_context_turns": {"type": ["integer", "null"], "minimum": 1},
+        "unjudged": {"enum": ["keep", "drop"]},
+        "split": settings_schema(Split),
+        "limits": settings_schema(Limits),
+        "shard_rows": {"type": "integer", "minimum": 1},
+    }
+    properties.update({name: settings_schema(imported(target)) for name, target in SECTIONS.items()})
+    properties.update({name: {"type": "array", "items": entry_schema(kind)} for name, (kind, _) in LISTS.items()})
+    trainers = []
+    for name in sorted(catalogue.TRAINERS):
+        schema = settings_schema(catalogue.load("trainer", name))
+        schema["properties"] = {"method": {"const": name}, "model": {"type": "string"}, **schema.get("properties", {})}
+        trainers.append(schema)
+    properties["train"] = {"anyOf": [*trainers, {"type": "null"}]}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "prefdata recipe",
+        "type": "object",
+        "properties": properties,
+        "required": ["sources"],
+        "additionalProperties": False,
+        "$defs": definitions,
+    }
