@@ -1,36 +1,170 @@
-"""TRL's datasets: explicit `prompt`, `completion`, boolean `label`; Parquet, as its trainers load them."""
+"""TRL's datasets: explicit `prompt`, answers apart, boolean `label`; conversational, or plain text where asked for.
+
+Read are the shapes that TRL's trainers take: `messages`, prompt and answers as messages or as plain text, and pairs of
+whole conversations without a prompt, whose prompt is the turns that both sides begin with.
+https://huggingface.co/docs/trl/dataset_formats
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import polars as pl
 
+from prefdata.formats import placeholders, rules
+from prefdata.formats.core import (
+    Container,
+    Feature,
+    Match,
+    Outcome,
+    answers_of,
+    pieces,
+    refuse,
+    sides_of,
+    spare_columns,
+)
+from prefdata.formats.messages import is_conversation, written
+from prefdata.formats.order import interleave
+from prefdata.formats.placeholders import placed
+from prefdata.formats.shapes import boolean_label, conversations, json_text, last_answer, shared_prompt
 from prefdata.io import sha256_file, write_parquet
+from prefdata.schema import RecordType
 
-MESSAGE = pl.Struct({"role": pl.String, "content": pl.String})
+CHAT = frozenset(
+    {
+        Feature.SYSTEM,
+        Feature.TURNS,
+        Feature.REPEATED_ROLE,
+        Feature.ANSWER_TURNS,
+        Feature.TOOL_CALLS,
+        Feature.TOOLS,
+        Feature.IMAGES,
+        Feature.IMAGE_PLACES,
+        Feature.ANSWER_IMAGES,
+        Feature.IMAGE_TAG,
+    }
+)
+
+SHAPES: Mapping[RecordType, tuple[str, ...]] = {
+    RecordType.UNPAIRED: ("prompt", "completion", "label"),
+    RecordType.PREFERENCE: ("chosen", "rejected"),
+    RecordType.SFT: ("prompt", "completion"),
+    RecordType.PROMPT: ("prompt",),
+}
+"""Columns by which a type is told, the first that fits; `messages` is SFT as well."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trl:
-    """Unpaired preferences for KTO: columns `id`, `prompt`, `completion`, `label`."""
+    """What TRL's SFT, DPO, KTO, GRPO and reward trainers read."""
 
+    name: ClassVar[str] = "trl"
+    reads: ClassVar[frozenset[RecordType]] = frozenset(RecordType)
+    writes: ClassVar[frozenset[RecordType]] = frozenset(RecordType)
+    container: ClassVar[Container] = "parquet"
+    holds: ClassVar[Mapping[RecordType, frozenset[Feature]]] = {
+        RecordType.SFT: CHAT,
+        RecordType.PREFERENCE: CHAT | {Feature.MARGIN},
+        RecordType.UNPAIRED: CHAT,
+        RecordType.PROMPT: CHAT | {Feature.ANSWER},
+    }
+
+    style: Literal["conversational", "standard"] = "conversational"
+    """TRL's words: lists of messages, or plain text. Plain text holds one user turn and one answer."""
+    images: bool | None = None
+    """Write contents as parts, as rows with pictures need them; null: if a row has one."""
+    labels: Mapping[str, bool] | None = None
+    """What values other than true and false mean, e.g. {"good": true, "bad": false}; null: they are refused."""
     ids: bool = True
     """Write the row's id beside what the trainer reads; TRL passes over it."""
 
-    def write(self, splits: dict[str, pl.DataFrame], folder: Path) -> dict[str, Any]:
-        """`<split>.parquet` for each split; file name -> rows, classes and SHA-256.
+    def recognise(self, sample: pl.DataFrame) -> Sequence[Match]:
+        """By the names of columns: `messages`; `chosen` and `rejected`; `prompt` with `completion`, with `label`."""
+        names = set(sample.columns)
+        if "messages" in names and is_conversation(sample.schema["messages"]):
+            if names & {"chosen", "rejected", "rejected_response", "rejected_messages", "label", "kto_tag"}:
+                return []
+            return [Match(RecordType.SFT, ("column messages: lists of role and content",))]
+        for record_type, wanted in SHAPES.items():
+            if not names.issuperset(wanted):
+                continue
+            sides = [name for name in wanted if name != "label"]
+            if all(sample.schema[name] == pl.String or is_conversation(sample.schema[name]) for name in sides):
+                return [Match(record_type, (f"columns {', '.join(wanted)}",))]
+            return []
+        return []
 
-        Rows are interleaved by label, since TRL's KTO trainer reads them in file order. `tool_calls`, null in every
-        row of a support log, is left out: a column of nulls makes TRL look for tools.
-        """
+    def decode(self, rows: pl.DataFrame, record_type: RecordType) -> Outcome:
+        """Messages or text as they stand; TRL's own rules for prompts that are missing and pictures without a place."""
+        whole = record_type is RecordType.SFT and "messages" in rows.columns
+        sides = (
+            {"messages": "prompt"} if whole else {name: name for name in sides_of(record_type) if name in rows.columns}
+        )
+        frame, images, faults = conversations(rows, sides)
+        refusals: dict[str, pl.Expr] = {}
+        frame, refusals["image_count"] = placed(frame, rows, images, sides=list(sides))
+        spare = spare_columns(frame, [*sides, "images", "image", "tools", "label", "margin", "answer"])
+        if whole:
+            frame = last_answer(frame, "messages")
+            refusals["no_answer"] = pl.col("completion").is_null()
+        elif record_type is RecordType.PREFERENCE and "prompt" not in sides:
+            frame = shared_prompt(frame)
+        elif record_type is RecordType.PREFERENCE:
+            refusals["prompt_in_answer"] = rules.prompt_in_answer("chosen") & (pl.col("prompt").list.len() > 0)
+        elif record_type is RecordType.UNPAIRED:
+            frame, refusals["ambiguous_label"] = boolean_label(frame, "label", labels=self.labels)
+        if "tools" in frame.columns:
+            frame = frame.with_columns(json_text(frame["tools"]).alias("tools"))
+        result = refuse(frame, refusals, also=[faults])
+        return Outcome(pieces(result.rows, record_type, spare=spare), result.refused)
+
+    def encode(self, rows: pl.DataFrame, record_type: RecordType) -> Outcome:
+        """Prompt and answers apart, boolean label; `tools` as JSON text; pictures as parts and a list of addresses."""
+        sides = sides_of(record_type)
+        refusals = rules.answers(record_type)
+        refusals["image_count"] = rules.image_count(*sides)
+        if self.style == "standard":
+            refusals |= {
+                "multi_turn_prompt": rules.multi_turn_prompt(),
+                "system_prompt": rules.system_prompt(),
+                "tool_turns": rules.tool_turns(*sides),
+                "images": rules.images(),
+            }
+            for side in answers_of(record_type):
+                refusals["multi_turn_answer"] = refusals.get(
+                    "multi_turn_answer", pl.lit(False)
+                ) | rules.multi_turn_answer(side)
+        result = refuse(rows, refusals)
+        frame = result.rows
+        return Outcome(frame.select(self._columns(frame, record_type)), result.refused)
+
+    def _columns(self, frame: pl.DataFrame, record_type: RecordType) -> list[pl.Expr]:
+        sides = sides_of(record_type)
+        columns = [pl.col("id")] if self.ids and "id" in frame.columns else []
+        with_images = self.images if self.images is not None else bool(frame.select(rules.images().any()).item())
+        for side in sides:
+            if self.style == "standard":
+                columns.append(pl.col(side).list.first().struct.field("content").alias(side))
+            elif with_images:
+                columns.append(placeholders.parts(side).alias(side))
+            else:
+                calls = bool(frame.select(rules.tool_calls(side).any()).item())
+                columns.append(written(side, tool_calls=calls).alias(side))
+        if with_images:
+            columns.append(placeholders.uris().fill_null(pl.lit([], pl.List(pl.String))).alias("images"))
+        for name in ("label", "margin", "answer", "tools"):
+            if name in frame.columns and (name == "label" or frame[name].null_count() < frame.height):
+                columns.append(pl.col(name))
+        return columns
+
+    def write(self, splits: dict[str, pl.DataFrame], folder: Path) -> dict[str, Any]:
+        """`<split>.parquet` for each split; file name -> rows, classes and SHA-256; labels interleaved."""
         written: dict[str, Any] = {}
         for name, frame in splits.items():
-            ordered = interleave(frame)
-            columns: list[Any] = ["id"] if self.ids else []
-            out = ordered.select(*columns, _plain("prompt"), _plain("completion"), "label")
+            out = self.encode(interleave(frame), RecordType.UNPAIRED).rows
             path = folder / f"{name}.parquet"
             write_parquet(path, out)
             written[path.name] = {
@@ -41,20 +175,6 @@ class Trl:
             }
         return written
 
-
-def interleave(frame: pl.DataFrame) -> pl.DataFrame:
-    """The rows in an order that spreads the rarer label evenly, so that every stretch holds both; ties by id."""
-    return (
-        frame.sort("id")
-        .with_columns(place=(pl.int_range(pl.len()).over("label") + 0.5) / pl.len().over("label"))
-        .sort(["place", "label", "id"])
-        .drop("place")
-    )
-
-
-def _plain(side: str) -> pl.Expr:
-    return pl.col(side).list.eval(
-        pl.struct(
-            pl.element().struct.field("role").alias("role"), pl.element().struct.field("content").alias("content")
-        )
-    )
+    def beside(self, files: Mapping[str, str], record_type: RecordType) -> Mapping[str, str]:
+        """Nothing: TRL loads the files as they are."""
+        return {}

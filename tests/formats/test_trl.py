@@ -8,17 +8,20 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefdata.formats.trl import Trl, interleave
-from prefdata.schema import MESSAGES
+from prefdata.formats.order import interleave
+from prefdata.formats.trl import Trl
+from prefdata.schema import MESSAGES, RecordType, conform
 
 
 def rows(labels: list[bool]) -> pl.DataFrame:
     side = [[{"role": "user", "content": f"q {at} 你好 🙂", "tool_calls": None}] for at in range(len(labels))]
     reply = [[{"role": "assistant", "content": f"a {at}", "tool_calls": None}] for at in range(len(labels))]
-    return pl.DataFrame(
-        {"id": [f"{at:04d}" for at in range(len(labels))], "prompt": side, "completion": reply, "label": labels},
-        schema={"id": pl.String, "prompt": MESSAGES, "completion": MESSAGES, "label": pl.Boolean},
+    ids = [f"{at:04d}" for at in range(len(labels))]
+    frame = pl.DataFrame(
+        {"id": ids, "source": ids, "group": ids, "prompt": side, "completion": reply, "label": labels},
+        schema_overrides={"prompt": MESSAGES, "completion": MESSAGES, "label": pl.Boolean},
     )
+    return conform(frame, RecordType.UNPAIRED)
 
 
 def test_the_file_holds_what_the_trainer_reads(tmp_path: Path) -> None:

@@ -1,0 +1,308 @@
+"""Conversations in and out: canonical MESSAGES from the dialects of other tools, and back.
+
+A picture's place in a text is one character MARK (U+FFFC, the object replacement character) in the content; the row's
+`images` list them in order of side, message and part. What is no picture and yet holds that character in a row with
+pictures is refused: its place would be a guess.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from prefdata.schema import IMAGE, MESSAGE, MESSAGES
+
+MARK = "￼"
+
+TOOL_CALLS = pl.List(
+    pl.Struct({"id": pl.String, "type": pl.String, "function": pl.Struct({"name": pl.String, "arguments": pl.String})})
+)
+"""A message's tool calls as OpenAI writes them; `arguments` is JSON text. Canonical `tool_calls` is JSON of this."""
+
+ROLES: Mapping[str, str] = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "human": "user",
+    "prompter": "user",
+    "customer": "user",
+    "assistant": "assistant",
+    "gpt": "assistant",
+    "chatgpt": "assistant",
+    "model": "assistant",
+    "bot": "assistant",
+    "agent": "assistant",
+    "tool": "tool",
+    "observation": "tool",
+    "tool_response": "tool",
+    "function": "tool",
+}
+"""Names of roles that are met, in lower case, and what they are here."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dialect:
+    """How a tool writes one message."""
+
+    role: str = "role"
+    content: str = "content"
+    roles: Mapping[str, str] = field(default_factory=lambda: dict(ROLES))
+    tool_calls: str = "tool_calls"
+
+
+OPENAI = Dialect()
+SHAREGPT = Dialect(role="from", content="value")
+
+
+class Conversation(NamedTuple):
+    """Messages of one column: `messages` (MESSAGES), `images` (List(IMAGE), side set, null where none), and for every
+    row the faults that forbid to take it (List(String))."""
+
+    messages: pl.Series
+    images: pl.Series
+    faults: pl.Series
+
+
+def is_conversation(dtype: pl.DataType | None, dialect: Dialect = OPENAI) -> bool:
+    """Whether a column of this dtype holds lists of messages in `dialect`."""
+    if not isinstance(dtype, pl.List) or not isinstance(dtype.inner, pl.Struct):
+        return False
+    names = {one.name for one in dtype.inner.fields}
+    return dialect.role in names and (dialect.content in names or dialect.tool_calls in names)
+
+
+def is_message(dtype: pl.DataType | None, dialect: Dialect = OPENAI) -> bool:
+    """Whether a column of this dtype holds one message in `dialect`."""
+    return isinstance(dtype, pl.Struct) and is_conversation(pl.List(dtype), dialect)
+
+
+def conversation(values: pl.Series, *, side: str, dialect: Dialect = OPENAI, role: str | None = None) -> Conversation:
+    """Canonical messages of a column of lists of messages, of single messages, or of plain text.
+
+    Text becomes one message of `role` (default: user for the prompt, assistant elsewhere). Content is text or a list
+    of parts (`{"type": "text", "text": ...}`, `{"type": "image", ...}`). Faults: unknown_role, missing_content,
+    unknown_part, object_replacement_character, not_a_conversation. Null gives null messages and no fault.
+    """
+    if values.dtype == pl.String:
+        return _plain(values, role or ("user" if side == "prompt" else "assistant"))
+    if is_message(values.dtype, dialect):
+        values = pl.select(pl.when(values.is_not_null()).then(pl.concat_list(values))).to_series()
+    if not is_conversation(values.dtype, dialect):
+        nothing = pl.Series([None] * len(values), dtype=MESSAGES)
+        fault = pl.select(
+            pl.when(values.is_not_null()).then(pl.lit(["not_a_conversation"])).otherwise(pl.lit([], pl.List(pl.String)))
+        ).to_series()
+        return Conversation(nothing, pl.Series([None] * len(values), dtype=pl.List(IMAGE)), fault)
+    return _listed(values, side=side, dialect=dialect)
+
+
+def _plain(values: pl.Series, role: str) -> Conversation:
+    frame = values.to_frame("text")
+    message = pl.struct(role=pl.lit(role), content=pl.col("text"), tool_calls=pl.lit(None, pl.String))
+    messages = frame.select(pl.when(pl.col("text").is_not_null()).then(pl.concat_list(message)).cast(MESSAGES))
+    empty = pl.Series([[]] * len(values), dtype=pl.List(pl.String))
+    return Conversation(messages.to_series(), pl.Series([None] * len(values), dtype=pl.List(IMAGE)), empty)
+
+
+def _listed(values: pl.Series, *, side: str, dialect: Dialect) -> Conversation:
+    inner = values.dtype.inner  # type: ignore[attr-defined]
+    types = {one.name: one.dtype for one in inner.fields}
+    height = len(values)
+    exploded = (
+        values.to_frame("turn")
+        .with_row_index("_row")
+        .filter(pl.col("turn").list.len() > 0)
+        .explode("turn")
+        .with_columns(_message=pl.int_range(pl.len(), dtype=pl.Int32).over("_row"))
+        .select("_row", "_message", pl.col("turn").struct.unnest())
+    )
+    calls = (
+        tool_calls_text(exploded[dialect.tool_calls])
+        if dialect.tool_calls in types
+        else pl.Series([None] * exploded.height, dtype=pl.String)
+    )
+    contents, pictures, odd = _contents(exploded, dialect.content, types.get(dialect.content))
+    named = exploded.select(
+        "_row",
+        "_message",
+        given=pl.col(dialect.role).cast(pl.String),
+        role=pl.col(dialect.role)
+        .cast(pl.String)
+        .str.to_lowercase()
+        .replace_strict(dict(dialect.roles), default=None, return_dtype=pl.String),
+    ).with_columns(content=contents, tool_calls=calls, odd=odd)
+    named = named.with_columns(
+        content=pl.when(pl.col("content").is_null() & pl.col("tool_calls").is_not_null())
+        .then(pl.lit(""))
+        .otherwise(pl.col("content"))
+    )
+    faults = named.select(
+        "_row",
+        fault=pl.concat_list(
+            pl.when(pl.col("role").is_null()).then(pl.lit("unknown_role")),
+            pl.when(pl.col("content").is_null()).then(pl.lit("missing_content")),
+            pl.when(pl.col("odd").fill_null(False)).then(pl.lit("unknown_part")),
+        ).list.drop_nulls(),
+    )
+    listed = named.group_by("_row", maintain_order=True).agg(
+        pl.struct("role", "content", "tool_calls").alias("messages")
+    )
+    if pictures is not None:
+        marks = named.select("_row", "_message", marks=pl.col("content").str.count_matches(MARK, literal=True))
+        counted = pictures.group_by("_row", "_message").agg(pl.len().alias("pictures"))
+        clash = (
+            marks.join(counted, on=["_row", "_message"], how="left")
+            .filter((pl.col("marks") != pl.col("pictures").fill_null(0)).any().over("_row"))
+            .filter(pl.col("pictures").is_not_null().any().over("_row"))
+            .select("_row", fault=pl.lit(["object_replacement_character"]))
+        )
+        faults = pl.concat([faults, clash])
+    faults = faults.explode("fault").drop_nulls("fault").group_by("_row").agg(pl.col("fault").unique().sort())
+    whole = (
+        pl.DataFrame({"_row": pl.int_range(height, dtype=pl.UInt32, eager=True), "there": values.is_not_null()})
+        .join(listed, on="_row", how="left", maintain_order="left")
+        .join(faults, on="_row", how="left", maintain_order="left")
+    )
+    if pictures is None:
+        images = pl.Series([None] * height, dtype=pl.List(IMAGE))
+    else:
+        lists = pictures.group_by("_row", maintain_order=True).agg(
+            pl.struct(
+                uri="uri", side=pl.lit(side), message=pl.col("_message"), part=pl.col("part").cast(pl.Int32)
+            ).alias("images")
+        )
+        joined = whole.select("_row").join(lists, on="_row", how="left", maintain_order="left")
+        images = joined["images"].cast(pl.List(IMAGE))
+    messages = whole.select(
+        pl.when("there").then(pl.coalesce(pl.col("messages"), pl.lit([], MESSAGES))).cast(MESSAGES).alias("messages")
+    ).to_series()
+    return Conversation(messages, images, whole["fault"].fill_null(pl.Series([[]], dtype=pl.List(pl.String))))
+
+
+def _contents(
+    turns: pl.DataFrame, name: str, dtype: pl.DataType | None
+) -> tuple[pl.Series, pl.DataFrame | None, pl.Series]:
+    """Text of every turn, its pictures (`_row`, `_message`, `part`, `uri`; None where there can be none), and whether
+    a part was of an unknown kind."""
+    sound = pl.Series([False] * turns.height, dtype=pl.Boolean)
+    if dtype is None or dtype == pl.Null:
+        return pl.Series([None] * turns.height, dtype=pl.String), None, sound
+    if dtype == pl.String:
+        return turns[name], None, sound
+    if not (isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.Struct)):
+        return pl.Series([None] * turns.height, dtype=pl.String), None, sound
+    fields = {one.name: one.dtype for one in dtype.inner.fields}
+    parts = (
+        turns.select("_row", "_message", part=pl.col(name))
+        .with_row_index("_turn")
+        .filter(pl.col("part").list.len() > 0)
+        .explode("part")
+        .with_columns(_part=pl.int_range(pl.len(), dtype=pl.Int32).over("_turn"))
+        .select("_turn", "_row", "_message", "_part", pl.col("part").struct.unnest())
+    )
+    kind = pl.col("type") if "type" in fields else pl.lit("text")
+    texts = [pl.col(one) for one in ("text", "value") if fields.get(one) == pl.String]
+    uris = [_uri(one, fields[one]) for one in ("image", "image_url", "path", "url", "base64") if one in fields]
+    is_image = kind.is_in(["image", "image_url", "input_image"])
+    parts = parts.with_columns(
+        _text=pl.coalesce(texts) if texts else pl.lit(None, pl.String),
+        _uri=pl.when(is_image).then(pl.coalesce(uris) if uris else pl.lit(None, pl.String)),
+        _image=is_image,
+        _known=kind.is_in(["text", "input_text", "output_text", "image", "image_url", "input_image"]),
+    )
+    text = parts.group_by("_turn", maintain_order=True).agg(
+        pl.when("_image").then(pl.lit(MARK)).otherwise(pl.col("_text")).fill_null("").str.join("").alias("content"),
+        (~pl.col("_known")).any().alias("odd"),
+    )
+    joined = (
+        turns.select(empty=pl.col(name).list.len() == 0)
+        .with_row_index("_turn")
+        .join(text, on="_turn", how="left", maintain_order="left")
+    )
+    content = joined.select(pl.when("empty").then(pl.lit("")).otherwise(pl.col("content"))).to_series()
+    found = parts.filter("_image").select("_row", "_message", part=pl.col("_part"), uri=pl.col("_uri"))
+    return content, found if found.height else None, joined["odd"].fill_null(False)
+
+
+def _uri(name: str, dtype: Any) -> pl.Expr:
+    """The address of a picture: text, or `{"url": ...}`, or Hugging Face's `{"bytes", "path"}`."""
+    column = pl.col(name)
+    if dtype == pl.String:
+        return column
+    if isinstance(dtype, pl.Struct):
+        names = {one.name for one in dtype.fields}
+        for key in ("url", "path"):
+            if key in names:
+                return column.struct.field(key).cast(pl.String)
+    return pl.lit(None, pl.String)
+
+
+def tool_calls_text(values: pl.Series) -> pl.Series:
+    """Tool calls of any of the usual shapes as canonical JSON text; null stays null, and so does an empty list.
+
+    A batch kernel: only messages that have tool calls are looped over.
+    """
+    if values.dtype == pl.Null:
+        return pl.Series([None] * len(values), dtype=pl.String)
+    return pl.Series([_calls(value) for value in values.to_list()], dtype=pl.String)
+
+
+def _calls(value: Any) -> str | None:
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return None
+    if isinstance(value, dict):
+        value = [value]
+    if not value:
+        return None
+    calls = []
+    for one in value:
+        inner = one.get("function") or one
+        arguments = inner.get("arguments")
+        text = arguments if isinstance(arguments, str) else json.dumps(_set(arguments or {}), ensure_ascii=False)
+        call: dict[str, Any] = {"id": one["id"]} if one.get("id") else {}
+        calls.append({**call, "type": "function", "function": {"name": inner.get("name"), "arguments": text}})
+    return json.dumps(calls, ensure_ascii=False, separators=(",", ":"))
+
+
+def _set(value: Any) -> Any:
+    """Without the nulls that Arrow puts where a key is missing."""
+    if isinstance(value, dict):
+        return {key: _set(one) for key, one in value.items() if one is not None}
+    return value
+
+
+def written(
+    side: str,
+    *,
+    dialect: Dialect = OPENAI,
+    names: Mapping[str, str] | None = None,
+    tool_calls: bool = False,
+    content: pl.Expr | None = None,
+) -> pl.Expr:
+    """A MESSAGES column as List(Struct) in `dialect`; `names`: canonical role -> the target's name for it.
+
+    `tool_calls` writes them as TOOL_CALLS (null where a message has none); only for rows that may hold them.
+    """
+    element = pl.element()
+    role = element.struct.field("role")
+    fields = [
+        (role.replace_strict(dict(names), return_dtype=pl.String) if names else role).alias(dialect.role),
+        element.struct.field("content").alias(dialect.content),
+    ]
+    if tool_calls:
+        fields.append(element.struct.field("tool_calls").str.json_decode(TOOL_CALLS).alias(dialect.tool_calls))
+    return pl.col(side).list.eval(pl.struct(fields))
+
+
+def message(role: str, content: pl.Expr) -> pl.Expr:
+    """A list of one message with this text."""
+    return pl.concat_list(
+        pl.struct(role=pl.lit(role), content=content, tool_calls=pl.lit(None, pl.String)).cast(MESSAGE)
+    ).cast(MESSAGES)

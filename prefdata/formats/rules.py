@@ -1,0 +1,176 @@
+"""Acceptance rules that targets share: each is an expression over canonical columns, true where a row must not go out.
+
+Their names are the reasons of a refusal; REASONS says each in a sentence, for messages and docs/formats.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from prefdata.formats.messages import MARK
+from prefdata.schema import RecordType
+
+REASONS: Mapping[str, str] = {
+    "ambiguous_label": "the label is text or a number; only true and false are labels (--label says which is which)",
+    "answer_images": "the answer holds pictures, which the target takes in the prompt only",
+    "answer_not_by_assistant": "the answer does not begin with a turn of the assistant",
+    "equal_sides": "chosen and rejected are the same",
+    "differing_prompts": "chosen and rejected do not answer the same prompt",
+    "empty_answer": "an answer has no text and no tool call",
+    "empty_prompt": "there is nothing before the answer",
+    "empty_turn": "a turn of the prompt has no text",
+    "image_count": "there are more or fewer pictures than places for them",
+    "images": "the target takes no pictures with this type",
+    "label_missing": "the row has no label",
+    "literal_image_tag": "the text holds the literal tag `<image>`, which the target would take for a picture",
+    "missing_content": "a message has no content",
+    "multi_turn_answer": "an answer has several turns; the target takes one",
+    "multi_turn_prompt": "there are several turns before the answer; the target takes one",
+    "no_answer": "the conversation does not end with an answer",
+    "not_a_conversation": "a column that should hold messages holds something else",
+    "not_alternating": "turns of user and assistant do not alternate",
+    "object_replacement_character": "the text of a row with pictures holds U+FFFC, which marks their places",
+    "prompt_ends_with_assistant": "the prompt ends with a turn of the assistant",
+    "prompt_in_answer": "the answers repeat the prompt, and it cannot be told apart from them",
+    "system_not_first": "a system turn stands after the first place",
+    "system_prompt": "the target takes no system prompt with this type",
+    "tie": "both answers were rated the same",
+    "tool_turns": "there are tool calls or tool results, which the target does not take",
+    "unknown_part": "a message holds a part that is neither text nor picture",
+    "unknown_role": "a message has a role that is not known",
+}
+
+
+def _contents(side: str) -> pl.Expr:
+    return pl.col(side).list.eval(pl.element().struct.field("content"))
+
+
+def _roles(side: str) -> pl.Expr:
+    return pl.col(side).list.eval(pl.element().struct.field("role"))
+
+
+def _calls(side: str) -> pl.Expr:
+    return pl.col(side).list.eval(pl.element().struct.field("tool_calls"))
+
+
+def empty_answer(side: str) -> pl.Expr:
+    """No turn, or its last turn without text and without a tool call. White space alone is empty."""
+    last = pl.col(side).list.last()
+    blank = last.struct.field("content").fill_null("").str.strip_chars().str.len_bytes() == 0
+    return (pl.col(side).list.len() == 0) | pl.col(side).is_null() | (blank & last.struct.field("tool_calls").is_null())
+
+
+def answer_not_by_assistant(side: str) -> pl.Expr:
+    """The first turn of the answer has another role."""
+    return pl.col(side).list.first().struct.field("role") != "assistant"
+
+
+def equal_sides() -> pl.Expr:
+    """Both sides of a pair hold the same."""
+    return pl.col("chosen") == pl.col("rejected")
+
+
+def label_missing() -> pl.Expr:
+    """No label: the row abstained."""
+    return pl.col("label").is_null()
+
+
+def empty_prompt() -> pl.Expr:
+    """No turn that is not a system prompt."""
+    return ~_roles("prompt").list.eval(pl.element() != "system").list.any()
+
+
+def empty_turn() -> pl.Expr:
+    """A turn of the prompt without text and without a tool call."""
+    blank = pl.element().struct.field("content").fill_null("").str.len_bytes() == 0
+    return pl.col("prompt").list.eval(blank & pl.element().struct.field("tool_calls").is_null()).list.any()
+
+
+def multi_turn_answer(side: str) -> pl.Expr:
+    """More than one turn in an answer."""
+    return pl.col(side).list.len() > 1
+
+
+def multi_turn_prompt() -> pl.Expr:
+    """More than one turn before the answer, a system prompt not counted."""
+    return _roles("prompt").list.eval(pl.element() != "system").list.sum() > 1
+
+
+def system_prompt() -> pl.Expr:
+    """A system turn anywhere in the prompt."""
+    return _roles("prompt").list.contains("system")
+
+
+def system_not_first() -> pl.Expr:
+    """A system turn after the first place."""
+    return _roles("prompt").list.slice(1).list.contains("system")
+
+
+def prompt_ends_with_assistant() -> pl.Expr:
+    """The last turn of the prompt is the assistant's own: the answer would go on in it."""
+    return _roles("prompt").list.last() == "assistant"
+
+
+def not_alternating() -> pl.Expr:
+    """After the system prompt, the turns of the prompt are not user, assistant, user, ..., user."""
+    talk = _roles("prompt").list.eval(pl.element().filter(pl.element() != "system"))
+    expected = pl.when(pl.int_range(pl.len()) % 2 == 0).then(pl.lit("user")).otherwise(pl.lit("assistant"))
+    return (talk.list.len() % 2 == 0) | talk.list.eval(pl.element() != expected).list.any()
+
+
+def tool_turns(*sides: str) -> pl.Expr:
+    """Tool calls or turns of tools on any side."""
+    return pl.any_horizontal([_roles(side).list.contains("tool") | tool_calls(side) for side in sides]).fill_null(False)
+
+
+def tool_calls(side: str) -> pl.Expr:
+    """A turn that calls tools."""
+    return _calls(side).list.drop_nulls().list.len() > 0
+
+
+def prompt_in_answer(side: str) -> pl.Expr:
+    """The answer begins with the whole prompt."""
+    return pl.col(side).list.head(pl.col("prompt").list.len()) == pl.col("prompt")
+
+
+def images() -> pl.Expr:
+    """The row has pictures."""
+    return pl.col("images").list.len() > 0
+
+
+def answer_images() -> pl.Expr:
+    """A picture stands outside the prompt."""
+    return pl.col("images").list.eval(pl.element().struct.field("side") != "prompt").list.any()
+
+
+def image_count(*sides: str) -> pl.Expr:
+    """In a row with pictures, their number is not that of the marks in the text."""
+    marks = pl.sum_horizontal(
+        [_contents(side).list.eval(pl.element().str.count_matches(MARK, literal=True)).list.sum() for side in sides]
+    )
+    return images() & (marks != pl.col("images").list.len())
+
+
+def literal_image_tag(*sides: str, tag: str = "<image>") -> pl.Expr:
+    """A text holds what the target reads as the place of a picture."""
+    return pl.any_horizontal(
+        [_contents(side).list.eval(pl.element().str.contains(tag, literal=True)).list.any() for side in sides]
+    )
+
+
+def answers(record_type: RecordType) -> dict[str, pl.Expr]:
+    """What no target takes: rules that every writer applies to the answers and labels of this type."""
+    found: dict[str, pl.Expr] = {}
+    if record_type is RecordType.PREFERENCE:
+        found["empty_answer"] = empty_answer("chosen") | empty_answer("rejected")
+        found["equal_sides"] = equal_sides()
+        found["answer_not_by_assistant"] = answer_not_by_assistant("chosen") | answer_not_by_assistant("rejected")
+    elif record_type in (RecordType.SFT, RecordType.UNPAIRED):
+        found["empty_answer"] = empty_answer("completion")
+        found["answer_not_by_assistant"] = answer_not_by_assistant("completion")
+    if record_type is RecordType.UNPAIRED:
+        found["label_missing"] = label_missing()
+    found["empty_prompt"] = empty_prompt()
+    return found

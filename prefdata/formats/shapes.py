@@ -1,0 +1,164 @@
+"""Steps that decoders share: whole conversations cut into prompt and answer, labels, faults of several columns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from prefdata.formats.core import REFUSED, ROW
+from prefdata.formats.messages import OPENAI, Conversation, Dialect, conversation
+from prefdata.schema import IMAGE, MESSAGES
+
+
+def conversations(
+    frame: pl.DataFrame, sides: Mapping[str, str], *, dialect: Dialect = OPENAI
+) -> tuple[pl.DataFrame, pl.Series, pl.DataFrame]:
+    """`frame` with canonical MESSAGES in place of its columns, the pictures found in them, and the rows refused.
+
+    `sides`: column -> side whose name the pictures carry, in the order in which pictures are counted. The pictures
+    (List(IMAGE)) of a row stand in that order; the third value is a REFUSED frame.
+    """
+    found: dict[str, Conversation] = {
+        column: conversation(frame[column], side=side, dialect=dialect) for column, side in sides.items()
+    }
+    images = concatenated([one.images for one in found.values()])
+    faults = concatenated([one.faults for one in found.values()])
+    refused = pl.DataFrame({"reasons": faults.list.unique().list.sort()}).with_row_index(ROW)
+    refused = refused.filter(pl.col("reasons").list.len() > 0).cast(REFUSED)
+    return frame.with_columns(one.messages.alias(column) for column, one in found.items()), images, refused
+
+
+def concatenated(lists: Sequence[pl.Series]) -> pl.Series:
+    """Lists of the same rows, one after the other; null counts as empty."""
+    if len(lists) == 1:
+        return lists[0]
+    frame = pl.DataFrame({str(at): one for at, one in enumerate(lists)})
+    empty = pl.lit([], dtype=lists[0].dtype)
+    return frame.select(pl.concat_list([pl.col(name).fill_null(empty) for name in frame.columns])).to_series()
+
+
+def last_answer(frame: pl.DataFrame, column: str, *, answer: str = "completion") -> pl.DataFrame:
+    """`column` cut into `prompt` and `answer`: the last turn, if it is the assistant's; else `answer` is null.
+
+    Pictures of `images` that stand in that turn become the answer's.
+    """
+    turns = pl.col(column)
+    ends = turns.list.last().struct.field("role") == "assistant"
+    cut = frame.with_columns(
+        _prompt=turns.list.head(pl.when(ends).then(turns.list.len() - 1).otherwise(turns.list.len())).cast(MESSAGES),
+        _answer=pl.when(ends).then(turns.list.tail(1)).cast(MESSAGES),
+    )
+    cut = moved(cut, pl.col("_prompt").list.len(), {"prompt": answer})
+    return cut.drop("prompt", answer, strict=False).rename({"_prompt": "prompt", "_answer": answer})
+
+
+def shared_prompt(frame: pl.DataFrame) -> pl.DataFrame:
+    """`chosen` and `rejected`, whole conversations, cut into the turns that both begin with (`prompt`) and the rest.
+
+    The prompt never takes the last turn of either side: each keeps an answer. Pictures of the shared turns count once.
+    """
+    both = (
+        frame.select("chosen", "rejected")
+        .with_row_index("_row")
+        .with_columns(most=pl.min_horizontal(pl.col("chosen").list.len(), pl.col("rejected").list.len()))
+        .filter(pl.col("most") > 1)
+    )
+    turns = both.select(
+        "_row",
+        left=pl.col("chosen").list.head(pl.col("most") - 1),
+        right=pl.col("rejected").list.head(pl.col("most") - 1),
+    ).explode("left", "right")
+    same = turns.with_columns(same=pl.col("left") == pl.col("right")).with_columns(
+        run=pl.col("same").cast(pl.UInt8).cum_min().over("_row")
+    )
+    counted = same.group_by("_row").agg(pl.col("run").cast(pl.UInt32).sum().alias("_shared"))
+    whole = frame.with_row_index("_row").join(counted, on="_row", how="left", maintain_order="left").drop("_row")
+    shared = pl.col("_shared").fill_null(0)
+    whole = moved(whole, shared, {"chosen": "prompt", "rejected": ""}, below=True)
+    return whole.with_columns(
+        prompt=pl.col("chosen").list.head(shared).cast(MESSAGES),
+        chosen=pl.col("chosen").list.slice(shared).cast(MESSAGES),
+        rejected=pl.col("rejected").list.slice(shared).cast(MESSAGES),
+    ).drop("_shared")
+
+
+def moved(frame: pl.DataFrame, cut: pl.Expr, sides: Mapping[str, str], *, below: bool = False) -> pl.DataFrame:
+    """`images` after a conversation was cut before message number `cut`, sorted by side, message and part.
+
+    `sides`: old side -> new side of the pictures from the cut on, which are counted from there; with `below`, of those
+    before the cut, the others being counted from it. A new side "" drops the picture.
+    """
+    if "images" not in frame.columns or not frame.select((pl.col("images").list.len() > 0).any()).item():
+        return frame
+    order = {"prompt": 0, "completion": 1, "chosen": 1, "rejected": 2}
+    pictures = (
+        frame.select("images", cut=cut.cast(pl.Int32))
+        .with_row_index("_row")
+        .filter(pl.col("images").list.len() > 0)
+        .explode("images")
+        .unnest("images")
+    )
+    late = pl.col("message") >= pl.col("cut")
+    renamed = pl.col("side").replace(dict(sides))
+    known = pl.col("side").is_in(list(sides))
+    pictures = (
+        pictures.with_columns(
+            side=pl.when(known & (~late if below else late)).then(renamed).otherwise(pl.col("side")),
+            message=pl.when(known & late).then(pl.col("message") - pl.col("cut")).otherwise(pl.col("message")),
+        )
+        .filter(pl.col("side") != "")
+        .with_columns(_at=pl.col("side").replace_strict(order, return_dtype=pl.Int8))
+        .sort(["_row", "_at", "message", "part"])
+    )
+    listed = pictures.group_by("_row", maintain_order=True).agg(
+        pl.struct("uri", "side", "message", "part").cast(IMAGE).alias("images")
+    )
+    indexed = frame.drop("images").with_row_index("_row")
+    return indexed.join(listed, on="_row", how="left", maintain_order="left").drop("_row")
+
+
+def boolean_label(
+    frame: pl.DataFrame, column: str, *, labels: Mapping[str, bool] | None = None, binary: bool = False
+) -> tuple[pl.DataFrame, pl.Expr]:
+    """`label` (Boolean, null where there is none), and the rule true for values that are no label.
+
+    Booleans only; `labels` maps other values by their text; `binary`: the format itself writes 1 and 0.
+    """
+    dtype = frame.schema[column]
+    value = pl.col(column)
+    if dtype in (pl.Boolean, pl.Null):
+        return frame.with_columns(label=value.cast(pl.Boolean)), pl.lit(False)
+    if labels:
+        label = value.cast(pl.String).replace_strict(dict(labels), default=None, return_dtype=pl.Boolean)
+    elif binary and dtype.is_numeric():
+        label = pl.when(value == 1).then(True).when(value == 0).then(False)
+    else:
+        label = pl.lit(None, pl.Boolean)
+    frame = frame.with_columns(_label=value, label=label)
+    return frame, pl.col("_label").is_not_null() & pl.col("label").is_null()
+
+
+def json_text(values: pl.Series) -> pl.Series:
+    """A column of nested values (or of JSON text) as JSON text without the nulls that Arrow fills in; null stays.
+
+    A batch kernel: only values that are there are looped over.
+    """
+    if values.dtype in (pl.String, pl.Null):
+        return values.cast(pl.String)
+    if not values.null_count() < len(values):
+        return pl.Series([None] * len(values), dtype=pl.String)
+    return pl.Series(
+        [None if one is None else json.dumps(_set(one), ensure_ascii=False) for one in values.to_list()],
+        dtype=pl.String,
+    )
+
+
+def _set(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _set(one) for key, one in value.items() if one is not None}
+    if isinstance(value, list):
+        return [_set(one) for one in value]
+    return value
