@@ -35,6 +35,8 @@ class Feature(StrEnum):
     REPEATED_ROLE = "two turns of one role in a row"
     ANSWER_TURNS = "an answer of several turns"
     TOOL_CALLS = "tool calls and tool results"
+    CALL_IDS = "ids of tool calls"
+    TEXT_WITH_CALL = "text beside a tool call"
     TOOLS = "tool definitions"
     IMAGES = "pictures"
     IMAGE_PLACES = "pictures at any place of the text"
