@@ -44,7 +44,6 @@ def load(job: dict[str, Any], path: Path) -> dict[str, Any]:
             "template": "qwen2_vl" if vision else "qwen",
             "cutoff_len": 4096,
             "overwrite_cache": True,
-            "preprocessing_num_workers": 1,
             "output_dir": str(scratch / "out"),
             "cache_dir": str(scratch / "cache"),
             "report_to": "none",
