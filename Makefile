@@ -32,10 +32,12 @@ format: $(VENV)/ready
 DATA ?= ../shared/data
 
 bench: $(VENV)/ready ## the comparisons, each prints its table; the real data is looked for in DATA
+	@test -d $(DATA) || { echo "bench: no folder $(DATA); name it: make bench DATA=..." >&2; exit 2; }
 	$(BIN)/python benchmarks/startup.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/signals.py $(DATA)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/near_duplicates.py $(DATA)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/toxicity.py --data $(DATA)
+	@test -d runs/demo || echo "kto is left out: no runs/demo, which make demo makes"
 	test ! -d runs/demo || $(BIN)/python benchmarks/kto.py runs/demo
 
 $(VENV)/uv: Makefile

@@ -1,133 +1,257 @@
-"""KTO on a run's own rows: TRL as it comes against trainers.kto, the same rows, steps, rank and length, CPU.
+"""KTO on a run's own rows: TRL as it comes beside trainers.kto, on the very same batches, CPU.
 
-    python benchmarks/kto.py runs/support_kto [--steps 4] [--batch 8] [--threads 2]
+    python benchmarks/kto.py runs/demo [--rounds 2] [--steps 2] [--batch 8] [--max-length 160] [--threads 2]
 
-Timed are training steps alone, after the model is loaded and the rows are tokenised; the first step of each is not
-counted. Prints seconds a step and the ratio. Run it on a machine that does nothing else.
+In each round every contender trains from the start model on the same batches in the same order, which is checked by a
+hash of the token ids; every other round goes through the contenders backwards. The first step of each is not counted,
+each other one is timed from its batch to its changed weights: model, tokenising and answers before and after are left
+out. Both sides run the policy and the reference over the batch and over its KL pairs, in float32, LoRA of rank 8 on
+all linear modules. The ratio is the median over steps of TRL's time by the contender's on the same batch. In CPU
+seconds it says what the work costs where others use the machine too.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import hashlib
+import os
+import resource
+import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
+LAYERS = 8
+"""Last layers that carry the adapter where it is not on all."""
 
-def clocked() -> tuple[Any, list[float]]:
-    """A callback, and the list that it fills with the time of each step's end."""
+FIRST = "TRL, all layers"
+
+
+class Step(NamedTuple):
+    """One training step."""
+
+    batch: str
+    """Hash of the token ids."""
+    tokens: int
+    """Tokens of the rows and of their KL pairs, without padding."""
+    places: int
+    """The same with padding."""
+    wall: float
+    cpu: float
+
+
+class Shape(NamedTuple):
+    """What both sides are told alike."""
+
+    steps: int
+    batch: int
+    max_length: int
+
+
+def cpu_seconds() -> float:
+    """CPU seconds of this process so far, all threads."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+@contextlib.contextmanager
+def watched() -> Iterator[list[Step]]:
+    """The list that fills with every step that any KTOTrainer takes inside."""
     from transformers import TrainerCallback
+    from trl import KTOTrainer
 
-    ends: list[float] = []
+    steps: list[Step] = []
+    begun: list[tuple[str, int, int, float, float]] = []
+    build, step = KTOTrainer.__init__, KTOTrainer.training_step
 
     class Clock(TrainerCallback):  # type: ignore[misc]
         def on_step_end(self, *_: Any, **__: Any) -> None:
-            ends.append(time.perf_counter())
+            batch, tokens, places, wall, cpu = begun.pop()
+            steps.append(Step(batch, tokens, places, time.perf_counter() - wall, cpu_seconds() - cpu))
 
-    return Clock(), ends
+    def built(self: Any, *args: Any, **options: Any) -> None:
+        build(self, *args, **options)
+        self.add_callback(Clock())
+
+    def stepped(self: Any, model: Any, inputs: Any, *rest: Any, **options: Any) -> Any:
+        found = hashlib.sha256()
+        for name in ("input_ids", "KL_input_ids", "completion_mask", "KL_completion_mask", "label"):
+            found.update(inputs[name].numpy().tobytes())
+        masks = [inputs[name] for name in ("attention_mask", "KL_attention_mask")]
+        tokens, places = sum(int(one.sum()) for one in masks), sum(one.numel() for one in masks)
+        begun.append((found.hexdigest(), tokens, places, time.perf_counter(), cpu_seconds()))
+        return step(self, model, inputs, *rest, **options)
+
+    KTOTrainer.__init__, KTOTrainer.training_step = built, stepped
+    try:
+        yield steps
+    finally:
+        KTOTrainer.__init__, KTOTrainer.training_step = build, step
 
 
-def plain_trl(rows: pl.DataFrame, model: Path, *, steps: int, batch: int, max_length: int) -> float:
-    """Seconds a step of KTOTrainer with its defaults for LoRA, in float32 since a CPU has no bfloat16."""
+def plain_trl(rows: pl.DataFrame, model: Path, *, shape: Shape, seed: int, layers: int | None) -> None:
+    """KTOTrainer with its defaults, but float32, since a CPU has no bfloat16, and no gradient checkpointing."""
     from datasets import Dataset
     from peft import LoraConfig
+    from transformers import AutoConfig
+    from transformers.trainer_callback import PrinterCallback
     from trl import KTOConfig, KTOTrainer
 
-    clock, ends = clocked()
-    half = steps * batch // 2
-    mixed = pl.concat([rows.filter("label").head(half), rows.filter(~pl.col("label")).head(half)])
-    mixed = mixed.with_columns(pl.int_range(pl.len()).over("label").alias("at")).sort("at", "label")
+    from trainers.job import quiet
+    from trainers.kto_rows import encode_rows
+    from trainers.models import load_tokenizer
+    from trainers.ordering import interleave
+
+    encoded = encode_rows(rows, load_tokenizer(model), max_length=shape.max_length, system=None, name="rows")
+    order = interleave(
+        encoded.labels,
+        [len(row.prompt_ids) + len(row.completion_ids) for row in encoded.encoded],
+        [str(row.completion_ids) for row in encoded.encoded],
+        encoded.ids,
+        batch=shape.batch,
+        seed=seed,
+    )
     data = [
         {
-            "prompt": [{"role": turn["role"], "content": turn["content"]} for turn in prompt],
-            "completion": [{"role": turn["role"], "content": turn["content"]} for turn in completion],
-            "label": label,
+            "prompt": encoded.encoded[at].prompt,
+            "completion": encoded.encoded[at].completion,
+            "label": encoded.labels[at],
         }
-        for prompt, completion, label in mixed.select("prompt", "completion", "label").iter_rows()
+        for at in order.rows[: shape.steps * shape.batch]
     ]
-    with tempfile.TemporaryDirectory() as scratch:
-        config = KTOConfig(
-            output_dir=scratch,
-            use_cpu=True,
-            bf16=False,
-            gradient_checkpointing=False,
-            max_steps=steps,
-            per_device_train_batch_size=batch,
-            max_length=max_length,
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-            logging_steps=1,
-        )
-        KTOTrainer(
+    depth = AutoConfig.from_pretrained(str(model), local_files_only=True).num_hidden_layers
+    with tempfile.TemporaryDirectory() as scratch, quiet():
+        trainer = KTOTrainer(
             model=str(model),
-            args=config,
+            args=KTOConfig(
+                output_dir=scratch,
+                use_cpu=True,
+                bf16=False,
+                gradient_checkpointing=False,
+                max_steps=shape.steps,
+                per_device_train_batch_size=shape.batch,
+                max_length=shape.max_length,
+                save_strategy="no",
+                report_to="none",
+                disable_tqdm=True,
+                logging_steps=1,
+                dataloader_pin_memory=False,
+            ),
             train_dataset=Dataset.from_list(data),
-            peft_config=LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM"),
-            callbacks=[clock],
-        ).train()
-    return (ends[-1] - ends[0]) / (len(ends) - 1)
+            peft_config=LoraConfig(
+                r=8,
+                lora_alpha=16,
+                target_modules="all-linear",
+                layers_to_transform=list(range(depth - layers, depth)) if layers else None,
+                task_type="CAUSAL_LM",
+            ),
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
 
 
-def ours(rows: pl.DataFrame, model: Path, *, steps: int, batch: int, max_length: int, layers: int | None) -> float:
-    """Seconds a step of trainers.kto."""
-    from trainers import kto_run
+def ours(rows: pl.DataFrame, model: Path, *, shape: Shape, seed: int, layers: int | None) -> None:
+    """The same through trainers.kto."""
     from trainers.kto import KTOSettings, train_kto
 
-    clock, ends = clocked()
-    real = kto_run.Bar
-    kto_run.Bar = lambda: clock  # type: ignore[assignment, misc]
     settings = KTOSettings(
-        per_device_batch=batch,
+        per_device_batch=shape.batch,
         gradient_accumulation=1,
-        max_steps=steps,
-        max_length=max_length,
+        max_steps=shape.steps,
+        max_length=shape.max_length,
         lora_r=8,
         lora_alpha=16,
         lora_layers=layers,
         save_steps=0,
+        seed=seed,
         report_to=(),
     )
-    try:
-        with tempfile.TemporaryDirectory() as scratch:
-            train_kto(rows, None, model=model, output_dir=Path(scratch) / "stage", settings=settings)
-    finally:
-        kto_run.Bar = real  # type: ignore[misc]
-    return (ends[-1] - ends[0]) / (len(ends) - 1)
+    with tempfile.TemporaryDirectory() as scratch:
+        train_kto(rows, None, model=model, output_dir=Path(scratch) / "stage", settings=settings)
+
+
+CONTENDERS: dict[str, Callable[..., None]] = {
+    FIRST: partial(plain_trl, layers=None),
+    "prefdata, all layers": partial(ours, layers=None),
+    f"TRL, last {LAYERS} layers": partial(plain_trl, layers=LAYERS),
+    f"prefdata, last {LAYERS} layers": partial(ours, layers=LAYERS),
+}
+
+
+def measure(rows: pl.DataFrame, model: Path, *, shape: Shape, rounds: int) -> dict[str, list[Step]]:
+    """Counted steps of each contender, the same batches at the same places in all lists."""
+    found: dict[str, list[Step]] = {name: [] for name in CONTENDERS}
+    for at in range(rounds):
+        batches: dict[str, list[str]] = {}
+        for name in list(CONTENDERS)[:: 1 if at % 2 == 0 else -1]:
+            with watched() as steps:
+                CONTENDERS[name](rows, model, shape=shape, seed=at)
+            batches[name] = [step.batch for step in steps]
+            found[name] += steps[1:]
+            print(f"round {at + 1} of {rounds}: {name}", file=sys.stderr)
+        other = [name for name in CONTENDERS if batches[name] != batches[FIRST] or len(batches[name]) != shape.steps]
+        if other:
+            sys.exit(f"round {at + 1}: {', '.join(other)} trained on other batches than {FIRST}; nothing is compared")
+    return found
+
+
+def table(found: dict[str, list[Step]]) -> str:
+    """A line a contender, medians over the counted steps."""
+    lines = [f"{'':26}{'s/step':>8}{'tokens/s':>10}{'ratio':>8}{'CPU s/step':>12}{'CPU ratio':>11}"]
+    first = found[FIRST]
+    for name, steps in found.items():
+        ratio = statistics.median(one.wall / two.wall for one, two in zip(first, steps, strict=True))
+        cpu_ratio = statistics.median(one.cpu / two.cpu for one, two in zip(first, steps, strict=True))
+        lines.append(
+            f"{name:26}{statistics.median(step.wall for step in steps):8.2f}"
+            f"{statistics.median(step.tokens / step.wall for step in steps):10.0f}{ratio:8.2f}"
+            f"{statistics.median(step.cpu for step in steps):12.2f}{cpu_ratio:11.2f}"
+        )
+    return "\n".join(lines)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="a finished run directory with kept/")
-    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=2, help="counted steps of a contender in a round")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--max-length", type=int, default=160)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
-    if options.steps < 2:
-        sys.exit("--steps: at least 2, the first is not counted")
+    files = sorted((options.run / "kept").glob("*.parquet"))
+    if not files:
+        sys.exit(f"{options.run}: no kept/*.parquet in it; make demo makes runs/demo")
+    if options.rounds * options.steps < 4:
+        sys.exit("--rounds times --steps: at least 4, a median of fewer says nothing")
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
     import torch
 
     from trainers.models import pull
 
     torch.set_num_threads(options.threads)
-    rows = pl.concat([pl.read_parquet(file) for file in sorted((options.run / "kept").glob("*.parquet"))])
+    rows = pl.concat([pl.read_parquet(file) for file in files])
     rows = rows.filter(pl.col("label").is_not_null() & (pl.col("split") == "train")).drop("split")
-    model = pull("smollm2-135m")
-    common = {"steps": options.steps, "batch": options.batch, "max_length": options.max_length}
-    times = {
-        "TRL, all layers": plain_trl(rows, model, **common),
-        "prefdata, all layers": ours(rows, model, **common, layers=None),
-        "prefdata, last 8 layers": ours(rows, model, **common, layers=8),
-    }
-    first = next(iter(times.values()))
-    print(f"{'':26}{'s/step':>8}{'ratio':>8}")
-    for name, seconds in times.items():
-        print(f"{name:26}{seconds:8.2f}{first / seconds:8.2f}")
+    shape = Shape(steps=options.steps + 1, batch=options.batch, max_length=options.max_length)
+    load = [os.getloadavg()[0]]
+    found = measure(rows, pull("smollm2-135m"), shape=shape, rounds=options.rounds)
+    load.append(os.getloadavg()[0])
+    first = found[FIRST]
+    tokens, places = sum(step.tokens for step in first), sum(step.places for step in first)
+    print(
+        f"{len(first)} counted steps each on the same batches of {options.batch} rows and their KL pairs; tokens a "
+        f"step {min(step.tokens for step in first)} to {max(step.tokens for step in first)}, median "
+        f"{statistics.median(step.tokens for step in first):.0f}, {1 - tokens / places:.2f} of all places padding; "
+        f"{options.threads} threads, load {load[0]:.1f} before, {load[1]:.1f} after"
+    )
+    print(table(found))
 
 
 if __name__ == "__main__":
