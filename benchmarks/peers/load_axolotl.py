@@ -15,11 +15,17 @@ from typing import Any
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ["AXOLOTL_DO_NOT_TRACK"] = "1"
 
+import axolotl.utils.data.rl
+import axolotl.utils.data.sft
 import datasets
 import jobs
 from axolotl.cli.config import load_cfg
 from axolotl.common.datasets import load_datasets, load_preference_datasets
 from axolotl.utils.dict import DictDefault
+
+# the copy that it keeps for the next run is written by a process that imports all of Axolotl once more: a minute a job
+axolotl.utils.data.rl.save_preprocessed_dataset = lambda *_: None
+axolotl.utils.data.sft.save_preprocessed_dataset = lambda *_: None
 
 ENTRIES: dict[str, dict[str, Any]] = {
     "sft": {"type": "chat_template"},
