@@ -38,7 +38,9 @@ ROLES: Mapping[str, str] = {
     "agent": "assistant",
     "tool": "tool",
     "observation": "tool",
+    "observations": "tool",
     "tool_response": "tool",
+    "function_response": "tool",
     "function": "tool",
 }
 """Names of roles that are met, in lower case, and what they are here."""
@@ -52,10 +54,15 @@ class Dialect:
     content: str = "content"
     roles: Mapping[str, str] = field(default_factory=lambda: dict(ROLES))
     tool_calls: str = "tool_calls"
+    call_roles: frozenset[str] = frozenset()
+    """Roles of turns whose content is a tool call as JSON text, `{"name": ..., "arguments": ...}`, or a list of them."""
+    calls_join: bool = False
+    """Such a turn is part of the assistant's turn before it: text and calls, or several calls, are one turn."""
 
 
+CALL_ROLES = frozenset({"function_call", "tool_call"})
 OPENAI = Dialect()
-SHAREGPT = Dialect(role="from", content="value")
+SHAREGPT = Dialect(role="from", content="value", call_roles=CALL_ROLES)
 
 
 class Conversation(NamedTuple):
@@ -85,7 +92,8 @@ def conversation(values: pl.Series, *, side: str, dialect: Dialect = OPENAI, rol
 
     Text becomes one message of `role` (default: user for the prompt, assistant elsewhere). Content is text or a list
     of parts (`{"type": "text", "text": ...}`, `{"type": "image", ...}`). Faults: unknown_role, missing_content,
-    unknown_part, object_replacement_character, not_a_conversation. Null gives null messages and no fault.
+    unknown_part, unreadable_tool_call, object_replacement_character, not_a_conversation. Null gives null messages and
+    no fault.
     """
     if values.dtype == pl.String:
         return _plain(values, role or ("user" if side == "prompt" else "assistant"))
@@ -126,15 +134,15 @@ def _listed(values: pl.Series, *, side: str, dialect: Dialect) -> Conversation:
         else pl.Series([None] * exploded.height, dtype=pl.String)
     )
     contents, pictures, odd = _contents(exploded, dialect.content, types.get(dialect.content))
+    role = pl.col(dialect.role).cast(pl.String).str.to_lowercase()
     named = exploded.select(
         "_row",
         "_message",
-        given=pl.col(dialect.role).cast(pl.String),
-        role=pl.col(dialect.role)
-        .cast(pl.String)
-        .str.to_lowercase()
-        .replace_strict(dict(dialect.roles), default=None, return_dtype=pl.String),
-    ).with_columns(content=contents, tool_calls=calls, odd=odd)
+        role=role.replace_strict(dict(dialect.roles), default=None, return_dtype=pl.String),
+        called=role.is_in(sorted(dialect.call_roles)),
+    ).with_columns(content=contents, tool_calls=calls, odd=odd, unreadable=pl.lit(False))
+    if dialect.call_roles and named["called"].any():
+        named = _called(named, join=dialect.calls_join)
     named = named.with_columns(
         content=pl.when(pl.col("content").is_null() & pl.col("tool_calls").is_not_null())
         .then(pl.lit(""))
@@ -146,6 +154,7 @@ def _listed(values: pl.Series, *, side: str, dialect: Dialect) -> Conversation:
             pl.when(pl.col("role").is_null()).then(pl.lit("unknown_role")),
             pl.when(pl.col("content").is_null()).then(pl.lit("missing_content")),
             pl.when(pl.col("odd").fill_null(False)).then(pl.lit("unknown_part")),
+            pl.when("unreadable").then(pl.lit("unreadable_tool_call")),
         ).list.drop_nulls(),
     )
     listed = named.group_by("_row", maintain_order=True).agg(
@@ -181,6 +190,34 @@ def _listed(values: pl.Series, *, side: str, dialect: Dialect) -> Conversation:
         pl.when("there").then(pl.coalesce(pl.col("messages"), pl.lit([], MESSAGES))).cast(MESSAGES).alias("messages")
     ).to_series()
     return Conversation(messages, images, whole["fault"].fill_null(pl.Series([[]], dtype=pl.List(pl.String))))
+
+
+def _called(turns: pl.DataFrame, *, join: bool) -> pl.DataFrame:
+    """Turns that are tool calls written out, as turns of the assistant that have tool calls; joined where asked for."""
+    texts = turns.filter("called")
+    read = texts.select("_row", "_message").with_columns(_read=tool_calls_text(texts["content"]))
+    turns = turns.join(read, on=["_row", "_message"], how="left", maintain_order="left").with_columns(
+        role=pl.when("called").then(pl.lit("assistant")).otherwise(pl.col("role")),
+        content=pl.when("called").then(pl.lit("")).otherwise(pl.col("content")),
+        tool_calls=pl.when("called").then(pl.col("_read")).otherwise(pl.col("tool_calls")),
+        unreadable=pl.col("called") & pl.col("_read").is_null(),
+    )
+    if not join:
+        return turns
+    before = (pl.col("role").shift(1) == "assistant").over("_row").fill_null(False)
+    place = (~(pl.col("called") & before)).cast(pl.Int32).cum_sum().over("_row") - 1
+    inner = pl.col("tool_calls").drop_nulls().str.strip_prefix("[").str.strip_suffix("]").str.join(",")
+    return (
+        turns.with_columns(_message=place)
+        .group_by("_row", "_message", maintain_order=True)
+        .agg(
+            pl.col("role").first(),
+            pl.col("content").first(),
+            pl.when(pl.col("tool_calls").is_not_null().any()).then(pl.format("[{}]", inner)).alias("tool_calls"),
+            pl.col("odd").any(),
+            pl.col("unreadable").any(),
+        )
+    )
 
 
 def _contents(
@@ -259,11 +296,13 @@ def _calls(value: Any) -> str | None:
             return None
     if isinstance(value, dict):
         value = [value]
-    if not value:
+    if not value or not isinstance(value, list):
         return None
     calls = []
     for one in value:
-        inner = one.get("function") or one
+        inner = (one.get("function") or one) if isinstance(one, dict) else None
+        if not isinstance(inner, dict) or not isinstance(inner.get("name"), str):
+            return None
         arguments = inner.get("arguments")
         text = arguments if isinstance(arguments, str) else json.dumps(_set(arguments or {}), ensure_ascii=False)
         call: dict[str, Any] = {"id": one["id"]} if one.get("id") else {}
@@ -276,6 +315,61 @@ def _set(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _set(one) for key, one in value.items() if one is not None}
     return value
+
+
+def spoken(values: pl.Series, *, role: str, apart: bool) -> pl.Series:
+    """MESSAGES with tool calls written out: the turn that calls becomes a turn of `role`, its content JSON text.
+
+    With `apart`, one turn a call, after a turn of the assistant with the text beside them; else one turn, a call or a
+    list of them, and the text is lost. A batch kernel: only turns that call tools are looped over.
+    """
+    turns = (
+        values.to_frame("turn")
+        .with_row_index("_row")
+        .filter(pl.col("turn").list.len() > 0)
+        .explode("turn")
+        .unnest("turn")
+        .with_row_index("_turn")
+    )
+    calling = turns.filter(pl.col("tool_calls").is_not_null())
+    if not calling.height:
+        return values
+    said = [
+        _said(content, calls, role=role, apart=apart)
+        for content, calls in calling.select("content", "tool_calls").iter_rows()
+    ]
+    told = (
+        calling.select("_turn", "_row")
+        .with_columns(told=pl.Series(said, dtype=MESSAGES))
+        .explode("told")
+        .unnest("told")
+        .select(turns.columns)
+    )
+    whole = pl.concat([turns.filter(pl.col("tool_calls").is_null()), told]).sort("_turn", maintain_order=True)
+    lists = whole.group_by("_row", maintain_order=True).agg(pl.struct("role", "content", "tool_calls").alias("turn"))
+    return (
+        values.to_frame("old")
+        .with_row_index("_row")
+        .join(lists, on="_row", how="left", maintain_order="left")
+        .select(pl.coalesce("turn", "old").cast(MESSAGES))
+        .to_series()
+    )
+
+
+def _said(content: str, calls: str, *, role: str, apart: bool) -> list[dict[str, str | None]]:
+    made = []
+    for one in json.loads(calls):
+        function = one["function"]
+        try:
+            arguments = json.loads(function["arguments"])
+        except ValueError:
+            arguments = function["arguments"]
+        made.append({"name": function["name"], "arguments": arguments})
+    texts = [json.dumps(one, ensure_ascii=False) for one in (made if apart or len(made) == 1 else [made])]
+    turns: list[dict[str, str | None]] = [{"role": role, "content": text, "tool_calls": None} for text in texts]
+    if apart and content:
+        turns.insert(0, {"role": "assistant", "content": content, "tool_calls": None})
+    return turns
 
 
 def written(

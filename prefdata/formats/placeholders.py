@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from prefdata.formats.messages import MARK
+from prefdata.formats.messages import MARK, TOOL_CALLS
 from prefdata.schema import IMAGE, MESSAGES
 
 TAG = "<image>"
@@ -85,6 +85,12 @@ def places(frame: pl.DataFrame, *, sides: Sequence[str]) -> pl.DataFrame:
 def marks_to_tags(side: str, *, tag: str = TAG) -> pl.Expr:
     """A MESSAGES column with tags for marks; for rows that have pictures."""
     return _swapped(side, MARK, tag)
+
+
+def tagged(sides: Sequence[str], *, tag: str = TAG) -> list[pl.Expr]:
+    """MESSAGES columns with tags for marks in the rows that have pictures; in others a mark is a character."""
+    has = pl.col("images").list.len().fill_null(0) > 0
+    return [pl.when(has).then(marks_to_tags(side, tag=tag)).otherwise(pl.col(side)).alias(side) for side in sides]
 
 
 def uris() -> pl.Expr:
@@ -201,20 +207,34 @@ def uris_of(values: pl.Series) -> pl.Series:
     return values.cast(pl.List(pl.String))
 
 
-def parts(side: str) -> pl.Expr:
-    """A MESSAGES column as messages whose content is a list of parts, `{"type": "text"|"image", "text"}`: pictures
-    stand where their marks stood. For rows with pictures."""
+def parts(side: str, *, tool_calls: bool = False) -> pl.Expr:
+    """A MESSAGES column as messages whose content is a list of parts, `{"type": "text"|"image", "text"}`: in rows with
+    pictures they stand where their marks stood, in others a mark is a character. Empty text is no part.
+
+    `tool_calls` writes them as TOOL_CALLS.
+    """
+    has = pl.col("images").list.len().fill_null(0) > 0
+    return pl.when(has).then(_parts(side, MARK, tool_calls)).otherwise(_parts(side, None, tool_calls))
+
+
+def _parts(side: str, mark: str | None, tool_calls: bool) -> pl.Expr:
     element = pl.element()
-    text = pl.element()
-    pieces_ = element.struct.field("content").str.split(MARK)
-    # "a<mark>b" -> ["a", null, "b"]: a null between the texts is a picture
-    joined = pieces_.list.eval(pl.concat_list(text, pl.lit(None, pl.String)).explode()).list.head(
-        pieces_.list.len() * 2 - 1
-    )
-    listed = joined.list.eval(pl.element().filter((pl.element() != "").fill_null(True)))
+    content = element.struct.field("content")
+    if mark is None:
+        texts = pl.concat_list(content)
+    else:
+        pieces_ = content.str.split(mark)
+        # "a<mark>b" -> ["a", null, "b"]: a null between the texts is a picture
+        texts = pieces_.list.eval(pl.concat_list(pl.element(), pl.lit(None, pl.String)).explode()).list.head(
+            pieces_.list.len() * 2 - 1
+        )
+    listed = texts.list.eval(pl.element().filter((pl.element() != "").fill_null(True)))
     blocks = listed.list.eval(
         pl.struct(
             type=pl.when(pl.element().is_null()).then(pl.lit("image")).otherwise(pl.lit("text")), text=pl.element()
         )
     )
-    return pl.col(side).list.eval(pl.struct(role=element.struct.field("role"), content=blocks))
+    fields = [element.struct.field("role"), blocks.alias("content")]
+    if tool_calls:
+        fields.append(element.struct.field("tool_calls").str.json_decode(TOOL_CALLS))
+    return pl.col(side).list.eval(pl.struct(fields))

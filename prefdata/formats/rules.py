@@ -25,6 +25,7 @@ REASONS: Mapping[str, str] = {
     "images": "the target takes no pictures with this type",
     "label_missing": "the row has no label",
     "literal_image_tag": "the text holds the literal tag `<image>`, which the target would take for a picture",
+    "literal_media_tag": "the text holds the literal tag `<video>` or `<audio>`, which the target would count",
     "missing_content": "a message has no content",
     "multi_turn_answer": "an answer has several turns; the target takes one",
     "multi_turn_prompt": "there are several turns before the answer; the target takes one",
@@ -32,14 +33,19 @@ REASONS: Mapping[str, str] = {
     "not_a_conversation": "a column that should hold messages holds something else",
     "not_alternating": "turns of user and assistant do not alternate",
     "object_replacement_character": "the text of a row with pictures holds U+FFFC, which marks their places",
+    "other_media": "the row has video, audio or objects, which are not held",
     "prompt_ends_with_assistant": "the prompt ends with a turn of the assistant",
     "prompt_in_answer": "the answers repeat the prompt, and it cannot be told apart from them",
+    "second_system_prompt": "a column and a turn give different system prompts",
     "system_not_first": "a system turn stands after the first place",
     "system_prompt": "the target takes no system prompt with this type",
+    "text_beside_call": "a turn has text beside its tool call; the target takes one of them",
     "tie": "both answers were rated the same",
     "tool_turns": "there are tool calls or tool results, which the target does not take",
+    "trained_turns": "the turns that are marked as trained on are not the last ones",
     "unknown_part": "a message holds a part that is neither text nor picture",
     "unknown_role": "a message has a role that is not known",
+    "unreadable_tool_call": "a turn that should be a tool call is not JSON with a name",
 }
 
 
@@ -113,9 +119,14 @@ def prompt_ends_with_assistant() -> pl.Expr:
     return _roles("prompt").list.last() == "assistant"
 
 
-def not_alternating() -> pl.Expr:
-    """After the system prompt, the turns of the prompt are not user, assistant, user, ..., user."""
+def not_alternating(*, tools: bool = False) -> pl.Expr:
+    """After the system prompt, the turns of the prompt are not user, assistant, user, ..., user.
+
+    With `tools`, a result of a tool stands where a user's turn may.
+    """
     talk = _roles("prompt").list.eval(pl.element().filter(pl.element() != "system"))
+    if tools:
+        talk = talk.list.eval(pl.element().replace("tool", "user"))
     expected = pl.when(pl.int_range(pl.len()) % 2 == 0).then(pl.lit("user")).otherwise(pl.lit("assistant"))
     return (talk.list.len() % 2 == 0) | talk.list.eval(pl.element() != expected).list.any()
 
@@ -128,6 +139,13 @@ def tool_turns(*sides: str) -> pl.Expr:
 def tool_calls(side: str) -> pl.Expr:
     """A turn that calls tools."""
     return _calls(side).list.drop_nulls().list.len() > 0
+
+
+def text_beside_call(*sides: str) -> pl.Expr:
+    """A turn that calls tools has text as well."""
+    element = pl.element()
+    both = element.struct.field("tool_calls").is_not_null() & (element.struct.field("content").str.len_bytes() > 0)
+    return pl.any_horizontal([pl.col(side).list.eval(both).list.any() for side in sides])
 
 
 def prompt_in_answer(side: str) -> pl.Expr:
@@ -154,7 +172,7 @@ def image_count(*sides: str) -> pl.Expr:
 
 
 def literal_image_tag(*sides: str, tag: str = "<image>") -> pl.Expr:
-    """A text holds what the target reads as the place of a picture."""
+    """A text holds what the target reads as the place of a picture (or of other media)."""
     return pl.any_horizontal(
         [_contents(side).list.eval(pl.element().str.contains(tag, literal=True)).list.any() for side in sides]
     )

@@ -8,9 +8,9 @@ from typing import Any
 
 import polars as pl
 
-from prefdata.formats.core import REFUSED, ROW
-from prefdata.formats.messages import OPENAI, Conversation, Dialect, conversation
-from prefdata.schema import IMAGE, MESSAGES
+from prefdata.formats.core import REFUSED, ROW, answers_of
+from prefdata.formats.messages import OPENAI, Conversation, Dialect, conversation, message
+from prefdata.schema import IMAGE, MESSAGES, RecordType
 
 
 def conversations(
@@ -40,16 +40,19 @@ def concatenated(lists: Sequence[pl.Series]) -> pl.Series:
     return frame.select(pl.concat_list([pl.col(name).fill_null(empty) for name in frame.columns])).to_series()
 
 
-def last_answer(frame: pl.DataFrame, column: str, *, answer: str = "completion") -> pl.DataFrame:
+def last_answer(
+    frame: pl.DataFrame, column: str, *, answer: str = "completion", size: pl.Expr | None = None
+) -> pl.DataFrame:
     """`column` cut into `prompt` and `answer`: the last turn, if it is the assistant's; else `answer` is null.
 
-    Pictures of `images` that stand in that turn become the answer's.
+    `size`: turns of the answer, where it is not one. Pictures of `images` that stand in the answer become its own.
     """
     turns = pl.col(column)
+    size = pl.lit(1, pl.UInt32) if size is None else size.cast(pl.UInt32)
     ends = turns.list.last().struct.field("role") == "assistant"
+    at = pl.when(ends).then(turns.list.len() - size).otherwise(turns.list.len())
     cut = frame.with_columns(
-        _prompt=turns.list.head(pl.when(ends).then(turns.list.len() - 1).otherwise(turns.list.len())).cast(MESSAGES),
-        _answer=pl.when(ends).then(turns.list.tail(1)).cast(MESSAGES),
+        _prompt=turns.list.head(at).cast(MESSAGES), _answer=pl.when(ends).then(turns.list.slice(at)).cast(MESSAGES)
     )
     cut = moved(cut, pl.col("_prompt").list.len(), {"prompt": answer})
     return cut.drop("prompt", answer, strict=False).rename({"_prompt": "prompt", "_answer": answer})
@@ -118,6 +121,33 @@ def moved(frame: pl.DataFrame, cut: pl.Expr, sides: Mapping[str, str], *, below:
     )
     indexed = frame.drop("images").with_row_index("_row")
     return indexed.join(listed, on="_row", how="left", maintain_order="left").drop("_row")
+
+
+def with_system(frame: pl.DataFrame, side: str, system: pl.Series) -> tuple[pl.DataFrame, pl.Expr]:
+    """`side` with the text of a column of system prompts as its first turn, and the rule true where the conversation
+    begins with another one. No text, no turn. To be done before pictures are counted.
+    """
+    if system.dtype != pl.String:
+        return frame, pl.lit(False)
+    frame = frame.with_columns(_system=system)
+    there = pl.col("_system").str.len_bytes() > 0
+    first = pl.col(side).list.first()
+    has = (first.struct.field("role") == "system").fill_null(False)
+    grown = pl.concat_list(message("system", pl.col("_system")), pl.col(side))
+    both = (there & has & (first.struct.field("content") != pl.col("_system"))).fill_null(False)
+    frame = frame.with_columns(
+        pl.when(there & ~has).then(grown).otherwise(pl.col(side)).cast(MESSAGES).alias(side), _two=both
+    ).drop("_system")
+    return frame, pl.lit(frame["_two"])
+
+
+def absent(record_type: RecordType) -> dict[str, pl.Expr]:
+    """Rules of every decoder: a row without a prompt or without an answer is none of its type."""
+    found = {"empty_prompt": pl.col("prompt").is_null()}
+    answers = answers_of(record_type)
+    if answers:
+        found["no_answer"] = pl.any_horizontal(pl.col(side).is_null() for side in answers)
+    return found
 
 
 def boolean_label(

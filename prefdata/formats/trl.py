@@ -29,7 +29,7 @@ from prefdata.formats.core import (
 from prefdata.formats.messages import is_conversation, written
 from prefdata.formats.order import interleave
 from prefdata.formats.placeholders import placed
-from prefdata.formats.shapes import boolean_label, conversations, json_text, last_answer, shared_prompt
+from prefdata.formats.shapes import absent, boolean_label, conversations, json_text, last_answer, shared_prompt
 from prefdata.io import sha256_file, write_parquet
 from prefdata.schema import RecordType
 
@@ -40,6 +40,8 @@ CHAT = frozenset(
         Feature.REPEATED_ROLE,
         Feature.ANSWER_TURNS,
         Feature.TOOL_CALLS,
+        Feature.CALL_IDS,
+        Feature.TEXT_WITH_CALL,
         Feature.TOOLS,
         Feature.IMAGES,
         Feature.IMAGE_PLACES,
@@ -118,7 +120,7 @@ class Trl:
             frame, refusals["ambiguous_label"] = boolean_label(frame, "label", labels=self.labels)
         if "tools" in frame.columns:
             frame = frame.with_columns(json_text(frame["tools"]).alias("tools"))
-        result = refuse(frame, refusals, also=[faults])
+        result = refuse(frame, refusals | absent(record_type), also=[faults])
         return Outcome(pieces(result.rows, record_type, spare=spare), result.refused)
 
     def encode(self, rows: pl.DataFrame, record_type: RecordType) -> Outcome:
@@ -146,12 +148,12 @@ class Trl:
         columns = [pl.col("id")] if self.ids and "id" in frame.columns else []
         with_images = self.images if self.images is not None else bool(frame.select(rules.images().any()).item())
         for side in sides:
+            calls = bool(frame.select(rules.tool_calls(side).any()).item())
             if self.style == "standard":
                 columns.append(pl.col(side).list.first().struct.field("content").alias(side))
             elif with_images:
-                columns.append(placeholders.parts(side).alias(side))
+                columns.append(placeholders.parts(side, tool_calls=calls).alias(side))
             else:
-                calls = bool(frame.select(rules.tool_calls(side).any()).item())
                 columns.append(written(side, tool_calls=calls).alias(side))
         if with_images:
             columns.append(placeholders.uris().fill_null(pl.lit([], pl.List(pl.String))).alias("images"))
