@@ -71,11 +71,14 @@ _scan_marked = _scanner(_MARK.__add__, _MARK.__add__)
 _scan_exact = _scanner(_Number, _Number)
 
 
-def parse(text: str) -> Any:
-    """The value of a JSON text that holds one; raises Refused."""
+_scan_native = _scanner(int, float)
+
+
+def parse(text: str, *, native: bool = False) -> Any:
+    """The value of a JSON text that holds one, numbers by their literal, or as int and float; raises Refused."""
     start = 0 if text[:1] == "{" else len(text) - len(text.lstrip(_SPACE))
     try:
-        value, end = scan(text, start)
+        value, end = (_scan_native if native else scan)(text, start)
     except (ValueError, StopIteration):
         raise Refused("nul_character" if "\x00" in text else "malformed_json") from None
     except RecursionError:
