@@ -1,0 +1,91 @@
+"""How alike two texts are, and which facts they state: the measures by which builders match and refuse pairs.
+
+Tokens are words, single CJK characters and symbols, after pseudonyms became their type (`<EMAIL_3>` -> `<email>`), NFKC
+and lower case: as in prefdata.dedup, which finds candidates; here given pairs are measured.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+PSEUDONYM = r"<([A-Z][A-Z_]*?)_[0-9]+>"
+_CJK = r"\u{3005}-\u{3007}\u{3041}-\u{30FF}\u{3400}-\u{4DBF}\u{4E00}-\u{9FFF}\u{F900}-\u{FAFF}\u{20000}-\u{3FFFF}"
+_WORD = rf"[\w&&[^_{_CJK}]]"
+_TOKEN = rf"<[a-z_]+>|{_WORD}+(?:['’]{_WORD}+)*|[{_CJK}]|[\p{{So}}\p{{Sc}}]"
+
+_NUMBER = r"[A-Za-z0-9-]*[0-9](?:[A-Za-z0-9.,:/-]*[A-Za-z0-9])?"
+FACT = rf"<[A-Z][A-Z_]*_[0-9]+>|{_NUMBER}"
+"""A numbered pseudonym, or a number with what is written to it: "A-1001", "24", "2024-03-01", "1,000.50"."""
+
+_IDENTIFIER = r"\b[A-Za-z]{0,4}[-#]?[0-9](?:[-]?[A-Za-z0-9]){3,}\b"
+"""An order number and its like; short numbers ("2 days", "500 dollars") say what is asked and stay."""
+
+
+def plain(text: pl.Expr) -> pl.Expr:
+    """The text as it is compared."""
+    typed = text.fill_null("").str.replace_all(PSEUDONYM, "<${1}>")
+    return typed.str.normalize("NFKC").str.to_lowercase()
+
+
+def tokens(text: pl.Expr) -> pl.Expr:
+    """List(String) of the tokens of a text, in order."""
+    return plain(text).str.extract_all(_TOKEN)
+
+
+def marks(text: pl.Expr) -> pl.Expr:
+    """List(String), each once: the tokens of a text and its pairs of neighbours; what `jaccard` compares."""
+    words = tokens(text)
+    neighbours = words.list.eval((pl.element() + " " + pl.element().shift(-1)).drop_nulls())
+    return pl.concat_list(words, neighbours).list.unique()
+
+
+def jaccard(left: pl.Expr, right: pl.Expr) -> pl.Expr:
+    """Float64 in [0, 1] of two lists of `marks`: what both have over what either has; two empty ones are equal, 1."""
+    common = left.list.set_intersection(right).list.len().cast(pl.Float64)
+    union = left.list.len() + right.list.len() - common
+    return pl.when(union > 0).then(common / union).otherwise(1.0)
+
+
+def length_ratio(left: pl.Expr, right: pl.Expr) -> pl.Expr:
+    """Float64 in [0, 1]: the shorter text's characters over the longer's; 1 where both are empty."""
+    one, other = left.str.len_chars(), right.str.len_chars()
+    longer = pl.max_horizontal(one, other)
+    return pl.when(longer > 0).then(pl.min_horizontal(one, other) / longer).otherwise(1.0)
+
+
+def facts(text: pl.Expr) -> pl.Expr:
+    """List(String), each once: the numbers and pseudonyms that a text states."""
+    return text.fill_null("").str.extract_all(FACT).list.unique()
+
+
+def foreign_facts(answer: pl.Expr, own: pl.Expr, other: pl.Expr) -> pl.Expr:
+    """Whether `answer` states a fact of the prompt it was given to (`own`) that the prompt `other` does not hold.
+
+    All three are lists of `facts`. What no prompt holds (an opening hour, a policy) the agent knew: it is not foreign.
+    """
+    return answer.list.set_intersection(own).list.set_difference(other).list.len() > 0
+
+
+def without_facts(text: pl.Expr) -> pl.Expr:
+    """The tokens of a text as one text, each fact replaced by `<fact>`: equal where texts differ in facts only."""
+    return tokens(text.fill_null("").str.replace_all(FACT, " <fact> ")).list.join(" ")
+
+
+def without_form(text: pl.Expr) -> pl.Expr:
+    """The text without white space, punctuation and case: equal where texts differ in form only.
+
+    Punctuation between digits stays: 10.5 is not 105.
+    """
+    kept = text.fill_null("").str.normalize("NFKC").str.to_lowercase()
+    for _ in range(2):  # matches do not overlap: 1.2.3 needs two passes
+        kept = kept.str.replace_all(r"([0-9])([.,:/-])([0-9])", "${1}\ue000$2\ue000${3}")
+    for mark in (".", ",", ":", "/", "-"):
+        kept = kept.str.replace_all(f"\ue000{mark}\ue000", chr(0xE001 + ".,:/-".index(mark)), literal=True)
+    return kept.str.replace_all(r"[\p{P}\p{Z}\s]", "")
+
+
+def question(text: pl.Expr, *, mask_identifiers: bool) -> pl.Expr:
+    """A customer's turn as its tokens with one space between; with `mask_identifiers` an order number is `<number>`."""
+    if mask_identifiers:
+        text = text.fill_null("").str.replace_all(_IDENTIFIER, "<number>")
+    return tokens(text).list.join(" ")
