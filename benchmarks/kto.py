@@ -31,6 +31,9 @@ import polars as pl
 LAYERS = 8
 """Last layers that carry the adapter where it is not on all."""
 
+LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+"""What all-linear comes to in the model used, by name, since PEFT takes layers with names only."""
+
 FIRST = "TRL, all layers"
 
 
@@ -148,7 +151,7 @@ def plain_trl(rows: pl.DataFrame, model: Path, *, shape: Shape, seed: int, layer
             peft_config=LoraConfig(
                 r=8,
                 lora_alpha=16,
-                target_modules="all-linear",
+                target_modules=LINEAR if layers else "all-linear",
                 layers_to_transform=list(range(depth - layers, depth)) if layers else None,
                 task_type="CAUSAL_LM",
             ),
@@ -195,7 +198,8 @@ def measure(rows: pl.DataFrame, model: Path, *, shape: Shape, rounds: int) -> di
                 CONTENDERS[name](rows, model, shape=shape, seed=at)
             batches[name] = [step.batch for step in steps]
             found[name] += steps[1:]
-            print(f"round {at + 1} of {rounds}: {name}", file=sys.stderr)
+            times = ", ".join(f"{step.wall:.2f} s ({step.cpu:.2f} CPU)" for step in steps[1:])
+            print(f"round {at + 1} of {rounds}: {name}: {times}", file=sys.stderr, flush=True)
         other = [name for name in CONTENDERS if batches[name] != batches[FIRST] or len(batches[name]) != shape.steps]
         if other:
             sys.exit(f"round {at + 1}: {', '.join(other)} trained on other batches than {FIRST}; nothing is compared")
