@@ -33,6 +33,8 @@ GROUPINGS = {
 
 FORMATS = {
     "trl": "prefdata.formats.trl:Trl",
+    "sharegpt": "prefdata.formats.sharegpt:ShareGpt",
+    "alpaca": "prefdata.formats.alpaca:Alpaca",
 }
 
 TRAINERS = {

@@ -51,10 +51,15 @@ Container = Literal["jsonl", "json", "parquet"]
 
 
 class Outcome(NamedTuple):
-    """Rows that passed, in their order, and those that did not (REFUSED): together all that were handed in."""
+    """Rows that passed, in their order, and those that did not (REFUSED): together all that were handed in.
+
+    Formats that make several rows of one (pairs of a ranked list) name the row in PLACES, and count in `unmade` what
+    they made no row of although the row that it stands in gave others: reason -> candidates.
+    """
 
     rows: pl.DataFrame
     refused: pl.DataFrame
+    unmade: Mapping[str, int] | None = None
 
 
 class Match(NamedTuple):
@@ -137,7 +142,7 @@ def pieces(frame: pl.DataFrame, record_type: RecordType, *, spare: Sequence[str]
     """`frame` with all canonical columns of `record_type` but those of GIVEN, nulls where it has none, exact dtypes.
 
     Columns of PLACES stay in front. `spare`: columns of the source that no canonical column took; they become `meta`,
-    a JSON object, without nulls.
+    a JSON object, without nulls (where it is not there yet, see `set_aside`).
     """
     schema = {name: dtype for name, dtype in SCHEMAS[record_type].items() if name not in GIVEN}
     if spare:
@@ -148,6 +153,16 @@ def pieces(frame: pl.DataFrame, record_type: RecordType, *, spare: Sequence[str]
     ]
     places = [name for name in PLACES if name in frame.columns]
     return frame.select(*places, *columns)
+
+
+def set_aside(rows: pl.DataFrame, taken: Iterable[str]) -> pl.DataFrame:
+    """`rows` with only the columns `taken` and PLACES, and with `meta`: all others as a JSON object, without nulls.
+
+    For decoders that make a column whose name the source has for something else.
+    """
+    spare = spare_columns(rows, taken)
+    meta = _json_object(rows, spare) if spare else pl.Series([None] * rows.height, dtype=pl.String)
+    return rows.drop(spare).with_columns(meta.alias("meta"))
 
 
 def _json_object(frame: pl.DataFrame, names: Sequence[str]) -> pl.Series:

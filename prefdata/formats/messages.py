@@ -55,7 +55,7 @@ class Dialect:
     roles: Mapping[str, str] = field(default_factory=lambda: dict(ROLES))
     tool_calls: str = "tool_calls"
     call_roles: frozenset[str] = frozenset()
-    """Roles of turns whose content is a tool call as JSON text, `{"name": ..., "arguments": ...}`, or a list of them."""
+    """Roles of turns whose content is a tool call as JSON text: `{"name", "arguments"}`, or a list of such."""
     calls_join: bool = False
     """Such a turn is part of the assistant's turn before it: text and calls, or several calls, are one turn."""
 

@@ -6,7 +6,7 @@ in the same order. `part` counts the parts of a message, texts and pictures alik
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import polars as pl
 
@@ -17,10 +17,11 @@ TAG = "<image>"
 
 
 def tags_to_marks(
-    frame: pl.DataFrame, uris: pl.Series, *, sides: Sequence[str], tag: str = TAG, lead: bool = False
+    frame: pl.DataFrame, uris: pl.Series, *, sides: Mapping[str, str], tag: str = TAG, lead: bool = False
 ) -> tuple[pl.DataFrame, pl.Series]:
     """`frame` (canonical MESSAGES in `sides`) with `images` set from `uris` (List(String)), and the rows refused.
 
+    `sides`: column -> side that its pictures are said to stand in, in the order in which pictures are counted.
     In rows with pictures every tag becomes a mark; the n-th tag, sides and turns in order, is the n-th picture.
     Rows without pictures are left alone: there the tag is text. With `lead`, a row that has no tag at all gets its
     pictures before the text of the first user turn (TRL's rule). The second value is true where the numbers of
@@ -36,7 +37,7 @@ def tags_to_marks(
     numbered = frame.with_row_index("_row").with_columns(_has=has, _uris=uris)
     part = numbered.filter("_has")
     if lead:
-        part = _leading(part.with_columns(_tags=_count(sides, tag)), sides[0], tag).drop("_tags")
+        part = _leading(part.with_columns(_tags=_count(sides, tag)), next(iter(sides)), tag).drop("_tags")
     bad = part.select("_row", bad=(_count(sides, tag) != pl.col("_uris").list.len()) | (_count(sides, MARK) > 0))
     part = part.with_columns(_swapped(side, tag, MARK) for side in sides)
     placed = places(part.select("_row", *sides), sides=sides)
@@ -55,12 +56,12 @@ def tags_to_marks(
     return whole.select(*columns, "images"), refused
 
 
-def places(frame: pl.DataFrame, *, sides: Sequence[str]) -> pl.DataFrame:
-    """Every mark in `sides` of `frame` (`_row` and MESSAGES columns): `_row`, side, message, part; in order."""
+def places(frame: pl.DataFrame, *, sides: Mapping[str, str]) -> pl.DataFrame:
+    """Every mark in the columns of `frame` (`_row` and MESSAGES columns): `_row`, side, message, part; in order."""
     found = []
-    for number, side in enumerate(sides):
+    for number, (column, side) in enumerate(sides.items()):
         turns = (
-            frame.select("_row", turn=side)
+            frame.select("_row", turn=column)
             .filter(pl.col("turn").list.len() > 0)
             .explode("turn")
             .with_columns(message=pl.int_range(pl.len(), dtype=pl.Int32).over("_row"))
@@ -114,7 +115,7 @@ def _swapped(side: str, old: str, new: str) -> pl.Expr:
     )
 
 
-def _count(sides: Sequence[str], text: str) -> pl.Expr:
+def _count(sides: Iterable[str], text: str) -> pl.Expr:
     return pl.sum_horizontal(
         [
             pl.col(side)
@@ -171,7 +172,7 @@ def fill(found: pl.Series, uris: pl.Series) -> tuple[pl.Series, pl.Series]:
 
 
 def placed(
-    frame: pl.DataFrame, rows: pl.DataFrame, found: pl.Series, *, sides: Sequence[str]
+    frame: pl.DataFrame, rows: pl.DataFrame, found: pl.Series, *, sides: Mapping[str, str]
 ) -> tuple[pl.DataFrame, pl.Expr]:
     """`frame` with `images`, and the rule true where pictures and places do not fit; TRL's reading.
 

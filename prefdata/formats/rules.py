@@ -41,6 +41,7 @@ REASONS: Mapping[str, str] = {
     "system_prompt": "the target takes no system prompt with this type",
     "text_beside_call": "a turn has text beside its tool call; the target takes one of them",
     "tie": "both answers were rated the same",
+    "tool_definitions": "the row defines tools, which the target does not take",
     "tool_turns": "there are tool calls or tool results, which the target does not take",
     "trained_turns": "the turns that are marked as trained on are not the last ones",
     "unknown_part": "a message holds a part that is neither text nor picture",
@@ -134,6 +135,11 @@ def not_alternating(*, tools: bool = False) -> pl.Expr:
 def tool_turns(*sides: str) -> pl.Expr:
     """Tool calls or turns of tools on any side."""
     return pl.any_horizontal([_roles(side).list.contains("tool") | tool_calls(side) for side in sides]).fill_null(False)
+
+
+def tool_definitions() -> pl.Expr:
+    """The row says which tools there are."""
+    return pl.col("tools").is_not_null()
 
 
 def tool_calls(side: str) -> pl.Expr:

@@ -23,8 +23,8 @@ from prefdata.formats.core import (
     answers_of,
     pieces,
     refuse,
+    set_aside,
     sides_of,
-    spare_columns,
 )
 from prefdata.formats.messages import is_conversation, written
 from prefdata.formats.order import interleave
@@ -105,10 +105,10 @@ class Trl:
         sides = (
             {"messages": "prompt"} if whole else {name: name for name in sides_of(record_type) if name in rows.columns}
         )
-        frame, images, faults = conversations(rows, sides)
+        taken = [*sides, "images", "image", "tools", "label", "margin", "answer"]
+        frame, images, faults = conversations(set_aside(rows, taken), sides)
         refusals: dict[str, pl.Expr] = {}
-        frame, refusals["image_count"] = placed(frame, rows, images, sides=list(sides))
-        spare = spare_columns(frame, [*sides, "images", "image", "tools", "label", "margin", "answer"])
+        frame, refusals["image_count"] = placed(frame, rows, images, sides=sides)
         if whole:
             frame = last_answer(frame, "messages")
             refusals["no_answer"] = pl.col("completion").is_null()
@@ -121,7 +121,7 @@ class Trl:
         if "tools" in frame.columns:
             frame = frame.with_columns(json_text(frame["tools"]).alias("tools"))
         result = refuse(frame, refusals | absent(record_type), also=[faults])
-        return Outcome(pieces(result.rows, record_type, spare=spare), result.refused)
+        return Outcome(pieces(result.rows, record_type), result.refused)
 
     def encode(self, rows: pl.DataFrame, record_type: RecordType) -> Outcome:
         """Prompt and answers apart, boolean label; `tools` as JSON text; pictures as parts and a list of addresses."""

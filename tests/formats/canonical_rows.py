@@ -167,8 +167,9 @@ def row(draw: st.DrawFn, record_type: RecordType, features: Collection[Feature])
         for _ in range(draw(st.integers(1, 3))):
             _sprinkle(draw, made["prompt"], ("user",), MARK)
     if Feature.ANSWER_IMAGES in features and Feature.IMAGES in features and answers:
-        # at the end, so that answers which differ go on doing so
-        made[answers[-1]][-1]["content"] = (made[answers[-1]][-1]["content"] or "") + MARK
+        last = made[answers[-1]][-1]
+        if not last["tool_calls"] or Feature.TEXT_WITH_CALL in features:
+            last["content"] = (last["content"] or "") + MARK  # at the end: answers that differ go on doing so
     made["images"] = pictures(draw, made, ("prompt", *answers))
     if made["images"] is None and draw(st.booleans()):
         _sprinkle(draw, made["prompt"], ("user",), MARK)  # no picture: just a character
