@@ -35,6 +35,10 @@ FORMATS = {
     "trl": "prefdata.formats.trl:Trl",
     "sharegpt": "prefdata.formats.sharegpt:ShareGpt",
     "alpaca": "prefdata.formats.alpaca:Alpaca",
+    "hh_rlhf": "prefdata.formats.hh_rlhf:HhRlhf",
+    "ultrafeedback": "prefdata.formats.ultrafeedback:UltraFeedback",
+    "nectar": "prefdata.formats.nectar:Nectar",
+    "verdicts": "prefdata.formats.verdicts:Verdicts",
 }
 
 TRAINERS = {
