@@ -35,6 +35,7 @@ FORMATS = {
     "trl": "prefdata.formats.trl:Trl",
     "sharegpt": "prefdata.formats.sharegpt:ShareGpt",
     "alpaca": "prefdata.formats.alpaca:Alpaca",
+    "swift": "prefdata.formats.swift:Swift",
     "hh_rlhf": "prefdata.formats.hh_rlhf:HhRlhf",
     "ultrafeedback": "prefdata.formats.ultrafeedback:UltraFeedback",
     "nectar": "prefdata.formats.nectar:Nectar",

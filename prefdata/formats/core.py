@@ -145,6 +145,8 @@ def pieces(frame: pl.DataFrame, record_type: RecordType, *, spare: Sequence[str]
     a JSON object, without nulls (where it is not there yet, see `set_aside`).
     """
     schema = {name: dtype for name, dtype in SCHEMAS[record_type].items() if name not in GIVEN}
+    if "images" in frame.columns:
+        frame = frame.with_columns(pl.when(pl.col("images").list.len() > 0).then("images").alias("images"))
     if spare:
         frame = frame.with_columns(meta=_json_object(frame, spare))
     columns = [

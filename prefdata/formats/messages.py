@@ -74,11 +74,15 @@ class Conversation(NamedTuple):
     faults: pl.Series
 
 
+def fields_of(dtype: pl.DataType | None) -> dict[str, Any]:
+    """Fields of the objects in a column of lists of objects, name -> dtype; empty where it is none."""
+    inner = dtype.inner if isinstance(dtype, pl.List) else None
+    return {one.name: one.dtype for one in inner.fields} if isinstance(inner, pl.Struct) else {}
+
+
 def is_conversation(dtype: pl.DataType | None, dialect: Dialect = OPENAI) -> bool:
     """Whether a column of this dtype holds lists of messages in `dialect`."""
-    if not isinstance(dtype, pl.List) or not isinstance(dtype.inner, pl.Struct):
-        return False
-    names = {one.name for one in dtype.inner.fields}
+    names = fields_of(dtype)
     return dialect.role in names and (dialect.content in names or dialect.tool_calls in names)
 
 
@@ -117,8 +121,7 @@ def _plain(values: pl.Series, role: str) -> Conversation:
 
 
 def _listed(values: pl.Series, *, side: str, dialect: Dialect) -> Conversation:
-    inner = values.dtype.inner  # type: ignore[attr-defined]
-    types = {one.name: one.dtype for one in inner.fields}
+    types = fields_of(values.dtype)
     height = len(values)
     exploded = (
         values.to_frame("turn")

@@ -123,6 +123,16 @@ def prompt_ends_with_assistant() -> pl.Expr:
     return _roles("prompt").list.last() == "assistant"
 
 
+def has_role(side: str, role: str) -> pl.Expr:
+    """A turn of this role."""
+    return _roles(side).list.contains(role)
+
+
+def ends_with_user() -> pl.Expr:
+    """The last turn of the prompt is the user's."""
+    return _roles("prompt").list.last() == "user"
+
+
 def not_alternating(*, tools: bool = False) -> pl.Expr:
     """After the system prompt, the turns of the prompt are not user, assistant, user, ..., user.
 
