@@ -46,6 +46,48 @@ def jaccard(left: pl.Expr, right: pl.Expr) -> pl.Expr:
     return pl.when(union > 0).then(common / union).otherwise(1.0)
 
 
+_FRAME = """
+the and for you your yours our that this these those what which who whom whose where when why how can could would will
+shall should may might must does did have has had was were are been being not don't doesn't didn't isn't please thank
+thanks hello hey dear okay yes just still again already now then there here with from about into any some all very
+really know tell want need like help get got let their them they his her its i'm i've it's that's what's where's
+good great fine nice cool perfect sounds sure yeah yup yep alright right correct works work looks
+"""
+_FRAME_CJK = "请问 麻烦 帮我 帮忙 一下 可以 什么 怎么 哪里 我的 你们 谢谢 你好"
+"""Words that stand in requests and assents of any kind; they say nothing about what is asked."""
+
+_MORE = r"\b(?:else|other|others|another|more|next|different|instead|alternatives?)\b|还有|别的|其他|其它|另外|换一"
+
+
+def content_words(text: pl.Expr) -> pl.Expr:
+    """List(String), each once: what a turn is about, without the words that frame any request.
+
+    Words of three characters and more; of Chinese, pairs of neighbouring characters.
+    """
+    telling = pl.element().str.contains(rf"^[{_CJK}] [{_CJK}]$") | (
+        (pl.element().str.len_chars() >= 3) & ~pl.element().str.contains(rf"\s|^[{_CJK}]")
+    )
+    frame = pl.lit([*_FRAME.split(), *(" ".join(word) for word in _FRAME_CJK.split())], dtype=pl.List(pl.String))
+    return marks(text).list.eval(pl.element().filter(telling)).list.set_difference(frame)
+
+
+def asks_for_more(text: pl.Expr) -> pl.Expr:
+    """Whether a turn asks for a further thing ("anything else?"): what it means hangs on what was already offered."""
+    return plain(text).str.contains(_MORE)
+
+
+def overlap(left: pl.Expr, right: pl.Expr) -> pl.Expr:
+    """Float64 in [0, 1] of two lists of `content_words`: the share of the shorter that both have.
+
+    A single word is no question: below two words it is 1 where both are the same, else 0.
+    """
+    common = left.list.set_intersection(right).list.len().cast(pl.Float64)
+    shorter = pl.min_horizontal(left.list.len(), right.list.len())
+    longer = pl.max_horizontal(left.list.len(), right.list.len())
+    same = (common == longer) & (longer > 0)
+    return pl.when(shorter >= 2).then(common / shorter).otherwise(same.cast(pl.Float64))
+
+
 def length_ratio(left: pl.Expr, right: pl.Expr) -> pl.Expr:
     """Float64 in [0, 1]: the shorter text's characters over the longer's; 1 where both are empty."""
     one, other = left.str.len_chars(), right.str.len_chars()

@@ -72,10 +72,11 @@ def from_unpaired(rows: pl.DataFrame, *, grouping: Grouping, settings: MatchSett
 
     Unmade pairs: near_equal_replies ("same answer, different customer"), differ_only_in_facts, equal_sides,
     foreign_facts (the rejected reply names an order number of its own conversation: in the other prompt that alone
-    would tell good from bad), same_session, other_context, short_turn, over_cap (both replies or the cluster are in
-    better pairs already). Unmade rows: abstained, low_confidence, no_customer_turn, empty_completion, crowded_prompt,
-    no_opposite_reply. `evidence` has all that was measured, and `quality`, by which pairs are ranked: the product of
-    the turns' and contexts' similarity, the geometric mean of the confidences, and (1 + length ratio) / 2.
+    would tell good from bad), same_session, other_context, short_turn and asks_for_more (where the contexts do not
+    reach `min_similarity`), over_cap (a reply or the cluster is in as many better pairs as it may be). Unmade rows:
+    abstained, low_confidence, no_customer_turn, empty_completion, crowded_prompt, no_opposite_reply. `evidence` has all
+    that was measured, and `quality`, by which pairs are ranked: the product of the turns' and contexts' similarity, the
+    geometric mean of the confidences, and (1 + length ratio) / 2.
     """
     settings = settings or MatchSettings()
     usable, unmade = _usable(rows, settings.min_confidence)
@@ -94,7 +95,7 @@ def from_unpaired(rows: pl.DataFrame, *, grouping: Grouping, settings: MatchSett
 def from_sessions(
     rows: pl.DataFrame,
     *,
-    min_similarity: float = 0.5,
+    min_similarity: float = 0.8,
     max_reply_similarity: float = 0.8,
     min_confidence: float = 0.0,
     max_uses: int = 1,
@@ -102,13 +103,16 @@ def from_sessions(
     """Pairs of the reply that resolved what a customer asked again (chosen) against the one that failed first.
 
     `rows`: UNPAIRED rows of logs, whose `meta` names session and turn. Each undesirable reply is compared with the
-    later desirable replies of its session; the one whose customer turn is most like its own is the candidate, if it
-    reaches `min_similarity`. The prompt is the one that the failed reply was given to.
+    later desirable replies of its session. The customer asks the same again where every turn from the one to the other
+    repeats the one before it, in other words: what is compared is the share of the shorter turn's content words that
+    both have (`min_similarity`). The same words after another topic mean another thing. The candidate is the first
+    such reply, else the next desirable one. The prompt is the one that the failed reply was given to.
 
-    Unmade pairs: asks_something_else, near_equal_replies, differ_only_in_facts, equal_sides, foreign_facts (the
-    resolving reply uses what the customer said in between only), over_cap (a reply resolves at most `max_uses` failed
-    ones, the first of them). Unmade rows: abstained, low_confidence, no_session, no_customer_turn, empty_completion,
-    no_later_desirable; desirable replies: no_failed_before.
+    Unmade pairs: asks_something_else, asks_for_more ("anything else?"), near_equal_replies, differ_only_in_facts,
+    equal_sides, foreign_facts (the resolving reply uses a number or pseudonym that the customer gave only in between),
+    over_cap (a reply resolves at most `max_uses` failed ones, the first of them). Unmade rows: abstained,
+    low_confidence, no_session, no_customer_turn, empty_completion, no_later_desirable; desirable replies:
+    no_failed_before.
     """
     settings = MatchSettings(
         min_similarity=min_similarity,
@@ -118,19 +122,43 @@ def from_sessions(
         max_per_prompt=1_000_000_000,
     )
     usable, unmade = _usable(rows, min_confidence)
+    usable = usable.join(_askings(rows, min_similarity), on="id", how="left", maintain_order="left")
     usable, nowhere = sift(usable, {"no_session": pl.col("_session").is_null() | pl.col("_at").is_null()})
-    usable = usable.with_columns(_draw=pl.col("id"), _turn=pl.col("_session"))
+    usable = usable.with_columns(_draw=pl.col("id"))
     matched, idle = _resolving(usable)
     measured = _measured(matched, usable, settings)
     guards = _guards(settings)
     rules = {
         name: guards[name] for name in ("equal_sides", "near_equal_replies", "differ_only_in_facts", "foreign_facts")
     }
-    sound, refused = sift(measured, {**rules, "asks_something_else": pl.col("_turn_similarity") < min_similarity})
+    rules["asks_something_else"] = ~pl.col("_again") | (pl.col("_turn_similarity") < min_similarity)
+    rules["asks_for_more"] = pl.col("_more")
+    sound, refused = sift(measured, rules)
     best = _best_first(sound.sort("_at_bad", "other"), settings)
     capped = best.filter(~pl.col("_taken")).select("id", "other", reasons=pl.lit(["over_cap"]))
     taken = best.filter("_taken")
     return _paired(usable, taken, [unmade, nowhere, idle, refused, capped], by="one_session", prompt_of="worse")
+
+
+_SESSION = pl.col("meta").str.json_path_match("$.session")
+_TURN = pl.col("meta").str.json_path_match("$.turn").cast(pl.Int64, strict=False)
+
+
+def _askings(rows: pl.DataFrame, least: float) -> pl.DataFrame:
+    """`id` and `_asking`, of all rows that stand in a session: a number that goes up where a turn asks something new.
+
+    Counted over rows with and without a label; the content words of a turn are compared with those of the one before.
+    """
+    placed = (
+        rows.select(
+            "id", _session=_SESSION, _at=_TURN, words=likeness.content_words(last_user_text("prompt").fill_null(""))
+        )
+        .drop_nulls(["_session", "_at"])
+        .sort("_session", "_at", "id")
+    )
+    before = pl.col("words").shift(1).over("_session").fill_null(pl.lit([], dtype=pl.List(pl.String)))
+    again = likeness.overlap(pl.col("words"), before) >= least
+    return placed.with_columns(_asking=(~again).cum_sum().over("_session")).select("id", "_asking")
 
 
 def _usable(rows: pl.DataFrame, min_confidence: float) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -139,8 +167,8 @@ def _usable(rows: pl.DataFrame, min_confidence: float) -> tuple[pl.DataFrame, pl
         _asked=last_user_text("prompt"),
         _reply=joined_text("answer"),
         _all=joined_text("prompt"),
-        _session=pl.col("meta").str.json_path_match("$.session"),
-        _at=pl.col("meta").str.json_path_match("$.turn").cast(pl.Int64, strict=False),
+        _session=_SESSION,
+        _at=_TURN,
         _confidence=pl.col("label_confidence").cast(pl.Float64),
     )
     return sift(
@@ -198,19 +226,37 @@ def _opposites(usable: pl.DataFrame, near: pl.DataFrame, settings: MatchSettings
 
 
 def _resolving(usable: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Candidates of one session: each undesirable reply (`other`) with the later desirable one of the likest turn."""
-    marked = usable.select("id", "label", "_session", "_at", "_turn", marks=likeness.marks(pl.col("_asked")))
-    bad = marked.filter(~pl.col("label")).select(
-        "_session", other="id", _at_bad="_at", marks_bad="marks", _cluster="_session"
+    """Candidates of one session: each undesirable reply (`other`) with the first later desirable one (`id`) to the same
+    asking, else to whatever comes next; `_again` says which. And UNMADE of the rows in none."""
+    marked = usable.select(
+        "id",
+        "label",
+        "_session",
+        "_at",
+        "_asking",
+        _more=likeness.asks_for_more(pl.col("_asked")),
+        words=likeness.content_words(pl.col("_asked")),
     )
-    good = marked.filter("label").select("id", "_session", "_at", "marks")
+    bad = marked.filter(~pl.col("label")).rename({"id": "other"}).drop("label")
     later = (
-        good.join(bad, on="_session")
+        marked.filter("label")
+        .join(bad, on="_session", suffix="_bad")
         .filter(pl.col("_at") > pl.col("_at_bad"))
-        .with_columns(_turn_similarity=likeness.jaccard(pl.col("marks"), pl.col("marks_bad")).round(4))
-        .sort(["other", "_turn_similarity", "_at", "id"], descending=[False, True, False, False])
+        .with_columns(
+            _again=pl.col("_asking") == pl.col("_asking_bad"),
+            _turn_similarity=likeness.overlap(pl.col("words"), pl.col("words_bad")).round(4),
+        )
+        .sort(["other", "_again", "_at", "id"], descending=[False, True, False, False])
         .unique("other", keep="first", maintain_order=True)
-        .select("id", "other", "_turn_similarity", "_cluster", "_at_bad")
+        .select(
+            "id",
+            "other",
+            "_turn_similarity",
+            "_again",
+            "_at_bad",
+            _more=pl.col("_more") | pl.col("_more_bad"),
+            _cluster="_session",
+        )
     )
     used = pl.concat([later["id"], later["other"]]).unique().to_list()
     reason = pl.when("label").then(pl.lit(["no_failed_before"])).otherwise(pl.lit(["no_later_desirable"]))
@@ -228,11 +274,13 @@ def _measured(candidates: pl.DataFrame, usable: pl.DataFrame, settings: MatchSet
         "_same",
         "_reply",
         _words=likeness.tokens(pl.col("_asked")).list.len(),
+        _further=likeness.asks_for_more(pl.col("_asked")),
         _reply_marks=likeness.marks(pl.col("_reply")),
         _before_marks=likeness.marks(joined_text(before)),
         _bare=likeness.without_facts(pl.col("_reply")),
         _facts=likeness.facts(pl.col("_reply")),
         _held=likeness.facts(pl.col("_all")),
+        _told=likeness.facts(joined_text("prompt", roles=["user"])),
     )
     both = candidates.join(of_row, on="id", how="left").join(
         of_row.rename({"id": "other"}), on="other", how="left", suffix="_bad"
@@ -262,9 +310,10 @@ def _guards(settings: MatchSettings) -> dict[str, pl.Expr]:
     near = pl.col("_reply_similarity") >= settings.max_reply_similarity
     equal = pl.col("_same") == pl.col("_same_bad")
     short = pl.min_horizontal("_words", "_words_bad") < settings.min_turn_words
-    # the reply that changes its conversation: the undesirable one where sessions differ
+    # the reply that changes its prompt: the undesirable one where sessions differ, else the desirable one; what the
+    # agent himself brought up within the session he could have said at once
     moved = likeness.foreign_facts(pl.col("_facts_bad"), pl.col("_held_bad"), pl.col("_held"))
-    back = likeness.foreign_facts(pl.col("_facts"), pl.col("_held"), pl.col("_held_bad"))
+    back = likeness.foreign_facts(pl.col("_facts"), pl.col("_told"), pl.col("_held_bad"))
     within = pl.col("_session").eq(pl.col("_session_bad"))
     return {
         "equal_sides": equal,
@@ -274,6 +323,8 @@ def _guards(settings: MatchSettings) -> dict[str, pl.Expr]:
         "same_session": within,
         "other_context": pl.col("_context_similarity") < settings.min_context_similarity,
         "short_turn": short & (pl.col("_context_similarity") < settings.min_similarity),
+        "asks_for_more": (pl.col("_further") | pl.col("_further_bad"))
+        & (pl.col("_context_similarity") < settings.min_similarity),
     }
 
 
