@@ -1,6 +1,7 @@
 """The miner of satisfaction signals against real ratings, beside a TF-IDF baseline with six counts.
 
     python benchmarks/signals.py ../shared/data
+    python benchmarks/signals.py ../shared/data --also OTHER.txt    (another transcript of the same form)
 
 Unit: a rated customer turn of uss/SGD.txt, satisfied from a mean rating of 3.4 on, dissatisfied up to 2.7. Ours sees
 the text of that turn, of the agent's turn before it and of the customer's before that; actions and ratings are hidden.
@@ -24,6 +25,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from prefdata.errors import InputError
 from prefdata.logs.calibration import calibration_error, roc_auc
 from prefdata.logs.combine import LabelSettings, combine
 from prefdata.logs.credit import credit
@@ -33,6 +35,8 @@ from prefdata.logs.signals import SignalSettings, mine
 
 SATISFIED, DISSATISFIED = 3.4, 2.7
 RESAMPLES = 2000
+MIN_UNITS = 50
+"""Clear units from which on models are fitted."""
 
 
 class Rated(NamedTuple):
@@ -46,8 +50,12 @@ class Rated(NamedTuple):
     rating: float
 
 
-def read_sgd(path: Path) -> list[Rated]:
-    """Every rated customer turn of a `ROLE<TAB>text<TAB>action<TAB>ratings` transcript."""
+CUSTOMERS = {"USER", "CUSTOMER", "CLIENT", "SEEKER"}
+RATINGS = re.compile(r"\s*\d+(?:\.\d+)?(?:\s*,\s*\d+(?:\.\d+)?)*\s*")
+
+
+def read_transcript(path: Path) -> list[Rated]:
+    """Every rated customer turn of a `ROLE<TAB>text<TAB>action<TAB>ratings` transcript; blank lines part sessions."""
     units = []
     for session, block in enumerate(path.read_text(encoding="utf-8").split("\n\n")):
         reply = before = ""
@@ -56,10 +64,11 @@ def read_sgd(path: Path) -> list[Rated]:
             parts = line.split("\t")
             if len(parts) < 2 or parts[1] == "OVERALL":
                 continue
-            if parts[0] != "USER":
+            if parts[0].strip().upper() not in CUSTOMERS:
                 reply = parts[1]
                 continue
-            votes = [float(vote) for vote in parts[3].split(",")] if len(parts) > 3 and parts[3] else []
+            rated = len(parts) > 3 and RATINGS.fullmatch(parts[3])
+            votes = [float(vote) for vote in parts[3].split(",")] if rated else []
             if votes:
                 units.append(Rated(session, position, parts[1], reply, before, float(np.mean(votes))))
             before = parts[1]
@@ -150,7 +159,7 @@ def is_clear(units: list[Rated]) -> NDArray[np.bool_]:
 def deciles(score: NDArray[np.float64], truth: NDArray[np.bool_]) -> tuple[float, float]:
     """Share of satisfied in the top tenth, of dissatisfied in the bottom tenth."""
     order = np.argsort(score, kind="stable")
-    tenth = len(order) // 10
+    tenth = max(len(order) // 10, 1)
     return float(truth[order[-tenth:]].mean()), float((~truth[order[:tenth]]).mean())
 
 
@@ -164,7 +173,7 @@ def interval(
     for _ in range(RESAMPLES):
         picked = np.concatenate([rows[index] for index in random.integers(0, len(rows), len(rows))])
         drawn.append(roc_auc(ours[picked], truth[picked]) - roc_auc(theirs[picked], truth[picked]))
-    low, high = np.quantile(drawn, [0.025, 0.975])
+    low, high = np.nanquantile(drawn, [0.025, 0.975])
     return roc_auc(ours, truth) - roc_auc(theirs, truth), float(low), float(high)
 
 
@@ -180,6 +189,13 @@ def with_ratings(frame: pl.DataFrame, units: list[Rated]) -> pl.DataFrame:
     )
 
 
+def fold_count(units: list[Rated]) -> int:
+    """Five, or as many as the sessions with the rarer class allow."""
+    good = {unit.session for unit in units if unit.rating >= SATISFIED}
+    bad = {unit.session for unit in units if unit.rating <= DISSATISFIED}
+    return min(5, len(good), len(bad))
+
+
 def cross_validate(name: str, units: list[Rated], frame: pl.DataFrame, seeds: int) -> None:
     """Both fitted models over the same folds, at several seeds."""
     rated = with_ratings(frame, units)
@@ -187,18 +203,26 @@ def cross_validate(name: str, units: list[Rated], frame: pl.DataFrame, seeds: in
     truth = np.array([unit.rating >= SATISFIED for unit in units])[clear]
     session = np.array([unit.session for unit in units])[clear]
     ours_all, theirs_all, errors = [], [], []
+    folds = fold_count(units)
+    if folds < 2 or clear.sum() < MIN_UNITS:
+        print(f"\n{name}: {clear.sum()} units, rarer class in {folds} sessions at most: too few to fit")
+        return
     print(
-        f"\n{name}: fitted, 5 folds grouped by session\n"
+        f"\n{name}: fitted, {folds} folds grouped by session\n"
         "seed    baseline  ours    gain    top     bottom  ECE     seconds"
     )
     for seed in range(seeds):
         start = time.process_time()
-        probability, card = fitted(rated, folds=5, seed=seed)
+        try:
+            probability, card = fitted(rated, folds=folds, seed=seed)
+        except InputError as fault:
+            print(f"{seed}       {fault}")
+            continue
         seconds = time.process_time() - start
         ours = probability.to_numpy()[clear]
-        fold = fold_of(rated["session"], folds=5, seed=seed)
+        fold = fold_of(rated["session"], folds=folds, seed=seed)
         theirs = np.zeros(len(units))
-        for held in range(5):
+        for held in range(folds):
             train = [unit for unit, part, ok in zip(units, fold, clear, strict=True) if part != held and ok]
             inside = np.flatnonzero((fold == held) & clear)
             theirs[inside] = baseline_fitted(train, [units[index] for index in inside])
@@ -212,6 +236,10 @@ def cross_validate(name: str, units: list[Rated], frame: pl.DataFrame, seeds: in
             f"{seed}       {a:.4f}    {b:.4f}  {b - a:.4f}  {top:.4f}  {bottom:.4f}  {error:.4f}  {seconds:.1f}",
             flush=True,
         )
+        shares = [", ".join(f"{part:.1f}" for part in one.values()) for one in card["shares"]["folds"]]
+        print(f"        shares of {', '.join(card['shares']['unrated'])}: {'; '.join(shares)}", flush=True)
+    if not ours_all:
+        return
     a_all = np.array([roc_auc(score, truth) for score in theirs_all])
     b_all = np.array([roc_auc(score, truth) for score in ours_all])
     both = np.array([deciles(score, truth) for score in ours_all])
@@ -326,8 +354,9 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder with uss/ and crosswoz/")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--developed-only", action="store_true", help="leave the untouched fifth untouched")
+    parser.add_argument("--also", type=Path, metavar="FILE", help="rules and fitted tables of another transcript, too")
     options = parser.parse_args()
-    units = read_sgd(options.data / "uss" / "SGD.txt")
+    units = read_transcript(options.data / "uss" / "SGD.txt")
     frame = mined([(unit.before, unit.reply, unit.after) for unit in units])
     apart = np.array([held_out(unit.session) for unit in units])
     parts = {"developed on": ~apart}
@@ -342,6 +371,12 @@ def main() -> None:
         cross_validate(name, kept, frame.filter(pl.Series(mask)), options.seeds)
     if not options.developed_only:
         transfer(units, frame)
+    if options.also:
+        others = read_transcript(options.also)
+        signals = mined([(unit.before, unit.reply, unit.after) for unit in others])
+        if fold_count(others):
+            rules(f"\n{options.also.name}", others, signals)
+        cross_validate(options.also.name, others, signals, options.seeds)
 
 
 if __name__ == "__main__":

@@ -33,8 +33,8 @@ DENSE_WEIGHT = 0.15
 """Weight of a standardised signal or relation beside n-gram vectors of length 1."""
 SESSION_PRIOR = 2.0
 """Rated turns of a session at which half of its deviation from the log's mean is taken for its raters' taste."""
-EVEN_SHARES = np.ones(len(MODELS)) / len(MODELS)
-"""Shares where too few sessions are rated to choose."""
+FIXED_SHARES = np.array([0.5, 0.5, 0.0])
+"""Shares where too few sessions are rated to choose: few turns teach the third model little of its own."""
 MIN_SESSIONS = 4
 """Sessions a fold with clear ratings of the rarer class, from which on shares are chosen."""
 BATCH_ROWS = 20_000
@@ -205,9 +205,9 @@ def _fitted(rows: pl.DataFrame, *, folds: int, seed: int) -> tuple[pl.Series, di
         joinings = _nested(asked, fold, folds, known)
         final_joining = join(scores[clear], truth[clear])
     else:
-        final_joining = join(scores[clear], truth[clear], shares=EVEN_SHARES)
+        final_joining = join(scores[clear], truth[clear], shares=FIXED_SHARES)
         joinings = [
-            join(scores[some], truth[some], shares=EVEN_SHARES) if some.any() else final_joining
+            join(scores[some], truth[some], shares=FIXED_SHARES) if some.any() else final_joining
             for some in (clear & (fold != held) for held in range(folds))
         ]
     found = np.zeros(rated.height)
