@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from prefdata import cli_data
+
 if TYPE_CHECKING:
     from prefdata.runner import RunResult
 
@@ -27,6 +29,7 @@ model_app = typer.Typer(
     help="Fetch and list models.", no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False
 )
 app.add_typer(model_app, name="model")
+cli_data.register(app)
 
 EXIT_BUG = 70
 

@@ -22,7 +22,8 @@ def plan(recipe: Recipe, *, train: bool) -> list[str]:
     steps.append(f"label: {recipe.labels.method}, credit {recipe.credit.policy}")
     steps += [f"group: {entry.name}" for entry in recipe.groupings]
     steps.append(f"decide: unjudged rows are {'kept' if recipe.unjudged == 'keep' else 'dropped'}")
-    steps.append(f"split: {recipe.split.evaluation:.0%} held out")
+    test = f", {recipe.split.test:.0%} for test" if recipe.split.test else ""
+    steps.append(f"split by {recipe.split.by}: {recipe.split.evaluation:.0%} held out{test}")
     steps += [f"export: {entry.name}" for entry in recipe.export]
     if train and recipe.train is not None:
         steps.append(f"train: {recipe.train.name} from {recipe.model}")

@@ -14,6 +14,7 @@ import re
 import textwrap
 import typing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +29,14 @@ MAX_BYTES = 1 << 20
 
 LARGEST = 2**53 - 1
 """Largest whole number in a recipe: what every reader of JSON can hold."""
+
+CONNECT: tuple[Literal["session", "customer", "prompt", "duplicates"], ...] = (
+    "session",
+    "customer",
+    "prompt",
+    "duplicates",
+)
+"""What ties rows into one split unit, unless a recipe says otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,12 +75,69 @@ class Ratings:
 class Split:
     """What is held out of training."""
 
+    by: Literal["hash", "time"] = "hash"
+    """`hash`: each unit where a hash puts it, now and after rows were appended. `time`: the newest units."""
     evaluation: float = 0.2
-    """Fraction of the split units (connected by session, customer and duplicate cluster) that is held out."""
+    """Fraction that is held out: of the customers (else sessions) under `hash`, of the rows under `time`."""
+    test: float = 0.0
+    """Fraction that is held out of training and of evaluation."""
+    salt: int | None = None
+    """Another whole number draws other units under `hash`; null takes the recipe's seed. Choose it once."""
+    evaluation_from: str | None = None
+    """Under `time`: evaluation begins here (2024-05-01, or with a time of day, UTC); null follows from the share."""
+    test_from: str | None = None
+    """Under `time`: test begins here; null follows from the share."""
+    connect: tuple[Literal["session", "customer", "prompt", "duplicates"], ...] = CONNECT
+    """What two rows share that must stand on one side."""
+    min_duplicate_chars: int = 80
+    """Characters of customer turn and reply from which on duplicates tie their rows; shorter ones are courtesies."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.evaluation < 1:
-            raise RecipeError(f"evaluation: {self.evaluation}, expected a fraction in [0, 1)")
+        faults = [
+            f"{name}: {getattr(self, name)}, expected a fraction in [0, 1)"
+            for name in ("evaluation", "test")
+            if not 0 <= getattr(self, name) < 1
+        ]
+        if not faults and self.evaluation + self.test >= 1:
+            faults.append(f"test: {self.test} and evaluation {self.evaluation} leave nothing to train on")
+        if self.min_duplicate_chars < 0:
+            faults.append(f"min_duplicate_chars: {self.min_duplicate_chars}, expected a whole number of at least 0")
+        if self.salt is not None and not 0 <= self.salt <= LARGEST:
+            faults.append(f"salt: {self.salt}, expected a whole number from 0 to {LARGEST}")
+        cuts = {}
+        for name in ("evaluation_from", "test_from"):
+            given = getattr(self, name)
+            if given is None:
+                continue
+            if self.by != "time":
+                faults.append(f"{name}: set, but the split is by {self.by}")
+            try:
+                cuts[name] = _utc(given)
+            except ValueError:
+                faults.append(f"{name}: {given!r}, expected a date such as 2024-05-01 or 2024-05-01T08:00:00")
+        if len(cuts) == 2 and cuts["test_from"] < cuts["evaluation_from"]:
+            faults.append("test_from: before evaluation_from; test is newer than evaluation")
+        if faults:
+            raise RecipeError(faults)
+
+    def shares(self) -> dict[str, float]:
+        """The held-out sides and their fractions."""
+        return {"evaluation": self.evaluation, "test": self.test}
+
+    def cuts(self) -> dict[str, datetime]:
+        """The held-out sides whose beginning is given."""
+        given = {"evaluation": self.evaluation_from, "test": self.test_from}
+        return {side: _utc(text) for side, text in given.items() if text is not None}
+
+    def sides(self) -> tuple[str, ...]:
+        """The sides of a run: train and evaluation, and test where it is asked for."""
+        wanted = self.test > 0 or self.test_from is not None
+        return ("train", "evaluation", "test") if wanted else ("train", "evaluation")
+
+
+def _utc(text: str) -> datetime:
+    read = datetime.fromisoformat(text)
+    return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ def cli(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=dict(os.environ), check=False)
 
 
-@pytest.mark.parametrize("command", ["run", "build", "explain", "export", "train", "report", "model pull"])
+@pytest.mark.parametrize("command", ["run", "build", "explain", "export", "train", "report", "model pull", "leaks"])
 def test_help_of_a_command_gives_an_example(command: str) -> None:
     done = cli(*command.split(), "--help")
     assert done.returncode == 0
@@ -58,6 +58,8 @@ def test_models_are_listed_with_their_licence() -> None:
         (("run",), 2, "Missing argument"),
         (("run", "none.yaml"), 2, "No such file"),
         (("explain", ".", "x"), 3, "no run.json there"),
+        (("leaks", "none.parquet", "none.parquet"), 3, "no Parquet file, folder of them, or run directory"),
+        (("leaks", "."), 3, "no run.json there"),
         (("report", "."), 3, "no run.json there"),
         (("model", "pull", "smollm2-135mm"), 2, "did you mean 'smollm2-135m'?"),
         (("frobnicate",), 2, "No such command"),

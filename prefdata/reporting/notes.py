@@ -19,6 +19,9 @@ FEW = 200
 UNREAD = 0.02
 """Share of a source's messages with an unreadable time, or no known role, from which on that is said."""
 
+LEAKS = ("customer", "session", "prompt", "exchange", "near_duplicates")
+"""What no two sides of a split should share; equal replies alone are courtesies mostly."""
+
 QUARANTINED = 0.005
 """Share of unreadable units from which on that stands on the first screen."""
 
@@ -102,6 +105,24 @@ def _labels(report: dict[str, Any]) -> list[Note]:
 
 
 def _split(report: dict[str, Any]) -> list[Note]:
+    return [*_held_out(report), *_units(report["split"])]
+
+
+def _units(split: dict[str, Any]) -> list[Note]:
+    found = []
+    for one in split.get("giants", []):
+        text = f"One split unit holds {one['rows']:,} rows ({percent(one['share'])}), all in {one['split']}."
+        found.append(Note("warn", text, "training"))
+    for leak in split.get("leaks", []):
+        if leak["values"] and leak["kind"] in LEAKS:
+            sides = " and ".join(leak["sides"])
+            kind = leak["kind"].replace("_", " ")
+            text = f"{sides} share {leak['values']:,} {kind} values, in {leak['right']:,} rows of {leak['sides'][1]}."
+            found.append(Note("warn", text, "training"))
+    return found
+
+
+def _held_out(report: dict[str, Any]) -> list[Note]:
     side = report["split"]["evaluation"]
     if not side["rows"]:
         return [Note("warn", "No row is held out: nothing will tell what training brought.", "training")]

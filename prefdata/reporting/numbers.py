@@ -20,6 +20,9 @@ EXAMPLES = 5
 MATES = 4
 """Rows named of each such cluster."""
 
+SIDES = ("train", "evaluation")
+"""The sides of a split without a test side."""
+
 
 def report(
     *,
@@ -32,6 +35,7 @@ def report(
     card: dict[str, Any],
     split: pl.DataFrame,
     exports: dict[str, Any],
+    splitting: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The report as JSON data; the same for the same decision, however the rows were sharded."""
     rows = decision.rows.join(scored.select("id", "label"), on="id", how="left", maintain_order="left")
@@ -67,7 +71,7 @@ def report(
         "clusters": clusters(decision),
         "labels": label_sources(labels, scored),
         "card": rounded(card),
-        "split": splits(split, scored),
+        "split": {**splits(split, scored, (splitting or {}).get("sides", SIDES)), **rounded(splitting or {})},
         "weights": weights(int(train["label"].sum()), int((~train["label"]).sum())),
         "exports": exports,
     }
@@ -200,11 +204,11 @@ def label_sources(labels: pl.DataFrame, scored: pl.DataFrame) -> dict[str, Any]:
     }
 
 
-def splits(split: pl.DataFrame, scored: pl.DataFrame) -> dict[str, Any]:
+def splits(split: pl.DataFrame, scored: pl.DataFrame, sides: Sequence[str] = SIDES) -> dict[str, Any]:
     """Rows, classes and split units on each side, and the largest unit."""
     joined = split.join(scored.select("id", "label"), on="id", how="left", maintain_order="left")
     found: dict[str, Any] = {}
-    for name in ("train", "evaluation"):
+    for name in sides:
         rows = joined.filter(pl.col("split") == name)
         found[name] = {
             "rows": rows.height,

@@ -1,0 +1,276 @@
+"""The stages of a run up to its decision: ingest -> score -> label -> group.
+
+Each is skipped where its marker stands and the hashes of its files are still right; a killed run goes on at the first
+stage without one. What follows a decision is the runner's.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from prefdata import ingest as mining
+from prefdata import judging
+from prefdata.engine import Engine
+from prefdata.errors import InputError, QuarantineError
+from prefdata.io import QUARANTINE, sha256_file, write_atomic, write_parquet
+from prefdata.judging import Grouping, RowFilter
+from prefdata.recipe import Recipe, plain
+from prefdata.rundir import RunDir, key_of
+from prefdata.schema import stable_hash
+from prefdata.text import joined_text, last_user_text
+
+FORMAT = 1
+"""Version of the run directory; another version is not reused."""
+
+RUDENESS = "toxicity_completion"
+"""The score that is one of the combiner's signals."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with a step's name, how much of it is done, and how much there is."""
+
+
+@dataclass
+class State:
+    """A run under way."""
+
+    recipe: Recipe
+    run: RunDir
+    engine: Engine
+    progress: Progress
+    filters: list[RowFilter] = field(default_factory=list)
+    groupings: list[Grouping] = field(default_factory=list)
+
+    def shards(self) -> list[Path]:
+        return sorted((self.run.path / "records").glob("*.parquet"))
+
+    def signals(self, shard: Path) -> Path:
+        return self.run.path / "signals" / shard.name
+
+
+def ingest(state: State, hashes: dict[str, dict[str, str]]) -> dict[str, Any]:
+    """records/, signals/ and quarantine.parquet, or the account of them where they stand already."""
+    recipe = state.recipe
+    resolved = recipe.resolved()
+    parts = ("sources", "sessions", "max_context_turns", "transforms", "signals", "limits", "shard_rows")
+    read_limits = {name: value for name, value in resolved["limits"].items() if name != "max_quarantined"}
+    depends = {name: resolved[name] for name in parts if name != "limits"} | {"limits": read_limits}
+    key = key_of(FORMAT, version("prefdata"), hashes, depends, judging_key())
+    known = state.run.finished("ingest", key)
+    if known is not None:
+        return known
+    state.run.log("stage_started", stage="ingest")
+    unfinish(state)
+    records, signals = state.run.fresh("records"), state.run.fresh("signals")
+    transforms = [entry.settings.build() for entry in recipe.transforms]
+    written: list[Path] = []
+    quarantines: list[pl.DataFrame] = []
+    result: dict[str, Any] = {
+        "files": [],
+        "fates": [],
+        "set_aside": {},
+        "touched": {},
+        "sessions": {},
+        "reading": {},
+        "quarantine": {},
+        "rows": 0,
+    }
+    for position, source in enumerate(recipe.sources):
+        state.progress("read", position, len(recipe.sources))
+        mined = mining.ingest(recipe, source, transforms)
+        for start in range(0, mined.records.height, recipe.shard_rows):
+            name = f"{len(written) // 2:05d}.parquet"
+            write_parquet(records / name, mined.records.slice(start, recipe.shard_rows))
+            write_parquet(signals / name, mined.signals.slice(start, recipe.shard_rows))
+            written += [records / name, signals / name]
+        quarantines.append(mined.quarantine)
+        result["files"] += [{"source": source.name, **report._asdict()} for report in mined.files]
+        result["fates"] += mined.fates
+        result["sessions"][source.name] = plain(mined.sessions)
+        result["reading"][source.name] = mined.reading
+        result["rows"] += mined.records.height
+        for name, counts in (("set_aside", mined.set_aside), ("touched", mined.touched)):
+            for reason, number in counts.items():
+                result[name][reason] = result[name].get(reason, 0) + number
+    empty = pl.DataFrame(schema={**QUARANTINE, "source": pl.String})
+    quarantine = pl.concat([empty, *[frame.select(empty.columns) for frame in quarantines]])
+    result["refused"] = quarantine.filter(pl.col("line").is_null()).select("source", "file", "reason").to_dicts()
+    reasons = quarantine.group_by("reason").agg(pl.len().alias("n")).sort("reason")
+    result["quarantine"] = dict(reasons.iter_rows())
+    path = state.run.path / "quarantine.parquet"
+    write_parquet(path, quarantine)
+    state.progress("read", len(recipe.sources), len(recipe.sources))
+    return state.run.finish("ingest", key, [*written, path], result)
+
+
+def unfinish(state: State) -> None:
+    """Take away what says that the run is whole, before anything changes that it tells of."""
+    for name in ("run.json", "report.json", "report.html"):
+        (state.run.path / name).unlink(missing_ok=True)
+
+
+def judging_key() -> str:
+    """A hash that tells whether ids are keyed, and by which key, without giving the key away."""
+    return str(stable_hash([pl.Series(["prefdata"])], purpose="key")[0])
+
+
+def check_quarantine(recipe: Recipe, ingested: dict[str, Any]) -> None:
+    units = sum(row["units"] for row in ingested["fates"])
+    bad = sum(row["quarantined"] for row in ingested["fates"])
+    if ingested["refused"] and len(ingested["refused"]) > recipe.limits.max_unreadable_files:
+        listed = ", ".join(f"{one['file']} ({one['reason']})" for one in ingested["refused"][:5])
+        raise InputError(
+            f"{len(ingested['refused'])} files could not be read at all: {listed}; put them right, take them out of "
+            "the source, or raise limits.max_unreadable_files"
+        )
+    if units and bad / units > recipe.limits.max_quarantined:
+        most = max(ingested["quarantine"].items(), key=lambda item: (item[1], item[0]))
+        raise QuarantineError(
+            f"{bad} of {units} units could not be read ({bad / units:.1%}), the recipe allows "
+            f"{recipe.limits.max_quarantined:.1%}; most often: {most[0]} ({most[1]}). See quarantine.parquet for file, "
+            "line and reason, or raise limits.max_quarantined"
+        )
+    if not ingested["rows"]:
+        raise InputError(
+            "no rows came out of the sources: no agent turn answers a customer turn. Check columns and roles of the "
+            "layouts; set aside: "
+            + json.dumps(ingested["set_aside"], sort_keys=True)
+            + "; role values without a role: "
+            + json.dumps({name: one["unknown_roles"] for name, one in ingested["reading"].items()}, ensure_ascii=False)
+        )
+
+
+def _sides(state: State) -> Iterator[tuple[RowFilter, judging.Side]]:
+    seen = set()
+    for row_filter in state.filters:
+        for side in row_filter.sides:
+            if (row_filter.scorer.name, side) not in seen:
+                seen.add((row_filter.scorer.name, side))
+                yield row_filter, side
+
+
+def score(state: State) -> dict[str, list[str]]:
+    """scores/<scorer>/<key>.parquet for every shard and side; `<scorer>_<side>` -> the keys, shard by shard."""
+    keys: dict[str, list[str]] = {}
+    shards = state.shards()
+    for row_filter, side in _sides(state):
+        name = f"{row_filter.scorer.name}_{side}"
+        folder = state.run.path / "scores" / row_filter.scorer.name
+
+        def one(
+            shard: Path, *, row_filter: RowFilter = row_filter, side: judging.Side = side, folder: Path = folder
+        ) -> str:
+            revs = pl.read_parquet(state.signals(shard), columns=["rev"], glob=False)["rev"]
+            key = judging.sidecar_key(row_filter.scorer, side, revs)
+            if not _sound(folder / f"{key}.parquet"):
+                folder.mkdir(parents=True, exist_ok=True)
+                scored = judging.judge(pl.read_parquet(shard, glob=False), row_filter, side)
+                _write_sound(folder / f"{key}.parquet", scored)
+            return key
+
+        state.progress(f"score {name}", 0, len(shards))
+        keys[name] = []
+        for key in state.engine.map(shards, one):
+            keys[name].append(key)
+            state.progress(f"score {name}", len(keys[name]), len(shards))
+    return keys
+
+
+def _sound(path: Path) -> bool:
+    """Whether a kept file is there and still has the hash written beside it."""
+    try:
+        return path.with_suffix(".sha256").read_text().strip() == sha256_file(path)
+    except OSError:
+        return False
+
+
+def _write_sound(path: Path, frame: pl.DataFrame) -> None:
+    write_parquet(path, frame)
+    write_atomic(path.with_suffix(".sha256"), (sha256_file(path) + "\n").encode())
+
+
+def scores(state: State, sidecars: dict[str, list[str]]) -> pl.DataFrame:
+    """`id` and every score column, over the whole run."""
+    frames = []
+    for position, shard in enumerate(state.shards()):
+        frame = pl.read_parquet(state.signals(shard), columns=["id"], glob=False)
+        for row_filter, side in _sides(state):
+            key = sidecars[f"{row_filter.scorer.name}_{side}"][position]
+            path = state.run.path / "scores" / row_filter.scorer.name / f"{key}.parquet"
+            frame = frame.hstack(pl.read_parquet(path, glob=False))
+        frames.append(frame)
+    return pl.concat(frames, how="vertical_relaxed").sort("id")
+
+
+def label(state: State, scores: pl.DataFrame, sidecars: dict[str, list[str]]) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """Labels of every row (id, label, label_confidence, label_sources, evidence) and the card of how they came."""
+    from prefdata.logs.combine import combine
+    from prefdata.logs.credit import credit
+
+    resolved = state.recipe.resolved()
+    ingested = json.loads(state.run.marker("ingest").read_text())
+    key = key_of(ingested["key"], ingested["files"], sidecars.get(RUDENESS), resolved["credit"], resolved["labels"])
+    path = state.run.path / "labels.parquet"
+    known = state.run.finished("label", key)
+    if known is not None:
+        return pl.read_parquet(path, glob=False), known
+    state.progress("label", 0, 1)
+    signals = pl.concat([pl.read_parquet(state.signals(shard), glob=False) for shard in state.shards()])
+    ids = signals.select("id", "session", "turn")
+    frame = credit(signals.drop("rev"), policy=state.recipe.credit.policy, factor=state.recipe.credit.factor)
+    if RUDENESS in scores.columns:
+        frame = frame.join(scores.select("id", RUDENESS), on="id", how="left", maintain_order="left")
+    labels = combine(frame.drop("id"), settings=state.recipe.labels)
+    joined = ids.join(labels.labels, on=["session", "turn"], how="left", maintain_order="left").sort("id")
+    joined = joined.drop("session", "turn")
+    write_parquet(path, joined)
+    state.progress("label", 1, 1)
+    return joined, state.run.finish("label", key, [path], labels.card)
+
+
+def group(state: State) -> list[pl.DataFrame]:
+    """The verified edges of every grouping, kept in edges/ under what they depend on."""
+    found = []
+    revs = [pl.read_parquet(state.signals(shard), columns=["id", "rev"], glob=False) for shard in state.shards()]
+    digest = key_of(pl.concat(revs).sort("id").rows())
+    for grouping in state.groupings:
+        key = key_of(grouping.name, grouping.version, dict(grouping.parameters()), digest)
+        path = state.run.path / "edges" / grouping.name / f"{key}.parquet"
+        if not _sound(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shards = state.shards()
+            name = f"group {grouping.name}"
+
+            def keys(shard: Path, *, grouping: Grouping = grouping) -> pl.DataFrame:
+                frame = pl.read_parquet(shard, columns=["id", "prompt", "completion"], glob=False)
+                return grouping.keys(
+                    frame.select("id", customer=last_user_text("prompt").fill_null(""), reply=joined_text("completion"))
+                )
+
+            def counted(
+                frames: Iterator[pl.DataFrame], *, name: str = name, total: int = len(shards)
+            ) -> Iterator[pl.DataFrame]:
+                for number, frame in enumerate(frames, 1):
+                    state.progress(name, number, total)
+                    yield frame
+
+            state.progress(name, 0, len(shards))
+            buckets = list(state.engine.shuffle(counted(state.engine.map(shards, keys)), "key", grouping.edges))
+            edges = pl.concat(buckets).unique().sort(["left", "right"])
+            _write_sound(path, edges)
+        found.append(pl.read_parquet(path, glob=False))
+    return found
+
+
+def version(package: str) -> str:
+    """The installed version of a package; "none" where it is not there."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "none"
