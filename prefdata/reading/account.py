@@ -106,9 +106,19 @@ class Account:
         self.columns, self.encoding = {}, ""
         self._quarantine = [(self.file, None, offset, reason, sha256, size)]
 
+    def quarantine_file(self, reason: str, *, offset: int | None, size: int) -> None:
+        """Notes that the file breaks off, or cannot be read at all; what was read before stays."""
+        self._quarantine.append((self.file, None, offset, reason, None, size))
+
     @property
     def quarantined(self) -> int:
         return len(self._quarantine)
+
+    def drained(self) -> pl.DataFrame:
+        """What was quarantined since the last call."""
+        found = self.frame()
+        self._quarantine = []
+        return found
 
     def frame(self) -> pl.DataFrame:
         return pl.DataFrame(self._quarantine, schema=QUARANTINE, orient="row")

@@ -28,7 +28,7 @@ _CELL_BYTES = 16
 def read_parquet(source: Source, account: Account, *, limits: ReadLimits) -> pl.DataFrame:
     """The rows of a Parquet file: scalars as text, structs and lists as JSON text; `_line` is the row number."""
     with source.seekable(limits) as stream:
-        _check_magic(stream)
+        check_magic(stream)
         try:
             schema = pl.read_parquet_schema(stream)
             stream.seek(0)
@@ -48,7 +48,8 @@ def read_parquet(source: Source, account: Account, *, limits: ReadLimits) -> pl.
     return _placed(texts, account, bad=bad)
 
 
-def _check_magic(stream: BinaryIO) -> None:
+def check_magic(stream: BinaryIO) -> None:
+    """Raises Unreadable for what is no whole Parquet file."""
     size = stream.seek(0, os.SEEK_END)
     if size == 0:
         raise Unreadable("empty_file")

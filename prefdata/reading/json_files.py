@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from prefdata.reading.account import MIB, Account, ReadAgain, ReadLimits, Unreadable
 from prefdata.reading.json_records import Refused, checked, parse, scan
@@ -48,6 +48,15 @@ def jsonl(source: Source, account: Account, *, encoding: str, limits: ReadLimits
                 except Refused as refused:
                     reason = refused.reason
             account.quarantine(reason, block.raws[index], line=block.line + index, offset=offsets[index])
+
+
+class Element(NamedTuple):
+    """A sound record of a JSON document by its text."""
+
+    line: int
+    offset: int
+    key: str | None
+    text: str
 
 
 class _Document:
@@ -119,13 +128,25 @@ def document(source: Source, account: Account, *, encoding: str, limits: ReadLim
     After a broken element reading goes on at the next comma of its level. A document that ends too early, or holds an
     element over the limit, is read up to there, and the rest is one row of the quarantine.
     """
+    for element, value in _elements(source, account, encoding=encoding, limits=limits, objects=objects):
+        yield element.line, element.offset, element.key, value
+
+
+def elements(source: Source, account: Account, *, encoding: str, limits: ReadLimits) -> Iterator[Element]:
+    """The records of `document` by their texts, which are checked."""
+    return (element for element, _ in _elements(source, account, encoding=encoding, limits=limits, objects=True))
+
+
+def _elements(
+    source: Source, account: Account, *, encoding: str, limits: ReadLimits, objects: bool
+) -> Iterator[tuple[Element, dict[str, Any]]]:
     window = _Document(source, encoding=encoding, limits=limits)
     account.encoding = window.encoding
     first = window.peek()
     if first == "{":
         whole = _whole(window, limits, objects)
         if whole is not None:
-            yield 1, window.offset, None, whole
+            yield Element(1, window.offset, None, window.text[window.start :]), whole
             return
     elif first != "[":
         raise Unreadable("malformed_json" if first else "empty_file", offset=window.offset)
@@ -138,12 +159,12 @@ def document(source: Source, account: Account, *, encoding: str, limits: ReadLim
         while True:
             number += 1
             at = window.offset
-            key, value, raw, problem = _element(window, limits, keyed=first == "{", objects=objects)
+            key, value, text, raw, problem = _element(window, limits, keyed=first == "{", objects=objects)
             if problem is None and key is not None:
                 problem = "duplicate_key" if key in seen else None
                 seen.add(key)
             if problem is None:
-                yield number, at, key, value
+                yield Element(number, at, key, text), value
             elif raw is not None:
                 account.quarantine(problem, raw, line=number, offset=at)
             else:
@@ -181,8 +202,8 @@ def _whole(window: _Document, limits: ReadLimits, objects: bool) -> dict[str, An
 
 def _element(
     window: _Document, limits: ReadLimits, *, keyed: bool, objects: bool
-) -> tuple[str | None, Any, bytes | None, str | None]:
-    """Key, value, raw bytes and what is wrong. Bytes of None: the end of the element was not found."""
+) -> tuple[str | None, Any, str, bytes | None, str | None]:
+    """Key, value, its text, raw bytes and what is wrong. Bytes of None: the end of the element was not found."""
     while True:
         key: str | None = None
         problem: str | None
@@ -215,18 +236,18 @@ def _element(
             text = window.text[at:end]
             raw = window.take(end)
             if too_long or len(raw) > limits.max_line_bytes:
-                return None, None, raw, "line_too_long"
+                return None, None, "", raw, "line_too_long"
             try:
-                return key, checked(text, value, limits, key=key, objects=objects), raw, None
+                return key, checked(text, value, limits, key=key, objects=objects), text, raw, None
             except Refused as refused:
-                return None, None, raw, refused.reason
+                return None, None, "", raw, refused.reason
         broken = _end_of_element(window.text, window.start)
         if problem != "incomplete" and broken is not None:
-            return None, None, window.take(broken), "nul_character" if _nul(window, broken) else problem
+            return None, None, "", window.take(broken), "nul_character" if _nul(window, broken) else problem
         if window.held() > limits.max_line_bytes:
-            return None, None, None, "line_too_long"
+            return None, None, "", None, "line_too_long"
         if not window.grow():
-            return None, None, None, "truncated_json" if problem in ("incomplete", "malformed_json") else problem
+            return None, None, "", None, "truncated_json" if problem in ("incomplete", "malformed_json") else problem
 
 
 def _nul(window: _Document, end: int) -> bool:

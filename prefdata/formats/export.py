@@ -1,0 +1,101 @@
+"""A dataset written in a format: a data file for every split, what the target wants beside it, and what it refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from prefdata.formats.core import PLACES, ROW, Container, Format, Outcome
+from prefdata.formats.order import interleave
+from prefdata.formats.writer import FrameWriter
+from prefdata.io import write_atomic, write_parquet
+from prefdata.schema import RecordType
+
+REFUSED_ROWS = pl.Schema(
+    {
+        "split": pl.String(),
+        "id": pl.String(),
+        "file": pl.String(),
+        "line": pl.Int64(),
+        "offset": pl.Int64(),
+        "step": pl.String(),  # reading, building or writing
+        "reasons": pl.List(pl.String),
+    }
+)
+"""Rows that went nowhere: by id or place, with all reasons, never their text."""
+
+REFUSED_FILE = "refused.parquet"
+
+SUFFIX: Mapping[Container, str] = {"jsonl": ".jsonl", "json": ".json", "parquet": ".parquet"}
+
+
+def write_export(
+    fmt: Format, splits: Mapping[str, pl.DataFrame | Iterable[pl.DataFrame]], record_type: RecordType, folder: Path
+) -> dict[str, Any]:
+    """Writes `<split>.<suffix>`, the target's files beside them and `refused.parquet` into `folder`.
+
+    `files`: file name -> rows, sha256, refused, and desirable and undesirable for unpaired rows; `refused`: reason ->
+    rows. Unpaired rows that come as one frame are interleaved by label, since trainers read them in file order.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    files: dict[str, dict[str, Any]] = {}
+    names: dict[str, str] = {}
+    refused = [pl.DataFrame(schema=REFUSED_ROWS)]
+    for split, given in splits.items():
+        names[split] = split + SUFFIX[fmt.container]
+        classes = {True: 0, False: 0}
+        before = sum(frame.height for frame in refused)
+        with FrameWriter(folder / names[split], fmt.container) as writer:
+            for frame in _frames(given, record_type):
+                outcome = fmt.encode(frame, record_type)
+                writer.write(outcome.rows)
+                refused.append(refused_rows(frame, outcome, split=split, step="writing"))
+                if record_type is RecordType.UNPAIRED:
+                    passed = frame["label"].gather(passed_rows(frame.height, outcome))
+                    for label in classes:
+                        classes[label] += int((passed == label).sum())
+            done = writer.close()
+        facts = {"rows": done.rows, "sha256": done.sha256, "refused": sum(one.height for one in refused) - before}
+        if record_type is RecordType.UNPAIRED:
+            facts |= {"desirable": classes[True], "undesirable": classes[False]}
+        files[names[split]] = facts
+    for name, text in fmt.beside(names, record_type).items():
+        write_atomic(folder / name, text.encode())
+    gone = pl.concat(refused)
+    write_parquet(folder / REFUSED_FILE, gone)
+    return {"files": files, "refused": reason_counts(gone)}
+
+
+def _frames(given: pl.DataFrame | Iterable[pl.DataFrame], record_type: RecordType) -> Iterable[pl.DataFrame]:
+    if not isinstance(given, pl.DataFrame):
+        return given
+    return [interleave(given) if record_type is RecordType.UNPAIRED and "id" in given.columns else given]
+
+
+def passed_rows(height: int, outcome: Outcome) -> pl.Series:
+    """Positions of the rows that were not refused."""
+    every = pl.int_range(height, dtype=pl.UInt32, eager=True)
+    return every.filter(~every.is_in(outcome.refused[ROW].implode())) if outcome.refused.height else every
+
+
+def refused_rows(frame: pl.DataFrame, outcome: Outcome, *, split: str | None, step: str) -> pl.DataFrame:
+    """The refused rows of `frame` as REFUSED_ROWS."""
+    if not outcome.refused.height:
+        return pl.DataFrame(schema=REFUSED_ROWS)
+    known = frame.select(name for name in ("id", *PLACES) if name in frame.columns)
+    found = known[outcome.refused[ROW]] if known.width else pl.DataFrame()
+    found = found.rename({name: name[1:] for name in PLACES if name in found.columns})
+    found = outcome.refused.select("reasons").hstack(found.get_columns())
+    return found.with_columns(pl.lit(split, pl.String).alias("split"), pl.lit(step).alias("step")).select(
+        pl.col(name).cast(dtype) if name in (*found.columns, "split", "step") else pl.lit(None, dtype).alias(name)
+        for name, dtype in REFUSED_ROWS.items()
+    )
+
+
+def reason_counts(refused: pl.DataFrame) -> dict[str, int]:
+    """Reason -> rows, most frequent first; a row counts for each of its reasons."""
+    counts = refused.explode("reasons").group_by("reasons").len().sort(["len", "reasons"], descending=[True, False])
+    return {reason: count for reason, count in counts.iter_rows() if reason is not None}

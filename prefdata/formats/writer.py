@@ -1,0 +1,273 @@
+"""Rows into a file batch by batch: JSONL, one JSON array, or Parquet; the file appears whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import queue
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, NamedTuple
+
+import polars as pl
+from polars.io.plugins import register_io_source
+
+from prefdata.errors import ResourceError, SchemaError
+from prefdata.formats.core import Container, without_nulls
+from prefdata.io import ROW_GROUP, sha256_file
+from prefdata.reading.json_frames_types import merged_types
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_WAIT_S = 0.5
+
+
+class Written(NamedTuple):
+    """What a finished file holds."""
+
+    rows: int
+    sha256: str
+
+
+class FrameWriter:
+    """A file that takes frames one after the other. In JSON, a null is a key that is not there, at every level.
+
+    As a context manager it closes the file, or leaves nothing behind where the block raises. In Parquet, columns and
+    struct fields that only later frames have are null before.
+    """
+
+    def __init__(self, path: str | Path, container: Container) -> None:
+        self.path = Path(path)
+        self.container: Container = container
+        self.rows = 0
+        self._temporary = self.path.parent / f".{self.path.name}.{uuid.uuid4().hex}.tmp"
+        self._sink: _JsonSink | _ParquetSink = (
+            _ParquetSink(self._temporary) if container == "parquet" else _JsonSink(self._temporary, container == "json")
+        )
+        self._written: Written | None = None
+
+    def __enter__(self) -> FrameWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abort()
+
+    def write(self, frame: pl.DataFrame) -> None:
+        """Adds the rows of `frame`."""
+        try:
+            self._sink.add(frame)
+        except OSError as error:
+            self._fail(error)
+        self.rows += frame.height
+
+    def close(self) -> Written:
+        """Puts the file in its place, flushed to the disk; rows and SHA-256. Once closed, the same again."""
+        if self._written is None:
+            try:
+                digest = self._sink.finish()
+                with self._temporary.open("rb") as stream:
+                    os.fsync(stream.fileno())
+                os.replace(self._temporary, self.path)
+                folder = os.open(self.path.parent, os.O_RDONLY)
+                try:
+                    os.fsync(folder)
+                finally:
+                    os.close(folder)
+            except OSError as error:
+                self._fail(error)
+            except BaseException:
+                self.abort()
+                raise
+            self._written = Written(self.rows, digest)
+        return self._written
+
+    def abort(self) -> None:
+        """Leaves nothing behind."""
+        if self._written is None:
+            self._sink.abandon()
+            self._temporary.unlink(missing_ok=True)
+
+    def _fail(self, error: OSError) -> None:
+        self.abort()
+        if error.errno in _NO_ROOM:
+            raise ResourceError(f"{self.path.name}: no room left on the disk; free some and run again") from error
+        raise error
+
+
+def json_texts(frame: pl.DataFrame) -> pl.Series:
+    """Every row as a compact JSON object without its nulls, at every level."""
+    filled = [column.name for column in frame.get_columns() if column.null_count() < frame.height]
+    if not filled:
+        return pl.Series(["{}"] * frame.height, dtype=pl.String)
+    texts = frame.select(pl.struct(filled).struct.json_encode()).to_series()
+    return without_nulls(texts) if texts.str.contains('":null', literal=True).any() else texts
+
+
+class _JsonSink:
+    def __init__(self, path: Path, array: bool) -> None:
+        self._array = array
+        self._hash = hashlib.sha256()
+        self._rows = 0
+        self._stream: IO[bytes] = path.open("xb")
+
+    def add(self, frame: pl.DataFrame) -> None:
+        if not frame.height:
+            return
+        texts = json_texts(frame).to_list()
+        if self._array:
+            self._put(",\n" if self._rows else "[\n")
+            self._put(",\n".join(texts))
+        else:
+            self._put("\n".join(texts))
+            self._put("\n")
+        self._rows += frame.height
+
+    def _put(self, text: str) -> None:
+        data = text.encode()
+        self._hash.update(data)
+        self._stream.write(data)
+
+    def finish(self) -> str:
+        if self._array:
+            self._put("\n]\n" if self._rows else "[]\n")
+        self._stream.close()
+        return self._hash.hexdigest()
+
+    def abandon(self) -> None:
+        self._stream.close()
+
+
+class _ParquetSink:
+    """Frames of one schema go into one file; where the schema grows, into another, and all are joined at the end."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._schema: dict[str, Any] | None = None
+        self._parts: list[Path] = []
+        self._stream: _ParquetStream | None = None
+
+    def add(self, frame: pl.DataFrame) -> None:
+        schema = dict(frame.schema)
+        if self._schema is None:
+            grown: dict[str, Any] | None = schema
+        else:
+            grown = merged_types(self._schema, schema)
+        if grown is None:
+            known = self._schema or {}
+            names = [
+                name
+                for name in schema
+                if name in known and merged_types({name: known[name]}, {name: schema[name]}) is None
+            ]
+            raise SchemaError(f"rows of one file differ in the type of {', '.join(names)}")
+        if self._stream is None or grown != self._schema:
+            self._end_part()
+            self._schema = grown
+            part = self._path.with_name(f"{self._path.name}.{len(self._parts)}")
+            self._parts.append(part)
+            self._stream = _ParquetStream(part, pl.Schema(grown))
+        self._stream.put(_fitted(frame, grown))
+
+    def _end_part(self) -> None:
+        if self._stream is not None:
+            self._stream.end()
+            self._stream = None
+
+    def finish(self) -> str:
+        self._end_part()
+        if len(self._parts) == 1:
+            os.replace(self._parts[0], self._path)
+        elif self._parts:
+            schema = self._schema or {}
+            frames = [
+                scanned.select(
+                    _column(name, dtype, scanned.collect_schema().get(name)) for name, dtype in schema.items()
+                )
+                for scanned in (pl.scan_parquet(part, glob=False) for part in self._parts)
+            ]
+            _sink(pl.concat(frames), self._path)
+        else:
+            pl.DataFrame().write_parquet(self._path)
+        self._remove_parts()
+        return sha256_file(self._path)
+
+    def abandon(self) -> None:
+        if self._stream is not None:
+            self._stream.stop()
+            self._stream = None
+        self._remove_parts()
+
+    def _remove_parts(self) -> None:
+        for part in self._parts:
+            part.unlink(missing_ok=True)
+
+
+class _ParquetStream:
+    """One Parquet file, written by polars in its own thread while frames are handed to it."""
+
+    def __init__(self, path: Path, schema: pl.Schema) -> None:
+        self._frames: queue.Queue[pl.DataFrame | None] = queue.Queue(1)
+        self._stopped = False
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, args=(path, schema), daemon=True)
+        self._thread.start()
+
+    def _run(self, path: Path, schema: pl.Schema) -> None:
+        try:
+            _sink(register_io_source(self._batches, schema=schema), path)
+        except BaseException as error:  # a panic of polars is no Exception; raised where frames are handed over
+            self._error = error
+
+    def _batches(
+        self, with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, batch_size: int | None
+    ) -> Iterator[pl.DataFrame]:
+        while (frame := self._frames.get()) is not None:
+            yield frame
+        if self._stopped:
+            raise InterruptedError
+
+    def put(self, frame: pl.DataFrame | None) -> None:
+        while True:
+            if not self._thread.is_alive():
+                raise self._error or OSError("the Parquet writer ended early")
+            try:
+                self._frames.put(frame, timeout=_WAIT_S)
+                return
+            except queue.Full:
+                continue
+
+    def end(self) -> None:
+        self.put(None)
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def stop(self) -> None:
+        self._stopped = True
+        if self._thread.is_alive():
+            self.put(None)
+            self._thread.join()
+
+
+def _sink(frame: pl.LazyFrame, path: Path) -> None:
+    frame.sink_parquet(path, compression="zstd", compression_level=1, row_group_size=ROW_GROUP, maintain_order=True)
+
+
+def _fitted(frame: pl.DataFrame, schema: dict[str, Any]) -> pl.DataFrame:
+    if dict(frame.schema) == schema and frame.columns == list(schema):
+        return frame
+    return frame.select(_column(name, dtype, frame.schema.get(name)) for name, dtype in schema.items())
+
+
+def _column(name: str, dtype: Any, given: Any) -> pl.Expr:
+    if given is None:
+        return pl.lit(None, dtype=dtype).alias(name)
+    return pl.col(name) if given == dtype else pl.col(name).cast(dtype)
