@@ -9,7 +9,7 @@ export OMP_NUM_THREADS ?= 2
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test test-slow lint format bench lock clean
+.PHONY: demo test test-slow lint format bench peers peers-lock lock clean
 
 demo: $(VENV)/ready ## run the sample recipe: raw log -> KTO data -> trained adapter -> report
 	$(BIN)/prefdata run recipes/support_kto.yaml --out runs/demo --threads 2
@@ -39,6 +39,20 @@ bench: $(VENV)/ready ## the comparisons, each prints its table; the real data is
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/toxicity.py --data $(DATA)
 	@test -d runs/demo || echo "kto is left out: no runs/demo, which make demo makes"
 	test ! -d runs/demo || $(BIN)/python benchmarks/kto.py runs/demo
+
+PEERS := swift llamafactory axolotl
+
+peers: $(VENV)/ready $(PEERS:%=.peers/%/ready) ## load our exports with each trainer's own dataset code (TRL's is in .venv); 16 GB
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/peers/compare.py --write docs/peers.md
+
+.peers/%/ready: benchmarks/peers/%.txt | $(VENV)/uv
+	test -x .peers/$*/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python .peers/$*
+	VIRTUAL_ENV=.peers/$* $(BIN)/uv pip sync --quiet $<
+	touch $@
+
+peers-lock: $(VENV)/uv ## pin the peers' environments again, without addresses
+	for peer in $(PEERS); do $(BIN)/uv pip compile benchmarks/peers/$$peer.in --universal --python-version 3.11 \
+		--no-annotate --no-header --quiet -o benchmarks/peers/$$peer.txt; done
 
 $(VENV)/uv: Makefile
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

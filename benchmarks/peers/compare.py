@@ -74,6 +74,9 @@ class Export(NamedTuple):
 EXPORTS = (
     *(Export("trl", "trl", kind) for kind in ("sft", "preference", "unpaired", "prompt")),
     *(Export("trl", "trl", kind, pictures=True) for kind in ("sft", "preference", "unpaired")),
+    *(Export("swift", "swift", kind) for kind in ("sft", "preference", "unpaired", "prompt")),
+    Export("swift", "swift", "preference", options={"rejected": "response"}),
+    *(Export("swift", "swift", kind, pictures=True) for kind in ("sft", "preference", "unpaired")),
 )
 
 

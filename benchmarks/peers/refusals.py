@@ -163,7 +163,7 @@ CASES: tuple[Case, ...] = (
         "sft",
         "two turns of the customer in a row",
         [{"messages": Q + A}, {"messages": [turn("user", "Hello?"), *Q, *A]}],
-        ONE,
+        ONE | {"prompt": "Hello?\nWhat is it?"},
         "repeated_role",
     ),
     Case(
@@ -181,6 +181,18 @@ CASES: tuple[Case, ...] = (
         [SWIFT_UNARY, {"messages": [*Q, *A, *Q], "label": True}],
         ONE,
         "no_answer",
+        True,
+    ),
+    Case(
+        "swift",
+        "unpaired",
+        "tool call as the answer",
+        [
+            SWIFT_UNARY,
+            {"messages": [*Q, turn("tool_call", '{"name": "look", "arguments": {}}')], "label": True},
+        ],
+        {},
+        "answer_ends_with_call",
         True,
     ),
     Case(
@@ -363,6 +375,11 @@ def outcome(case: Case, result: Mapping[str, Any]) -> str:
     if case.type == "unpaired" and found["label"] != case.label and case.label is not None:
         faults.append(f"label {str(case.label).lower()} becomes {str(found['label']).lower()}")
     for side, wanted in case.expected.items():
+        if side == "prompt":
+            text = next(iter(found["sides"].values()))["context"].split("<|im_start|>user\n")[-1].split("<|im_end|>")[0]
+            if text != wanted:
+                faults.append(f"reads one turn, `{_escaped(text)}`")
+            continue
         text = found["sides"][side]["trained"].rstrip("\n").removesuffix("<|im_end|>")
         if text != wanted:
             faults.append(f"{side} is trained on as `{_escaped(text)}`")

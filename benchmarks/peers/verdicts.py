@@ -45,7 +45,7 @@ def judge(rows: Sequence[Row], names: Sequence[str], accepted: Sequence[Row]) ->
     labels = texts = prompts = 0
     whole = all(seen.stops for seen in left)
     notes: list[str] = []
-    others = False
+    others = early = False
     for row, name in zip(rows, names, strict=True):
         found = next((seen for seen in left if _same_answers(row, seen)), None)
         if found is None:
@@ -53,19 +53,20 @@ def judge(rows: Sequence[Row], names: Sequence[str], accepted: Sequence[Row]) ->
             continue
         left.remove(found)
         others = others or _other_turns(row, found)
+        early = early or any(_starts_early(row[side], answer) for side, answer in found.answers.items())
         texts += 1
         if row.get("label") == found.label:
             labels += 1
         else:
             notes.append(f"{name}: label {row.get('label')} became {found.label}")
-        told = {side: turns.context(text["context"], row) for side, text in found.sides.items()}
-        wanted = turns.canonical(row["prompt"])
-        if all(one == wanted for one in told.values()):
+        if all(_is_prompt(row, side, text["context"]) for side, text in found.sides.items()):
             prompts += 1
         else:
             notes.append(f"{name}: prompt differs")
     notes += [f"accepted and not ours: {seen.answers}" for seen in left]
     remarks = [] if whole else ["the token that ends the answer is not trained on"]
+    if early:
+        remarks.append("an answer that begins with a line end shares its first token with the template")
     if others:
         remarks.append("turns of tools and customers inside an answer are trained on too")
     return Verdict(len(rows), len(accepted), labels, texts, prompts, tuple(remarks), tuple(notes))
@@ -82,10 +83,29 @@ def _same_answers(row: Row, seen: Seen) -> bool:
     if not seen.answers:
         told = turns.context(seen.sides["prompt"]["context"], row)
         return told == turns.canonical(row["prompt"])
-    return all(
-        found in (turns.canonical(row[side]), turns.own(turns.canonical(row[side])))
-        for side, found in seen.answers.items()
-    )
+    return all(_is_answer(row[side], found) for side, found in seen.answers.items())
+
+
+def _is_prompt(row: Row, side: str, text: str) -> bool:
+    """The turns before the answer; turns of tools and customers inside the answer may follow, if not trained on."""
+    told, wanted = turns.context(text, row), turns.canonical(row["prompt"])
+    inside = [] if side == "prompt" else [turn for turn in turns.canonical(row[side]) if turn.role != "assistant"]
+    return told in (wanted, wanted + inside)
+
+
+def _is_answer(messages: Any, found: list[Turn]) -> bool:
+    wanted = turns.canonical(messages)
+    either = (wanted, turns.own(wanted))
+    return found in either or (_starts_early(messages, found) and _later(found) in either)
+
+
+def _starts_early(messages: Any, found: list[Turn]) -> bool:
+    """One more line end than the answer has: the template's, in one token with those of the answer."""
+    return bool(found) and found[0].text == "\n" + turns.canonical(messages)[0].text
+
+
+def _later(found: list[Turn]) -> list[Turn]:
+    return [found[0]._replace(text=found[0].text[1:]), *found[1:]]
 
 
 def _other_turns(row: Row, seen: Seen) -> bool:
