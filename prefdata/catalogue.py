@@ -36,6 +36,7 @@ FORMATS = {
     "sharegpt": "prefdata.formats.sharegpt:ShareGpt",
     "alpaca": "prefdata.formats.alpaca:Alpaca",
     "swift": "prefdata.formats.swift:Swift",
+    "llamafactory": "prefdata.formats.llamafactory:LlamaFactory",
     "hh_rlhf": "prefdata.formats.hh_rlhf:HhRlhf",
     "ultrafeedback": "prefdata.formats.ultrafeedback:UltraFeedback",
     "nectar": "prefdata.formats.nectar:Nectar",

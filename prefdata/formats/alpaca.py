@@ -61,6 +61,8 @@ class Alpaca:
         output = pl.col("completion").list.first().struct.field("content").alias("output")
         return Outcome(result.rows.select(*instructions.columns(result.rows), output), result.refused)
 
-    def beside(self, files: Mapping[str, str], record_type: RecordType) -> Mapping[str, str]:
+    def beside(
+        self, files: Mapping[str, str], record_type: RecordType, *, columns: Sequence[str] = ()
+    ) -> Mapping[str, str]:
         """Nothing."""
         return {}

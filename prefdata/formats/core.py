@@ -90,8 +90,13 @@ class Format(Protocol):
         """The target's rows, after its own acceptance rules."""
         ...
 
-    def beside(self, files: Mapping[str, str], record_type: RecordType) -> Mapping[str, str]:
-        """Text files that the target wants beside the data, by name; `files`: split -> file name."""
+    def beside(
+        self, files: Mapping[str, str], record_type: RecordType, *, columns: Sequence[str] = ()
+    ) -> Mapping[str, str]:
+        """Text files that the target wants beside the data, by name.
+
+        `files`: split -> file name; `columns`: names of the columns that were written.
+        """
         ...
 
 

@@ -71,6 +71,16 @@ def _with_history(frame: pl.DataFrame, name: str) -> tuple[pl.DataFrame, pl.Expr
     return frame, missing, odd
 
 
+def with_answer(frame: pl.DataFrame, column: str) -> pl.DataFrame:
+    """`frame` with `_talk`: its prompt and, where `column` has text, that as the answer."""
+    if not column or frame.schema.get(column) != pl.String:
+        return frame.with_columns(pl.col("prompt").alias("_talk"))
+    grown = pl.concat_list("prompt", message("assistant", pl.col(column)))
+    return frame.with_columns(
+        pl.when(pl.col(column).is_not_null()).then(grown).otherwise(pl.col("prompt")).alias("_talk")
+    )
+
+
 def columns(frame: pl.DataFrame) -> list[pl.Expr]:
     """`instruction`, and `system` and `history` where a row has them; the last turn is all `instruction`.
 

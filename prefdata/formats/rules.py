@@ -191,10 +191,9 @@ def image_count(*sides: str) -> pl.Expr:
 
 
 def literal_image_tag(*sides: str, tag: str = "<image>") -> pl.Expr:
-    """A text holds what the target reads as the place of a picture (or of other media)."""
-    return pl.any_horizontal(
-        [_contents(side).list.eval(pl.element().str.contains(tag, literal=True)).list.any() for side in sides]
-    )
+    """A text or a tool call holds what the target reads as the place of a picture (or of other media)."""
+    found = pl.element().str.contains(tag, literal=True).fill_null(False)
+    return pl.any_horizontal([one(side).list.eval(found).list.any() for side in sides for one in (_contents, _calls)])
 
 
 def answers(record_type: RecordType) -> dict[str, pl.Expr]:

@@ -132,6 +132,8 @@ class ShareGpt:
             result.refused,
         )
 
-    def beside(self, files: Mapping[str, str], record_type: RecordType) -> Mapping[str, str]:
+    def beside(
+        self, files: Mapping[str, str], record_type: RecordType, *, columns: Sequence[str] = ()
+    ) -> Mapping[str, str]:
         """Nothing."""
         return {}

@@ -3,7 +3,7 @@
 Pictures stand as `<image>` in the text, their addresses in `images` (and `rejected_images`); tool calls are turns
 `tool_call`, results `tool_response`. `loss` says of a turn whether it is trained on: false at the assistant's turns
 before the answer, which SFT would train on otherwise, and true at the turns of an answer that has several, of which
-the last alone would be. Also read: `query`, `response`, `history`, `system`; ShareGPT's keys; rounds of one object each.
+the last alone would be. Also read: `query`, `response`, `history`, `system`; ShareGPT's keys; rounds as one object.
 https://swift.readthedocs.io/en/latest/Customization/Custom-dataset.html
 """
 
@@ -28,7 +28,7 @@ from prefdata.formats.core import (
     set_aside,
     sides_of,
 )
-from prefdata.formats.messages import CALL_ROLES, OPENAI, SHAREGPT, Dialect, fields_of, is_conversation, message
+from prefdata.formats.messages import CALL_ROLES, OPENAI, SHAREGPT, Dialect, fields_of, is_conversation
 from prefdata.formats.shapes import (
     absent,
     boolean_label,
@@ -138,7 +138,7 @@ class Swift:
             frame, _, faults = conversations(frame, sides, dialect=dialect or DIALECTS[0])
         else:
             frame, refusals = instructions.prompt(frame, NAMES)
-            frame, faults, column = _with_response(frame), nothing_refused(), "_talk"
+            frame, faults, column = instructions.with_answer(frame, "response"), nothing_refused(), "_talk"
         if "system" in rows.columns:
             for at, side in enumerate([column, *other]):
                 frame, second = with_system(frame, side, rows["system"])
@@ -206,7 +206,9 @@ class Swift:
             columns.append(pl.col("answer").alias(self.answer_column))
         return Outcome(frame.select(columns), result.refused)
 
-    def beside(self, files: Mapping[str, str], record_type: RecordType) -> Mapping[str, str]:
+    def beside(
+        self, files: Mapping[str, str], record_type: RecordType, *, columns: Sequence[str] = ()
+    ) -> Mapping[str, str]:
         """Nothing: ms-swift takes files by name."""
         return {}
 
@@ -226,15 +228,6 @@ def _rounds(values: pl.Series) -> pl.Series:
         for role, key in zip(("user", "assistant"), keys, strict=True)
     ]
     return values.list.eval(pl.concat_list(turns).explode())
-
-
-def _with_response(frame: pl.DataFrame) -> pl.DataFrame:
-    if frame.schema.get("response") != pl.String:
-        return frame.with_columns(pl.col("prompt").alias("_talk"))
-    grown = pl.concat_list("prompt", message("assistant", pl.col("response")))
-    return frame.with_columns(
-        pl.when(pl.col("response").is_not_null()).then(grown).otherwise(pl.col("prompt")).alias("_talk")
-    )
 
 
 def _marked(frame: pl.DataFrame, column: str, dialect: Dialect) -> tuple[pl.DataFrame, pl.Expr, pl.Expr]:

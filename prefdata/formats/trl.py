@@ -177,6 +177,8 @@ class Trl:
             }
         return written
 
-    def beside(self, files: Mapping[str, str], record_type: RecordType) -> Mapping[str, str]:
+    def beside(
+        self, files: Mapping[str, str], record_type: RecordType, *, columns: Sequence[str] = ()
+    ) -> Mapping[str, str]:
         """Nothing: TRL loads the files as they are."""
         return {}
