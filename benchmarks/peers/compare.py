@@ -77,6 +77,19 @@ EXPORTS = (
     *(Export("swift", "swift", kind) for kind in ("sft", "preference", "unpaired", "prompt")),
     Export("swift", "swift", "preference", options={"rejected": "response"}),
     *(Export("swift", "swift", kind, pictures=True) for kind in ("sft", "preference", "unpaired")),
+    *(
+        Export(
+            "llamafactory",
+            "llamafactory",
+            kind,
+            options={"style": style},
+            pictures=pictures,
+            settings={"mask_history": True} if kind == "sft" else {},
+            remark="`mask_history: true`, else earlier answers are trained on too" if kind == "sft" else "",
+        )
+        for style, pictures in (("sharegpt", False), ("openai", False), ("alpaca", False), ("sharegpt", True))
+        for kind in ("sft", "preference", "unpaired")
+    ),
 )
 
 

@@ -39,17 +39,11 @@ def decode(tokenizer: Any, token_ids: Sequence[int]) -> str:
 
 
 def data_file(folder: Path) -> Path:
-    """The one data file of an export: the largest of its kinds."""
-    if folder.is_file():
-        return folder
-    found = [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix in (".jsonl", ".json", ".parquet") and path.name != "dataset_info.json"
-    ]
-    if not found:
-        raise FileNotFoundError(f"{folder.name}: no .jsonl, .json or .parquet file")
-    return max(found, key=lambda path: path.stat().st_size)
+    """The file of the split `train` in the folder of an export."""
+    found = [path for path in sorted(folder.rglob("train*")) if path.suffix in (".jsonl", ".json", ".parquet")]
+    if len(found) != 1:
+        raise FileNotFoundError(f"{folder.name}: {len(found)} files of a split train, expected one")
+    return found[0]
 
 
 def run(distribution: str, load: Callable[[dict[str, Any], Path], dict[str, Any]]) -> None:

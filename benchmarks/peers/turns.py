@@ -56,6 +56,13 @@ def context(text: str, row: Mapping[str, Any]) -> list[Turn]:
     return found
 
 
+def tools_told(text: str, row: Mapping[str, Any]) -> bool:
+    """Whether the names of the row's tools stand in the description that a template makes of them."""
+    names = [tool["function"]["name"] for tool in json.loads(row.get("tools") or "[]")]
+    _, found, described = text.partition(_TOOLS.strip("\n"))
+    return all(found and f'"{name}"' in described for name in names)
+
+
 def canonical(messages: Iterable[Mapping[str, Any]]) -> list[Turn]:
     """Canonical messages in the form of `read`."""
     found = []

@@ -90,7 +90,7 @@ def _is_prompt(row: Row, side: str, text: str) -> bool:
     """The turns before the answer; turns of tools and customers inside the answer may follow, if not trained on."""
     told, wanted = turns.context(text, row), turns.canonical(row["prompt"])
     inside = [] if side == "prompt" else [turn for turn in turns.canonical(row[side]) if turn.role != "assistant"]
-    return told in (wanted, wanted + inside)
+    return told in (wanted, wanted + inside) and turns.tools_told(text, row)
 
 
 def _is_answer(messages: Any, found: list[Turn]) -> bool:
