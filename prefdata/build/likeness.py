@@ -11,7 +11,7 @@ import polars as pl
 PSEUDONYM = r"<([A-Z][A-Z_]*?)_[0-9]+>"
 _CJK = r"\u{3005}-\u{3007}\u{3041}-\u{30FF}\u{3400}-\u{4DBF}\u{4E00}-\u{9FFF}\u{F900}-\u{FAFF}\u{20000}-\u{3FFFF}"
 _WORD = rf"[\w&&[^_{_CJK}]]"
-_TOKEN = rf"<[a-z_]+>|{_WORD}+(?:['’]{_WORD}+)*|[{_CJK}]|[\p{{So}}\p{{Sc}}]"
+_TOKEN = rf"<[a-z_]+>|{_WORD}+(?:['’]{_WORD}+)*|[{_CJK}]|\p{{So}}"
 
 _NUMBER = r"[A-Za-z0-9-]*[0-9](?:[A-Za-z0-9.,:/-]*[A-Za-z0-9])?"
 FACT = rf"<[A-Z][A-Z_]*_[0-9]+>|{_NUMBER}"
@@ -51,9 +51,13 @@ the and for you your yours our that this these those what which who whom whose w
 shall should may might must does did have has had was were are been being not don't doesn't didn't isn't please thank
 thanks hello hey dear okay yes just still again already now then there here with from about into any some all very
 really know tell want need like help get got let their them they his her its i'm i've it's that's what's where's
+answer answered wait waiting waited ask asked asking said told reply replied
 good great fine nice cool perfect sounds sure yeah yup yep alright right correct works work looks
 """
-_FRAME_CJK = "请问 麻烦 帮我 帮忙 一下 可以 什么 怎么 哪里 我的 你们 谢谢 你好"
+_FRAME_CJK = (
+    "请问|麻烦|帮我|帮忙|一下|可以|能不能|有没有|什么时候|什么|哪些|哪里|哪儿|哪个|多少|怎么|告诉我|我想|想要|知道|谢谢"
+    "|到底|好的|那么|回答|回复|[您你我它这那的了吗呢啊呀吧哦嗯是有在要想请问再又还就都也啥哪]"
+)
 """Words that stand in requests and assents of any kind; they say nothing about what is asked."""
 
 _MORE = r"\b(?:else|other|others|another|more|next|different|instead|alternatives?)\b|还有|别的|其他|其它|另外|换一"
@@ -67,8 +71,10 @@ def content_words(text: pl.Expr) -> pl.Expr:
     telling = pl.element().str.contains(rf"^[{_CJK}] [{_CJK}]$") | (
         (pl.element().str.len_chars() >= 3) & ~pl.element().str.contains(rf"\s|^[{_CJK}]")
     )
-    frame = pl.lit([*_FRAME.split(), *(" ".join(word) for word in _FRAME_CJK.split())], dtype=pl.List(pl.String))
-    return marks(text).list.eval(pl.element().filter(telling)).list.set_difference(frame)
+    frame = pl.lit(_FRAME.split(), dtype=pl.List(pl.String))
+    # what stands on both sides of a Chinese frame word is no pair: a letter keeps it apart
+    meant = text.str.replace_all(_FRAME_CJK, " x ")
+    return marks(meant).list.eval(pl.element().filter(telling)).list.set_difference(frame)
 
 
 def asks_for_more(text: pl.Expr) -> pl.Expr:

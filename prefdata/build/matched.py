@@ -169,7 +169,7 @@ def _usable(rows: pl.DataFrame, min_confidence: float) -> tuple[pl.DataFrame, pl
         _all=joined_text("prompt"),
         _session=_SESSION,
         _at=_TURN,
-        _confidence=pl.col("label_confidence").cast(pl.Float64),
+        _confidence=pl.col("label_confidence").cast(pl.Float64).round(6),  # 0.7 in 32 bits is below 0.7
     )
     return sift(
         found,
