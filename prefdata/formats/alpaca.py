@@ -1,7 +1,8 @@
 """Alpaca's instructions: `instruction`, `input`, `output`, with `system` and `history` as LLaMA-Factory and ms-swift
 read them. One turn of the user's, pairs of turns before it, one answer in plain text.
 
-Reading joins `instruction` and `input` by a line end; writing puts the last turn into `instruction` and no `input`.
+Reading joins `instruction` and `input` by a line end; writing puts the last turn into `instruction` and leaves `input`
+empty.
 """
 
 from __future__ import annotations

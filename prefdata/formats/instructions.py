@@ -82,7 +82,9 @@ def with_answer(frame: pl.DataFrame, column: str) -> pl.DataFrame:
 
 
 def columns(frame: pl.DataFrame) -> list[pl.Expr]:
-    """`instruction`, and `system` and `history` where a row has them; the last turn is all `instruction`.
+    """`instruction`, `input`, and `system` and `history` where a row has them.
+
+    The last turn is all `instruction`; `input` is there, empty, since ms-swift tells instructions by both names.
 
     For rows whose turns alternate and end with the user's, the system prompt first.
     """
@@ -93,7 +95,7 @@ def columns(frame: pl.DataFrame) -> list[pl.Expr]:
     history = before.list.eval(pl.concat_list(pl.element().gather_every(2), pl.element().gather_every(2, 1)))
     first = pl.col("prompt").list.first()
     system = pl.when(first.struct.field("role") == "system").then(first.struct.field("content"))
-    found = [turns.list.last().alias("instruction")]
+    found = [turns.list.last().alias("instruction"), pl.lit("").alias("input")]
     if frame.select(system.is_not_null().any()).item():
         found.append(system.alias("system"))
     if frame.select((before.list.len() > 0).any()).item():

@@ -171,16 +171,18 @@ class LlamaFactory:
         used["kto_tag"] = names["kto_tag"] if record_type is RecordType.UNPAIRED else ""
         frame = set_aside(rows, [*filter(None, used.values()), *tagged.MEDIA])
         if used["messages"] or (used["chosen"] and self._whole(rows)):
-            frame, refusals, faults = self._talk(frame, used, record_type)
+            frame, refusals, faults, found = self._talk(frame, used, record_type)
         else:
             frame, refusals = _instructions(frame, used, record_type)
-            faults = nothing_refused()
+            faults, found = nothing_refused(), None
         sides = {side: side for side in sides_of(record_type) if side in frame.columns}
         if record_type is not RecordType.PREFERENCE:
             sides = {"_talk": "prompt"}
         elif "prompt" not in sides:
             del sides["rejected"]
-        frame, wrong = tagged.incoming(frame, rows, sides=sides, column=used["images"] or "-")
+        frame, wrong = tagged.incoming(frame, rows, sides=sides, found=found, column=used["images"] or "-")
+        if used["messages"] and used["system"]:
+            frame, refusals["second_system_prompt"] = with_system(frame, next(iter(sides)), rows[used["system"]])
         if record_type is not RecordType.PREFERENCE:
             frame = last_answer(frame, "_talk")
         elif "prompt" not in sides:
@@ -199,8 +201,9 @@ class LlamaFactory:
 
     def _talk(
         self, frame: pl.DataFrame, used: Mapping[str, str], record_type: RecordType
-    ) -> tuple[pl.DataFrame, dict[str, pl.Expr], pl.DataFrame]:
-        """Conversations under canonical names: `_talk` where the answer is in them, else prompt, chosen, rejected."""
+    ) -> tuple[pl.DataFrame, dict[str, pl.Expr], pl.DataFrame, pl.Series]:
+        """Conversations under canonical names: `_talk` where the answer is in them, else prompt, chosen, rejected; and
+        the pictures that stand in them as parts."""
         pairs = record_type is RecordType.PREFERENCE
         whole = pairs and not used["messages"]
         sides = {} if whole else {used["messages"]: "prompt"}
@@ -211,11 +214,9 @@ class LlamaFactory:
         refusals = {"trained_turns": pl.lit(False)}
         for name in [one for one in sides if "loss_weight" in fields_of(frame.schema[one])]:
             refusals["trained_turns"] |= pl.lit(_weights(frame[name], dialect))
-        frame, _, faults = conversations(frame, sides, dialect=dialect)
-        if not whole and used["system"]:
-            frame, refusals["second_system_prompt"] = with_system(frame, used["messages"], frame[used["system"]])
+        frame, found, faults = conversations(frame, sides, dialect=dialect)
         names = {column: side if pairs else "_talk" for column, side in sides.items()}
-        return frame.rename(names), refusals, faults
+        return frame.rename(names), refusals, faults, found
 
     def encode(self, rows: pl.DataFrame, record_type: RecordType) -> Outcome:
         """The acceptance rules above, and one system prompt at most; alpaca takes no tools but their definitions."""
@@ -275,7 +276,7 @@ class LlamaFactory:
         if record_type is RecordType.UNPAIRED:
             own["kto_tag"] = "kto_tag"
         if self.style == "alpaca":
-            own["prompt"] = "instruction"
+            own |= {"prompt": "instruction", "query": "input"}
             if record_type is not RecordType.PREFERENCE:
                 own["response"] = "output"
         else:
@@ -337,9 +338,9 @@ def _instructions(
 def _weights(values: pl.Series, dialect: Dialect) -> pl.Series:
     """Whether `loss_weight` says other than: the assistant's turns are trained on or not, the last one is."""
     element = pl.element()
-    weight = element.struct.field("loss_weight")
+    weight = element.struct.field("loss_weight").cast(pl.Float64)
     assistant = element.struct.field(dialect.role).is_in(["assistant", "gpt", "function_call"])
-    odd = ~weight.is_in([0, 1]) | ((weight != 0) & ~assistant)
+    odd = ~weight.is_in([0.0, 1.0]) | ((weight != 0) & ~assistant)
     frame = values.to_frame("turns")
     return frame.select(
         pl.col("turns").list.eval(odd.fill_null(False)).list.any()

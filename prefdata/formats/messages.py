@@ -80,6 +80,14 @@ def fields_of(dtype: pl.DataType | None) -> dict[str, Any]:
     return {one.name: one.dtype for one in inner.fields} if isinstance(inner, pl.Struct) else {}
 
 
+def holds_text(frame: pl.DataFrame, column: str, text: str, dialect: Dialect = OPENAI) -> bool:
+    """Whether a content in this column of conversations is text that has `text` in it."""
+    if fields_of(frame.schema[column]).get(dialect.content) != pl.String:
+        return False
+    content = pl.col(column).list.eval(pl.element().struct.field(dialect.content).str.contains(text, literal=True))
+    return bool(frame.select(content.list.any().any()).item())
+
+
 def is_conversation(dtype: pl.DataType | None, dialect: Dialect = OPENAI) -> bool:
     """Whether a column of this dtype holds lists of messages in `dialect`."""
     names = fields_of(dtype)

@@ -123,21 +123,27 @@ def moved(frame: pl.DataFrame, cut: pl.Expr, sides: Mapping[str, str], *, below:
     return indexed.join(listed, on="_row", how="left", maintain_order="left").drop("_row")
 
 
-def with_system(frame: pl.DataFrame, side: str, system: pl.Series) -> tuple[pl.DataFrame, pl.Expr]:
-    """`side` with the text of a column of system prompts as its first turn, and the rule true where the conversation
-    begins with another one. No text, no turn. To be done before pictures are counted.
+def with_system(
+    frame: pl.DataFrame, column: str, system: pl.Series, *, side: str = "prompt"
+) -> tuple[pl.DataFrame, pl.Expr]:
+    """`column` with the text of a column of system prompts as its first turn, and the rule true where the conversation
+    begins with another one. No text, no turn. `images` of `side` move with their turns.
     """
     if system.dtype != pl.String:
         return frame, pl.lit(False)
     frame = frame.with_columns(_system=system)
     there = pl.col("_system").str.len_bytes() > 0
-    first = pl.col(side).list.first()
+    first = pl.col(column).list.first()
     has = (first.struct.field("role") == "system").fill_null(False)
-    grown = pl.concat_list(message("system", pl.col("_system")), pl.col(side))
+    grown = pl.concat_list(message("system", pl.col("_system")), pl.col(column))
     both = (there & has & (first.struct.field("content") != pl.col("_system"))).fill_null(False)
-    frame = frame.with_columns(
-        pl.when(there & ~has).then(grown).otherwise(pl.col(side)).cast(MESSAGES).alias(side), _two=both
-    ).drop("_system")
+    changed = [pl.when(there & ~has).then(grown).otherwise(pl.col(column)).cast(MESSAGES).alias(column)]
+    if "images" in frame.columns:
+        one = pl.element().struct
+        later = one.with_fields(message=one.field("message") + (one.field("side") == side).cast(pl.Int32))
+        moved_ = pl.col("images").list.eval(later)
+        changed.append(pl.when(there & ~has).then(moved_).otherwise(pl.col("images")).alias("images"))
+    frame = frame.with_columns(*changed, _two=both).drop("_system")
     return frame, pl.lit(frame["_two"])
 
 

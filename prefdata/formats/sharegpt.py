@@ -77,12 +77,12 @@ class ShareGpt:
         if record_type is RecordType.PREFERENCE:
             sides |= {"chosen": "chosen", "rejected": "rejected"}
         taken = [*sides, *tagged.IMAGE_COLUMNS, "system", "tools"]
-        frame, _, faults = conversations(set_aside(rows, taken), sides, dialect=SHAREGPT)
+        frame, found, faults = conversations(set_aside(rows, taken), sides, dialect=SHAREGPT)
         refusals: dict[str, pl.Expr] = {}
+        frame, wrong = tagged.incoming(frame, rows, sides=sides, found=found)
+        refusals |= wrong
         if column and "system" in rows.columns:
             frame, refusals["second_system_prompt"] = with_system(frame, column, rows["system"])
-        frame, wrong = tagged.incoming(frame, rows, sides=sides)
-        refusals |= wrong
         if column and record_type is RecordType.SFT:
             frame = last_answer(frame, column)
         elif column:

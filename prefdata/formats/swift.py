@@ -28,7 +28,7 @@ from prefdata.formats.core import (
     set_aside,
     sides_of,
 )
-from prefdata.formats.messages import CALL_ROLES, OPENAI, SHAREGPT, Dialect, fields_of, is_conversation
+from prefdata.formats.messages import CALL_ROLES, OPENAI, SHAREGPT, Dialect, fields_of, holds_text, is_conversation
 from prefdata.formats.shapes import (
     absent,
     boolean_label,
@@ -111,75 +111,56 @@ class Swift:
             return [Match(kind, (f"{where} not ending with an answer, column {self.answer_column}",))]
         if sample.select(roles.list.eval(pl.element().is_in(sorted(CALL_ROLES))).list.any().any()).item():
             return [Match(kind, (f"{where}: turns of tool_call",))]
-        text_only = fields_of(sample.schema[column]).get(dialect.content) == pl.String
-        if names & set(tagged.IMAGE_COLUMNS) and text_only:
-            text = pl.col(column).list.eval(pl.element().struct.field(dialect.content).str.contains("<image>"))
-            if sample.select(text.list.any().any()).item():
-                return [Match(kind, (f"{where}: <image> in the text, column images",))]
+        if names & set(tagged.IMAGE_COLUMNS) and holds_text(sample, column, "<image>", dialect):
+            return [Match(kind, (f"{where}: <image> in the text, column images",))]
         return []
 
     def decode(self, rows: pl.DataFrame, record_type: RecordType) -> Outcome:
         """The last turn as the answer, or the turns marked with `loss`; of pairs, what follows the shared turns."""
         column = next((name for name in COLUMNS if name in rows.columns), "")
-        other = ["rejected_messages"] if "rejected_messages" in rows.columns else []
-        given = ["query", "response", "history"] if not column else [column]
-        taken = [*given, *tagged.IMAGE_COLUMNS, "system", "tools", "label", "margin", *other]
-        taken += ["rejected_response", "rejected_images"] if record_type is RecordType.PREFERENCE else []
+        pairs = record_type is RecordType.PREFERENCE
+        other = "rejected_messages" if pairs and "rejected_messages" in rows.columns else ""
+        taken = [*([column] if column else ["query", "response", "history"]), *tagged.IMAGE_COLUMNS, *tagged.MEDIA]
+        taken += ["system", "tools", other]
+        taken += ["rejected_response", "rejected_images", "margin"] if pairs else []
+        taken += ["label"] if record_type is RecordType.UNPAIRED else []
         taken += [self.answer_column] if record_type is RecordType.PROMPT else []
         frame, refusals = set_aside(rows, taken), dict[str, pl.Expr]()
-        size = pl.lit(1)
+        size, found = pl.lit(1), None
         if column:
             dialect = _dialect(rows.schema[column])
             if dialect is None:
                 frame = frame.with_columns(_rounds(frame[column]))
             elif record_type in (RecordType.SFT, RecordType.UNPAIRED):
                 frame, size, refusals["trained_turns"] = _marked(frame, column, dialect)
-            sides = {column: "chosen" if other else "prompt", **dict.fromkeys(other, "rejected")}
-            frame, _, faults = conversations(frame, sides, dialect=dialect or DIALECTS[0])
+            sides = {column: "chosen", other: "rejected"} if other else {column: "prompt"}
+            frame, found, faults = conversations(frame, sides, dialect=dialect or DIALECTS[0])
         else:
             frame, refusals = instructions.prompt(frame, NAMES)
             frame, faults, column = instructions.with_answer(frame, "response"), nothing_refused(), "_talk"
-        if "system" in rows.columns:
-            for at, side in enumerate([column, *other]):
-                frame, second = with_system(frame, side, rows["system"])
-                refusals["second_system_prompt"] = refusals["second_system_prompt"] | second if at else second
-        if record_type is RecordType.PREFERENCE:
-            frame, found = self._pairs(frame, rows, column, bool(other))
-            refusals |= found
+            if other:
+                frame, _, faults = conversations(frame, {other: "rejected"}, dialect=DIALECTS[0])
+        if other:
+            frame = frame.rename({column: "chosen", other: "rejected"})
+            frame, wrong = _with_rejected_messages(frame, rows, found)
+        elif pairs:
+            frame, wrong = _with_rejected_response(frame, rows, column, found)
         else:
-            frame, found = tagged.incoming(frame, rows, sides={column: "prompt"})
-            refusals |= found
+            frame, wrong = tagged.incoming(frame, rows, sides={column: "prompt"}, found=found)
+            frame, wrong["second_system_prompt"] = _system(frame, rows, {column: "prompt"})
         if record_type is RecordType.PROMPT:
             frame = frame.with_columns(pl.col(column).alias("prompt"))
             refusals["prompt_ends_with_assistant"] = rules.prompt_ends_with_assistant()
             if self.answer_column in frame.columns:
                 frame = frame.with_columns(json_text(frame[self.answer_column]).alias("answer"))
-        elif record_type is not RecordType.PREFERENCE:
+        elif not pairs:
             frame = last_answer(frame, column, size=size)
         if record_type is RecordType.UNPAIRED:
             frame, refusals["ambiguous_label"] = boolean_label(frame, "label", labels=self.labels)
         if "tools" in frame.columns:
             frame = frame.with_columns(json_text(frame["tools"]).alias("tools"))
-        result = refuse(frame, refusals | absent(record_type), also=[faults])
+        result = refuse(frame, refusals | wrong | absent(record_type), also=[faults])
         return Outcome(pieces(result.rows, record_type), result.refused)
-
-    def _pairs(
-        self, frame: pl.DataFrame, rows: pl.DataFrame, column: str, other: bool
-    ) -> tuple[pl.DataFrame, dict[str, pl.Expr]]:
-        if not other:
-            return _with_rejected_response(frame, rows, column)
-        if "chosen" not in frame.columns:
-            frame = frame.rename({column: "chosen", "rejected_messages": "rejected"})
-        left, found = tagged.incoming(frame, rows, sides={"chosen": "chosen"})
-        second = rows
-        if "rejected_images" in rows.columns:
-            second = rows.select("rejected_images").rename({"rejected_images": "images"})
-        right, wrong = tagged.incoming(frame, second, sides={"rejected": "rejected"})
-        found["image_count"] = found["image_count"] | wrong["image_count"]
-        whole = left.with_columns(right["rejected"], concatenated([left["images"], right["images"]]).alias("images"))
-        cut = shared_prompt(whole)
-        found["differing_prompts"] = pl.lit(_other_pictures(left["images"], right["images"], cut["prompt"]))
-        return cut, found
 
     def encode(self, rows: pl.DataFrame, record_type: RecordType) -> Outcome:
         """Refused are system turns after the first place, prompts that end with the assistant's own turn, and the tag
@@ -250,37 +231,70 @@ def _marked(frame: pl.DataFrame, column: str, dialect: Dialect) -> tuple[pl.Data
     return frame, pl.col("_size"), pl.col("_odd")
 
 
+def _system(frame: pl.DataFrame, rows: pl.DataFrame, sides: Mapping[str, str]) -> tuple[pl.DataFrame, pl.Expr]:
+    """`with_system` for several columns of conversations."""
+    second = pl.lit(False)
+    if "system" in rows.columns:
+        for column, side in sides.items():
+            frame, other = with_system(frame, column, rows["system"], side=side)
+            second = second | other
+    return frame, second
+
+
+def _with_rejected_messages(
+    frame: pl.DataFrame, rows: pl.DataFrame, found: pl.Series | None
+) -> tuple[pl.DataFrame, dict[str, pl.Expr]]:
+    """Pairs of two whole conversations, each with its own pictures (`rejected_images`, or the same)."""
+    parts = {
+        side: None if found is None else found.list.eval(pl.element().filter(pl.element().struct.field("side") == side))
+        for side in ("chosen", "rejected")
+    }
+    second = rows
+    if "rejected_images" in rows.columns:
+        second = rows.select("rejected_images").rename({"rejected_images": "images"})
+    left, wrong = tagged.incoming(frame, rows, sides={"chosen": "chosen"}, found=parts["chosen"])
+    right, also = tagged.incoming(frame, second, sides={"rejected": "rejected"}, found=parts["rejected"])
+    wrong["image_count"] = wrong["image_count"] | also["image_count"]
+    whole = left.with_columns(right["rejected"], concatenated([left["images"], right["images"]]).alias("images"))
+    whole, wrong["second_system_prompt"] = _system(whole, rows, {"chosen": "chosen", "rejected": "rejected"})
+    cut = shared_prompt(whole)
+    wrong["differing_prompts"] = pl.lit(_other_pictures(whole["images"], cut["prompt"]))
+    return cut, wrong
+
+
 def _with_rejected_response(
-    frame: pl.DataFrame, rows: pl.DataFrame, column: str
+    frame: pl.DataFrame, rows: pl.DataFrame, column: str, found: pl.Series | None
 ) -> tuple[pl.DataFrame, dict[str, pl.Expr]]:
     """ms-swift's rule: the rejected answer stands in place of all that follows the user's last turn."""
     frame, _, faults = conversations(
         frame.rename({"rejected_response": "rejected"}), {"rejected": "rejected"}, dialect=DIALECTS[0]
     )
-    frame, found = tagged.incoming(frame, rows, sides={column: "prompt", "rejected": "rejected"})
+    sides = {column: "prompt", "rejected": "rejected"}
+    frame, wrong = tagged.incoming(frame, rows, sides=sides, found=found)
+    frame, wrong["second_system_prompt"] = _system(frame, rows, {column: "prompt"})
     roles = pl.col(column).list.eval(pl.element().struct.field("role"))
     size = roles.list.eval((pl.element() == "user").reverse().cum_sum() == 0).list.sum()
-    bad = pl.Series(range(frame.height)).is_in(faults["_row"].to_list())
-    return last_answer(frame, column, answer="chosen", size=size), found | {"not_a_conversation": pl.lit(bad)}
+    bad = frame.select(pl.int_range(pl.len()).is_in(faults["_row"].to_list())).to_series()
+    return last_answer(frame, column, answer="chosen", size=size), wrong | {"not_a_conversation": pl.lit(bad)}
 
 
-def _other_pictures(chosen: pl.Series, rejected: pl.Series, prompt: pl.Series) -> pl.Series:
+def _other_pictures(images: pl.Series, prompt: pl.Series) -> pl.Series:
     """Whether the shared turns have other pictures on one side than on the other."""
-    seen = [
-        pl.DataFrame({"images": one, "turns": prompt.list.len().cast(pl.Int32)})
+    both = pl.DataFrame({"_row": pl.int_range(len(prompt), dtype=pl.UInt32, eager=True)})
+    pictures = (
+        pl.DataFrame({"images": images, "turns": prompt.list.len().cast(pl.Int32)})
         .with_row_index("_row")
         .filter(pl.col("images").list.len() > 0)
         .explode("images")
         .unnest("images")
         .filter(pl.col("message") < pl.col("turns"))
-        .group_by("_row", maintain_order=True)
-        .agg("uri")
-        for one in (chosen, rejected)
-    ]
-    both = pl.DataFrame({"_row": pl.int_range(len(prompt), dtype=pl.UInt32, eager=True)})
-    both = both.join(seen[0], on="_row", how="left", maintain_order="left")
-    both = both.join(seen[1], on="_row", how="left", maintain_order="left")
-    return both.select(pl.col("uri").ne_missing(pl.col("uri_right"))).to_series()
+    )
+    for side in ("chosen", "rejected"):
+        seen = (
+            pictures.filter(pl.col("side") == side).group_by("_row", maintain_order=True).agg(pl.col("uri").alias(side))
+        )
+        both = both.join(seen, on="_row", how="left", maintain_order="left")
+    return both.select(pl.col("chosen").ne_missing(pl.col("rejected"))).to_series()
 
 
 def _conversations(frame: pl.DataFrame, canonical: pl.DataFrame, record_type: RecordType) -> list[pl.Expr]:

@@ -16,18 +16,31 @@ MEDIA = ("videos", "video", "audios", "audio", "objects")
 
 
 def incoming(
-    frame: pl.DataFrame, rows: pl.DataFrame, *, sides: Mapping[str, str], column: str = ""
+    frame: pl.DataFrame,
+    rows: pl.DataFrame,
+    *,
+    sides: Mapping[str, str],
+    found: pl.Series | None = None,
+    column: str = "",
 ) -> tuple[pl.DataFrame, dict[str, pl.Expr]]:
     """`frame` with marks for tags and with `images`, and the rules true where they do not fit.
 
-    `rows`: the file's columns; the addresses are in `column`, or in one of IMAGE_COLUMNS.
+    `rows`: the file's columns; the addresses are in `column`, or in one of IMAGE_COLUMNS. `found`: pictures that stand
+    as parts in the messages; in a row that has them, a tag is text.
     """
     uris = pl.Series([None] * rows.height, dtype=pl.List(pl.String))
     for name in (column,) if column else IMAGE_COLUMNS:
         if name in rows.columns:
             uris = placeholders.uris_of(rows[name])
             break
-    frame, wrong = placeholders.tags_to_marks(frame, uris, sides=sides)
+    if found is None or not (found.list.len() > 0).any():
+        frame, wrong = placeholders.tags_to_marks(frame, uris, sides=sides)
+    else:
+        parts = found.list.len().fill_null(0) > 0
+        frame, wrong = placeholders.tags_to_marks(frame, pl.select(pl.when(~parts).then(uris)).to_series(), sides=sides)
+        filled, odd = placeholders.fill(found, pl.select(pl.when(parts).then(uris)).to_series())
+        images = pl.select(pl.when(parts).then(filled).otherwise(frame["images"])).to_series()
+        frame, wrong = frame.with_columns(images.alias("images")), wrong | odd
     return frame, {"image_count": pl.lit(wrong), "other_media": _other_media(rows)}
 
 

@@ -26,12 +26,12 @@ from prefdata.formats.core import (
     set_aside,
     sides_of,
 )
-from prefdata.formats.messages import is_conversation, written
+from prefdata.formats.messages import holds_text, is_conversation, written
 from prefdata.formats.order import interleave
 from prefdata.formats.placeholders import placed
 from prefdata.formats.shapes import absent, boolean_label, conversations, json_text, last_answer, shared_prompt
 from prefdata.io import sha256_file, write_parquet
-from prefdata.schema import RecordType
+from prefdata.schema import SCHEMAS, RecordType
 
 CHAT = frozenset(
     {
@@ -89,6 +89,8 @@ class Trl:
         if "messages" in names and is_conversation(sample.schema["messages"]):
             if names & {"chosen", "rejected", "rejected_response", "rejected_messages", "label", "kto_tag"}:
                 return []
+            if names & {"images", "image"} and holds_text(sample, "messages", "<image>"):
+                return []  # TRL would put the pictures before the text, and take the tags for words
             return [Match(RecordType.SFT, ("column messages: lists of role and content",))]
         for record_type, wanted in SHAPES.items():
             if not names.issuperset(wanted):
@@ -105,7 +107,8 @@ class Trl:
         sides = (
             {"messages": "prompt"} if whole else {name: name for name in sides_of(record_type) if name in rows.columns}
         )
-        taken = [*sides, "images", "image", "tools", "label", "margin", "answer"]
+        own = [name for name in ("label", "margin", "answer") if name in SCHEMAS[record_type]]
+        taken = [*sides, "images", "image", "tools", *own]
         frame, images, faults = conversations(set_aside(rows, taken), sides)
         refusals: dict[str, pl.Expr] = {}
         frame, refusals["image_count"] = placed(frame, rows, images, sides=sides)
