@@ -196,7 +196,7 @@ class LlamaFactory:
         if used["tools"]:
             text = json_text(frame[used["tools"]]).replace("", None)
             frame = frame.with_columns(text.alias("tools"))
-        result = refuse(frame, refusals | wrong | absent(record_type), also=[faults])
+        result = refuse(frame, absent(record_type) | refusals | wrong, also=[faults])
         return Outcome(pieces(result.rows, record_type), result.refused)
 
     def _talk(

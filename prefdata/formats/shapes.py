@@ -138,7 +138,7 @@ def with_system(
     grown = pl.concat_list(message("system", pl.col("_system")), pl.col(column))
     both = (there & has & (first.struct.field("content") != pl.col("_system"))).fill_null(False)
     changed = [pl.when(there & ~has).then(grown).otherwise(pl.col(column)).cast(MESSAGES).alias(column)]
-    if "images" in frame.columns:
+    if frame.schema.get("images") == pl.List(IMAGE):
         one = pl.element().struct
         later = one.with_fields(message=one.field("message") + (one.field("side") == side).cast(pl.Int32))
         moved_ = pl.col("images").list.eval(later)

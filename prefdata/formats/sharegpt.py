@@ -91,7 +91,7 @@ class ShareGpt:
             frame = shared_prompt(frame)
         if "tools" in frame.columns:
             frame = frame.with_columns(json_text(frame["tools"]).alias("tools"))
-        result = refuse(frame, refusals | absent(record_type), also=[faults])
+        result = refuse(frame, absent(record_type) | refusals, also=[faults])
         return Outcome(pieces(result.rows, record_type), result.refused)
 
     def encode(self, rows: pl.DataFrame, record_type: RecordType) -> Outcome:

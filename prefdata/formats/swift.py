@@ -159,7 +159,7 @@ class Swift:
             frame, refusals["ambiguous_label"] = boolean_label(frame, "label", labels=self.labels)
         if "tools" in frame.columns:
             frame = frame.with_columns(json_text(frame["tools"]).alias("tools"))
-        result = refuse(frame, refusals | wrong | absent(record_type), also=[faults])
+        result = refuse(frame, absent(record_type) | refusals | wrong, also=[faults])
         return Outcome(pieces(result.rows, record_type), result.refused)
 
     def encode(self, rows: pl.DataFrame, record_type: RecordType) -> Outcome:
