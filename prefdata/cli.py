@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prefdata import cli_data
+from prefdata import cli_convert, cli_data
 
 if TYPE_CHECKING:
     from prefdata.runner import RunResult
@@ -30,6 +30,7 @@ model_app = typer.Typer(
 )
 app.add_typer(model_app, name="model")
 cli_data.register(app)
+app.command("convert")(cli_convert.convert_command)
 
 EXIT_BUG = 70
 

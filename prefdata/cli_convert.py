@@ -1,0 +1,168 @@
+"""`prefdata convert`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from prefdata.convert import Converted
+
+_BOOLEANS = {"true": True, "false": False}
+
+
+def convert_command(
+    path: Annotated[
+        Path, typer.Argument(metavar="IN", help="JSONL, JSON or Parquet, plain or .gz, or a folder of them.")
+    ],
+    to: Annotated[str, typer.Option("--to", help="Format to write; `prefdata filters` lists them.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="A file (.jsonl .json .parquet), or a folder: a file for every split.")
+    ],
+    source: Annotated[str, typer.Option("--from", help="Format to read; auto recognises it.")] = "auto",
+    record_type: Annotated[
+        str | None,
+        typer.Option(
+            "--type",
+            help="What the rows are, where that is not clear: pairs, unpaired, sft, prompts (or TRL's names).",
+            show_default=False,
+        ),
+    ] = None,
+    written_as: Annotated[
+        str | None,
+        typer.Option(
+            "--as",
+            help="What they shall become: unpaired or sft of pairs, sft of unpaired, prompts of all.",
+            show_default=False,
+        ),
+    ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--label", help="What a label other than true or false means, e.g. good=true.", show_default=False
+        ),
+    ] = None,
+    control_tokens: Annotated[
+        str,
+        typer.Option("--control-tokens", help="A model's own tokens (<|im_end|>) in a text: keep, escape or refuse."),
+    ] = "keep",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting of the format that is written.", show_default=False),
+    ] = None,
+    source_settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--from-set", metavar="KEY=VALUE", help="A setting of the format that is read.", show_default=False
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
+) -> None:
+    """Convert a dataset from one format into another, with an account of every row.
+
+    The format is recognised from the columns, and the reasons are printed; where a file can be read in several ways,
+    nothing is guessed: the ways are listed, choose with --from and --type. Rows that the target would drop or misread
+    are refused before they get there; refused.parquet beside the output says which (file, line) and why.
+
+    Examples:
+
+      prefdata convert hh_rlhf/test.jsonl.gz --to trl --out data/
+
+      prefdata convert pairs.jsonl --to llamafactory --out LLaMA-Factory/data/mine
+
+      prefdata convert pairs.parquet --to trl --as unpaired --out kto.parquet
+
+      prefdata convert rated.jsonl --type unpaired --label good=true --label bad=false --to swift --out kto.jsonl
+    """
+    from prefdata.convert import convert
+    from prefdata.errors import RecipeError
+    from prefdata.recognition import record_type as type_named
+
+    if control_tokens not in ("keep", "escape", "refuse"):
+        raise RecipeError(f"--control-tokens {control_tokens!r}: expected keep, escape or refuse")
+    result = convert(
+        path,
+        to=to,
+        out=out,
+        source=source,
+        type=type_named(record_type) if record_type else None,
+        written_as=type_named(written_as) if written_as else None,
+        labels=_labels(label or []),
+        control_tokens=control_tokens,  # type: ignore[arg-type]
+        settings=_settings(settings or [], "--set"),
+        source_settings=_settings(source_settings or [], "--from-set"),
+        progress=None if quiet or not sys.stderr.isatty() else _progress,
+    )
+    if not quiet and sys.stderr.isatty():
+        print(file=sys.stderr)
+    if as_json:
+        facts = result._asdict() | {"out": str(result.out)}
+        typer.echo(json.dumps(facts, ensure_ascii=False, indent=2, sort_keys=True))
+        return
+    for line in told(result, given=source != "auto"):
+        typer.echo(line)
+
+
+def told(result: Converted, *, given: bool = False) -> list[str]:
+    """The result in lines; the last says where the output is."""
+    from prefdata.convert import sentence
+
+    same = f"; reads the same as {', '.join(result.same)}" if result.same else ""
+    how = "read as" if given else "recognised as"
+    lines = [f"{how} {result.source}, {result.type}: {'; '.join(result.reasons)}{same}"]
+    for name, counts in (
+        ("could not be read", result.unreadable),
+        (f"not taken from {result.source}", result.refused_reading),
+        (f"not made into {result.written_as}", result.refused_building),
+        (f"not taken by {result.target}", result.refused_writing),
+    ):
+        if counts:
+            lines.append(f"{name}:")
+            lines += [f"  {count:>9,}  {reason}: {sentence(reason)}" for reason, count in counts.items()]
+    if result.left_out:
+        held = ", ".join(f"{name} ({count:,} rows)" for name, count in result.left_out.items())
+        lines.append(f"{result.target} does not hold, left out: {held}")
+    if result.other_columns:
+        lines.append(f"columns that no format asks for, left out: {', '.join(result.other_columns)}")
+    total = f"wrote {result.written:,} rows of {result.read:,} read"
+    if result.retyped != result.read:
+        total += f" ({result.retyped:,} {result.written_as} rows made of them)"
+    total += f", refused {result.refused:,}, unreadable {result.quarantined:,}, {result.seconds:.1f} s"
+    lines.append(f"{total} -> {result.out}")
+    return lines
+
+
+def _progress(name: str, rows: int) -> None:
+    print(f"\r{name}: {rows:,} rows", end="", file=sys.stderr, flush=True)
+
+
+def _labels(given: list[str]) -> dict[str, bool] | None:
+    from prefdata.errors import RecipeError
+
+    found = {}
+    for one in given:
+        value, mark, label = one.rpartition("=")
+        if not mark or label.lower() not in _BOOLEANS:
+            raise RecipeError(f"--label {one}: expected VALUE=true or VALUE=false")
+        found[value] = _BOOLEANS[label.lower()]
+    return found or None
+
+
+def _settings(given: list[str], option: str) -> dict[str, Any] | None:
+    from prefdata.errors import RecipeError
+
+    found: dict[str, Any] = {}
+    for one in given:
+        key, mark, value = one.partition("=")
+        if not mark:
+            raise RecipeError(f"{option} {one}: expected KEY=VALUE")
+        try:
+            found[key] = json.loads(value)
+        except ValueError:
+            found[key] = value
+    return found or None

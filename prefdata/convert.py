@@ -1,0 +1,451 @@
+"""A dataset from one format into another, chunk by chunk, with an account of every row.
+
+Files are read strictly, decoded into canonical rows, retyped where that is asked for, and written after the target's
+own acceptance rules. No row changes but in form; a row that cannot pass is refused with its reasons and its place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, NamedTuple
+
+import polars as pl
+
+from prefdata.errors import InputError, RecipeError
+from prefdata.formats import rules
+from prefdata.formats.core import PLACES, Container, Feature, Format, Outcome, pieces, sides_of
+from prefdata.formats.export import (
+    REFUSED_FILE,
+    REFUSED_ROWS,
+    SUFFIX,
+    reason_counts,
+    refused_rows,
+)
+from prefdata.formats.files import Chunk, FrameWriter, input_files, read_frames
+from prefdata.io import ReadLimits, write_atomic, write_parquet
+from prefdata.recognition import Reading, format_of, reading_as, recognised
+from prefdata.schema import SCHEMAS, RecordType, stable_hash
+
+ControlTokens = Literal["keep", "escape", "refuse"]
+Progress = Callable[[str, int], None]
+
+_DEFAULT_LIMITS = ReadLimits()
+_SUFFIXES: Mapping[str, Container] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".parquet": "parquet"}
+_SHARD = re.compile(r"-\d{5}-of-\d{5}$")
+_FEATURES = {"margin": Feature.MARGIN, "answer": Feature.ANSWER, "tools": Feature.TOOLS}
+_NOTED = ("margin", "answer", "tools", "time", "language", "evidence", "label_confidence", "label_sources", "meta")
+_META_ROWS = 200
+
+logger = logging.getLogger(__name__)
+
+
+class Converted(NamedTuple):
+    """What a conversion came to. read = refused_reading + quarantined + the rows that were decoded."""
+
+    source: str
+    """Format that was read."""
+    type: RecordType
+    reasons: tuple[str, ...]
+    """Why it was taken for that."""
+    same: tuple[str, ...]
+    """Other formats that read the file the same way."""
+    target: str
+    written_as: RecordType
+    read: int
+    """Records of the files, sound and broken."""
+    decoded: int
+    """Canonical rows made of them; more than were read where a record holds several pairs."""
+    retyped: int
+    """Rows after --as; the same as decoded without it."""
+    written: int
+    refused: int
+    """Records and rows that are in refused.parquet but those that could not be read."""
+    quarantined: int
+    refused_reading: dict[str, int]
+    """Reason -> records that the source's format did not take."""
+    refused_building: dict[str, int]
+    """Reason -> candidates of which --as, or the source's format, made no row."""
+    refused_writing: dict[str, int]
+    """Reason -> rows that the target would not take."""
+    unreadable: dict[str, int]
+    """Reason -> records that could not be read."""
+    left_out: dict[str, int]
+    """What the target does not hold -> rows that had it."""
+    other_columns: tuple[str, ...]
+    """Columns of the source that are no part of what the formats know; the target does not get them."""
+    files: dict[str, dict[str, Any]]
+    """File -> rows and sha256, of the data files."""
+    out: Path
+    seconds: float
+
+
+def convert(
+    path: str | Path | Sequence[str | Path],
+    *,
+    to: str,
+    out: str | Path,
+    source: str = "auto",
+    type: RecordType | str | None = None,
+    written_as: RecordType | str | None = None,
+    labels: Mapping[str, bool] | None = None,
+    control_tokens: ControlTokens = "keep",
+    settings: Mapping[str, Any] | None = None,
+    source_settings: Mapping[str, Any] | None = None,
+    limits: ReadLimits = _DEFAULT_LIMITS,
+    progress: Progress | None = None,
+) -> Converted:
+    """Writes the dataset at `path` in the format `to`: into the file `out`, or a folder with a file for every split.
+
+    `source` "auto" recognises the format; `type` says which type the rows are where that is not clear, `written_as`
+    makes them another (pairs to unpaired, SFT or prompts). `labels` says what labels other than true and false mean.
+    `control_tokens` are a model's own (`<|im_end|>`) inside a text. Rows that do not pass are in `refused.parquet`
+    beside the output. Raises RecipeError where the file can be read in several ways, InputError where it cannot be
+    read at all; then nothing is written.
+    Example: `prefdata.convert("pairs.jsonl", to="trl", out="data")`.
+    """
+    started = time.monotonic()
+    wanted = RecordType(type) if type is not None else None
+    target = format_of(to, settings)
+    chunks = read_frames(path, limits=limits)
+    first, chunks = _first(chunks, path)
+    where = _named(path)
+    if source == "auto":
+        if source_settings:
+            raise RecipeError("settings of the source need its name; give --from")
+        reading = recognised(first, where=where, wanted=wanted, labels=labels)
+    else:
+        reading = reading_as(format_of(source, source_settings, labels), first, where=where, wanted=wanted)
+    result_type = RecordType(written_as) if written_as is not None else reading.type
+    if result_type not in target.writes:
+        raise RecipeError(
+            f"{target.name} does not hold {result_type}; it holds {', '.join(sorted(target.writes))}"
+            + (", see --as" if written_as is None else "")
+        )
+    place = _Place(Path(out), target, path)
+    run = _Conversion(reading, target, result_type, control_tokens, place, first.schema)
+    with contextlib.ExitStack() as stack:
+        run.stack = stack
+        for _, window in groupby(chunks, key=lambda chunk: chunk.window):
+            run.add(list(window))
+            if progress is not None:
+                progress(reading.format.name, run.read)
+        files = run.finish()
+    return run.result(files, time.monotonic() - started)
+
+
+def _first(chunks: Iterator[Chunk], path: Any) -> tuple[pl.DataFrame, Iterator[Chunk]]:
+    """The first rows there are, and all chunks again."""
+    seen: list[Chunk] = []
+
+    def again() -> Iterator[Chunk]:
+        while seen:
+            yield seen.pop(0)
+        yield from chunks
+
+    for chunk in chunks:
+        seen.append(chunk)
+        if chunk.frame.height:
+            return chunk.frame, again()
+    faults = [row for chunk in seen for row in chunk.quarantine.select("file", "line", "reason").rows()]
+    shown = "; ".join(f"{file}{f' line {line}' if line else ''}: {reason}" for file, line, reason in faults[:5])
+    raise InputError(f"{_named(path)}: no row could be read" + (f" ({shown})" if shown else ""))
+
+
+def _named(path: str | Path | Sequence[str | Path]) -> str:
+    return Path(path).name if isinstance(path, (str, Path)) else f"{len(path)} files"
+
+
+class _Place:
+    """Where the output goes: one file, or a folder with a file for every split."""
+
+    def __init__(self, out: Path, target: Format, path: str | Path | Sequence[str | Path]) -> None:
+        self.out = out
+        self.folder = out.suffix.lower() not in _SUFFIXES
+        if out.suffix.lower() in (".gz", ".zip", ".zst", ".csv", ".xlsx"):
+            raise RecipeError(f"{out.name}: written are {' '.join(_SUFFIXES)}, or a folder")
+        if self.folder and out.exists() and not out.is_dir():
+            raise RecipeError(f"{out}: is a file; give a folder, or a name that ends in {' '.join(_SUFFIXES)}")
+        if not self.folder and out.is_dir():
+            raise RecipeError(f"{out}: is a folder, although it ends like a file; give another name")
+        self.container: Container = target.container if self.folder else _SUFFIXES[out.suffix.lower()]
+        self.parent = out if self.folder else out.parent
+        taken = {source.path.resolve() for source in input_files(path)}
+        if not self.folder and out.resolve() in taken:
+            raise RecipeError(f"{out}: is the input itself; give another name")
+        if self.folder and any(one.is_relative_to(out.resolve()) for one in taken):
+            raise RecipeError(f"{out}: holds the input; give another folder")
+
+    def file(self, split: str) -> Path:
+        return self.out / f"{split}{SUFFIX[self.container]}" if self.folder else self.out
+
+    def beside(self, name: str) -> Path:
+        """`name` in the folder; beside a single file with that file's name in front, so that nothing is overwritten."""
+        return self.out / name if self.folder else self.out.with_name(f"{self.out.stem}.{name}")
+
+    def split(self, file: str) -> str:
+        """The split that a file of the input belongs to, by its name, as Hugging Face's datasets tell it."""
+        if not self.folder:
+            return self.out.stem
+        name = PurePosixPath(file.rpartition("!")[2]).name
+        stem = name.removesuffix(".gz").rpartition(".")[0] or name
+        return _SHARD.sub("", stem)
+
+
+class _Conversion:
+    """The running state of one conversion."""
+
+    stack: contextlib.ExitStack
+
+    def __init__(
+        self,
+        reading: Reading,
+        target: Format,
+        result_type: RecordType,
+        control_tokens: ControlTokens,
+        place: _Place,
+        schema: Mapping[str, Any],
+    ) -> None:
+        self.reading, self.target, self.result_type = reading, target, result_type
+        self.control_tokens, self.place, self.schema = control_tokens, place, schema
+        self.writers: dict[str, FrameWriter] = {}
+        self.gone: list[pl.DataFrame] = [pl.DataFrame(schema=REFUSED_ROWS)]
+        self.left_out: Counter[str] = Counter()
+        self.unmade: Counter[str] = Counter()
+        self.broken: list[tuple[str, str]] = []
+        self.seen: set[str] = set()
+        self.read = self.taken = self.decoded = self.candidates = self.retyped = 0
+        self.quarantined = self.unbuilt = self.refused_at_reading = self.refused_at_writing = 0
+
+    def add(self, window: list[Chunk]) -> None:
+        """Takes the chunks of one window, which are of one file, through to its writer."""
+        parts = []
+        split = self.place.split(window[0].frame["_file"][0] if window[0].frame.height else "")
+        for chunk in window:
+            self._quarantine(chunk.quarantine)
+            if chunk.frame.height:
+                split = self.place.split(chunk.frame["_file"][0])
+                parts.append(self._decode(chunk.frame, split))
+        if not parts:
+            return
+        rows = parts[0] if len(parts) == 1 else pl.concat(parts).sort(PLACES[:2], maintain_order=True)
+        self._note(rows)
+        if self.result_type is not self.reading.type:
+            rows = self._retype(rows, split)
+        self.retyped += rows.height
+        if self.control_tokens != "keep":
+            from prefdata.convert_tokens import without_tokens
+
+            outcome = without_tokens(rows, sides_of(self.result_type), refuse_them=self.control_tokens == "refuse")
+            self._refuse_writing(rows, outcome, split)
+            rows = outcome.rows
+        outcome = self.target.encode(rows, self.result_type)
+        self._refuse_writing(rows, outcome, split)
+        if split not in self.writers:
+            path = self.place.file(split)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.writers[split] = self.stack.enter_context(FrameWriter(path, self.place.container))
+        self.writers[split].write(outcome.rows)
+
+    def _quarantine(self, quarantine: pl.DataFrame) -> None:
+        if not quarantine.height:
+            return
+        self.read += quarantine.height
+        self.quarantined += quarantine.height
+        self.broken += quarantine.filter(pl.col("line").is_null()).select("file", "reason").rows()
+        self.gone.append(
+            quarantine.select(
+                pl.lit(None, pl.String).alias("split"),
+                pl.lit(None, pl.String).alias("id"),
+                "file",
+                "line",
+                "offset",
+                pl.lit("unreadable").alias("step"),
+                pl.concat_list("reason").alias("reasons"),
+            )
+        )
+
+    def _decode(self, frame: pl.DataFrame, split: str) -> pl.DataFrame:
+        """Canonical pieces of a chunk, with PLACES."""
+        lacking = [
+            pl.lit(None, dtype=dtype).alias(name) for name, dtype in self.schema.items() if name not in frame.columns
+        ]
+        outcome = self.reading.format.decode(frame.with_columns(lacking), self.reading.type)
+        self.read += frame.height
+        self.refused_at_reading += outcome.refused.height
+        self.taken += frame.height - outcome.refused.height
+        self.decoded += outcome.rows.height
+        self.unmade.update(outcome.unmade or {})
+        if outcome.unmade is None and outcome.rows.height + outcome.refused.height != frame.height:
+            raise _Unbalanced(f"{self.reading.format.name}: rows went missing in reading")
+        self.gone.append(refused_rows(frame, outcome, split=split, step="reading"))
+        return pieces(outcome.rows, self.reading.type)
+
+    def _retype(self, rows: pl.DataFrame, split: str) -> pl.DataFrame:
+        """`rows` as the result type; their ids are hashes of their places, so that memory does not grow."""
+        from prefdata.build.retype import retype
+
+        number = pl.int_range(pl.len(), dtype=pl.Int64).over("_file", "_line")
+        places = rows.select("_file", "_line", "_offset", number=number)
+        ids = stable_hash([places["_file"], places["_line"], places["number"]], purpose="place")
+        source = pl.lit(self.reading.format.name)
+        named = rows.drop(PLACES).with_columns(id=ids, source=source, group=ids)
+        built = retype(
+            named.select(SCHEMAS[self.reading.type].names()), self.reading.type, self.result_type, seen=self.seen
+        )
+        unmade = built.unmade.select("id", "reasons").join(
+            places.with_columns(id=ids), on="id", how="left", maintain_order="left"
+        )
+        sides = 2 if (self.reading.type, self.result_type) == (RecordType.PREFERENCE, RecordType.UNPAIRED) else 1
+        if built.rows.height + built.unmade.height != sides * rows.height:
+            raise _Unbalanced("rows went missing in building")
+        self.candidates += sides * rows.height
+        self.unbuilt += built.unmade.height
+        self.gone.append(
+            unmade.select(
+                pl.lit(split).alias("split"),
+                "id",
+                pl.col("_file").alias("file"),
+                pl.col("_line").alias("line"),
+                pl.col("_offset").alias("offset"),
+                pl.lit("building").alias("step"),
+                "reasons",
+            )
+        )
+        pair = pl.coalesce(pl.col("evidence").str.json_path_match("$.pair"), "id") if sides == 2 else pl.col("id")
+        keys = built.rows.select(id=pair)
+        found = keys.join(places.with_columns(id=ids), on="id", how="left", maintain_order="left")
+        return found.select(PLACES).hstack(built.rows.get_columns())
+
+    def _refuse_writing(self, rows: pl.DataFrame, outcome: Outcome, split: str) -> None:
+        if outcome.rows.height + outcome.refused.height != rows.height:
+            raise _Unbalanced(f"{self.target.name}: rows went missing in writing")
+        self.refused_at_writing += outcome.refused.height
+        self.gone.append(refused_rows(rows, outcome, split=split, step="writing"))
+
+    def _note(self, rows: pl.DataFrame) -> None:
+        """Counts the values that the target does not hold."""
+        held = self.target.holds.get(self.result_type, frozenset())
+        for name in _NOTED:
+            if name not in rows.columns or _FEATURES.get(name) in held:
+                continue
+            filled = rows.height - rows[name].null_count()
+            if filled:
+                self.left_out[name] += filled
+        if "meta" in rows.columns and not any(name.startswith("meta.") for name in self.left_out):
+            texts = rows["meta"].drop_nulls().head(_META_ROWS).to_list()
+            for key in {key: None for text in texts for key in json.loads(text)}:
+                self.left_out[f"meta.{key}"] += 0
+
+    def finish(self) -> dict[str, dict[str, Any]]:
+        """Closes the files, which now appear, and writes what stands beside them."""
+        if self.broken:
+            faults = "; ".join(f"{file}: {reason}" for file, reason in self.broken[:5])
+            raise InputError(f"{len(self.broken)} files could not be read to their end, nothing was written: {faults}")
+        if not self.writers:
+            split = self.place.split("train.jsonl")
+            path = self.place.file(split)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.writers[split] = self.stack.enter_context(FrameWriter(path, self.place.container))
+        files = {}
+        for split in sorted(self.writers):
+            done = self.writers[split].close()
+            files[self.place.file(split).name] = {"rows": done.rows, "sha256": done.sha256}
+        names = {split: self.place.file(split).name for split in sorted(self.writers)}
+        for name, text in self.target.beside(names, self.result_type).items():
+            path = self.place.beside(name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, text.encode())
+        refused = self.place.beside(REFUSED_FILE)
+        gone = pl.concat(self.gone)
+        if gone.height:
+            write_parquet(refused, gone)
+        else:
+            refused.unlink(missing_ok=True)
+        return files
+
+    def result(self, files: dict[str, dict[str, Any]], seconds: float) -> Converted:
+        """The account. Raises where it does not add up, which would be a fault of ours."""
+        written = sum(facts["rows"] for facts in files.values())
+        retyping = self.result_type is not self.reading.type
+        sums = (
+            self.read == self.taken + self.refused_at_reading + self.quarantined,
+            self.retyped == (self.candidates - self.unbuilt if retyping else self.decoded),
+            self.retyped == written + self.refused_at_writing,
+        )
+        if not all(sums):
+            raise _Unbalanced(f"the account does not add up: {sums}")
+        gone = pl.concat(self.gone)
+        steps = {
+            step: reason_counts(gone.filter(pl.col("step") == step))
+            for step in ("unreadable", "reading", "building", "writing")
+        }
+        building = Counter(steps["building"])
+        building.update(self.unmade)
+        logger.info("converted %d rows of %d, %.1f s", written, self.read, seconds)
+        return Converted(
+            source=self.reading.format.name,
+            type=self.reading.type,
+            reasons=self.reading.reasons,
+            same=self.reading.same,
+            target=self.target.name,
+            written_as=self.result_type,
+            read=self.read,
+            decoded=self.decoded,
+            retyped=self.retyped,
+            written=written,
+            refused=gone.height - self.quarantined,
+            quarantined=self.quarantined,
+            refused_reading=steps["reading"],
+            refused_building=dict(building),
+            refused_writing=steps["writing"],
+            unreadable=steps["unreadable"],
+            left_out={name: count for name, count in self.left_out.items() if not name.startswith("meta.")},
+            other_columns=tuple(name.removeprefix("meta.") for name in self.left_out if name.startswith("meta.")),
+            files=files,
+            out=self.place.out,
+            seconds=round(seconds, 3),
+        )
+
+
+class _Unbalanced(RuntimeError):
+    """Rows that are neither written nor accounted for: a fault of ours."""
+
+
+def sentence(reason: str) -> str:
+    """What a reason means."""
+    from prefdata.build.built import REASONS as BUILDING
+
+    return (
+        rules.REASONS.get(reason)
+        or BUILDING.get(reason)
+        or UNREADABLE.get(reason)
+        or _OWN.get(reason)
+        or reason.replace("_", " ")
+    )
+
+
+_OWN = {"control_tokens": "a text holds a model's own control token"}
+
+UNREADABLE: Mapping[str, str] = {
+    "bad_encoding": "the bytes are not in the encoding of the file",
+    "duplicate_key": "a key stands twice in one object",
+    "line_too_long": "longer than a record may be",
+    "lone_surrogate": "half of a surrogate pair, which is no character",
+    "malformed_json": "no JSON",
+    "mixed_list": "the values of a list are of several types",
+    "nested_too_deep": "nested deeper than 200 levels",
+    "non_finite_number": "NaN and Infinity are no JSON",
+    "not_object": "JSON, but no object",
+    "nul_character": "a text holds the character NUL",
+    "number_out_of_range": "a number that 64 bits do not hold",
+    "reserved_column": "a column is called _file, _line, _offset or _key",
+    "too_many_columns": "more columns than a file may have",
+}
