@@ -63,6 +63,8 @@ class Export(NamedTuple):
     settings: Mapping[str, Any] = {}
     """What has to be set in the peer for this file, beside what it is."""
     remark: str = ""
+    tools: bool = True
+    """The peer reads tool definitions from the file."""
 
     @property
     def name(self) -> str:
@@ -72,10 +74,23 @@ class Export(NamedTuple):
 
 
 EXPORTS = (
-    *(Export("trl", "trl", kind) for kind in ("sft", "preference", "unpaired", "prompt")),
+    *(Export("trl", "trl", kind) for kind in ("sft", "preference", "unpaired")),
+    Export(
+        "trl", "trl", "prompt", tools=False, remark="GRPO takes tools as functions from its caller, not from the file"
+    ),
     *(Export("trl", "trl", kind, pictures=True) for kind in ("sft", "preference", "unpaired")),
     *(Export("swift", "swift", kind) for kind in ("sft", "preference", "unpaired", "prompt")),
     Export("swift", "swift", "preference", options={"rejected": "response"}),
+    *(
+        Export(
+            "swift",
+            form,
+            "sft",
+            settings={"loss_scale": "last_round"},
+            remark="`--loss_scale last_round`, else earlier answers are trained on too",
+        )
+        for form in ("sharegpt", "alpaca")
+    ),
     *(Export("swift", "swift", kind, pictures=True) for kind in ("sft", "preference", "unpaired")),
     *(
         Export(
@@ -90,6 +105,20 @@ EXPORTS = (
         for style, pictures in (("sharegpt", False), ("openai", False), ("alpaca", False), ("sharegpt", True))
         for kind in ("sft", "preference", "unpaired")
     ),
+)
+
+
+COLUMNS = (
+    "peer",
+    "version",
+    "export",
+    "rows",
+    "not written",
+    "accepted",
+    "labels equal",
+    "text equal",
+    "prompt equal",
+    "remark",
 )
 
 
@@ -209,7 +238,8 @@ def _line(export: Export, written: Written, result: Mapping[str, Any]) -> Line:
         return Line(export, None, written.refused, result["error"])
     if result.get("unsupported"):
         return Line(export, None, written.refused, f"not supported: {result['unsupported']}")
-    return Line(export, verdicts.judge(written.rows, written.names, result["rows"]), written.refused, "")
+    seen = verdicts.judge(written.rows, written.names, result["rows"], tools=export.tools)
+    return Line(export, seen, written.refused, "")
 
 
 def tables(
@@ -222,12 +252,13 @@ def tables(
     out = [
         f"Loaded on {day.isoformat()} with each peer's own dataset code, up to tokenised rows (`make peers`).",
         "",
-        "| peer | version | export | rows | not written | accepted | labels equal | text equal | prompt equal | remark |",
+        f"| {' | '.join(COLUMNS)} |",
         "|---|---|---|--:|---|--:|--:|--:|--:|---|",
     ]
     for line in lines:
         title = f"{line.export.type}{', pictures' if line.export.pictures else ''}"
-        options = "".join(f", {value}" for value in line.export.options.values())
+        own = (line.export.format,) if line.export.format != line.export.peer else ()
+        options = "".join(f", {value}" for value in (*own, *line.export.options.values()))
         refused = ", ".join(f"{count} {reason}" for reason, count in line.refused.items()) or "0"
         start = f"| {PEERS_BY_NAME[line.export.peer].title} | {versions[line.export.peer]} | {title}{options} "
         if line.verdict is None:

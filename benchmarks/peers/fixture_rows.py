@@ -84,7 +84,10 @@ TOOLS = json.dumps(
 )
 CALL = {"name": "find_order", "arguments": {"order": "№ 17", "地点": "上海"}}
 
-CODE = '  Try this:\n\n```python\nprint("a\\tb", {"k": [1, 2]})\n```\n\n- one\n\t- two\n1 < 2 && "x" != \'y\' $HOME %s {0} {{ z }}'
+CODE = (
+    '  Try this:\n\n```python\nprint("a\\tb", {"k": [1, 2]})\n```\n\n'
+    "- one\n\t- two\n1 < 2 && \"x\" != 'y' $HOME %s {0} {{ z }}"
+)
 
 TEXT = (
     Conversation("English", [user("Where is my order?")], one("It left us on Monday."), one("No idea.")),

@@ -39,8 +39,11 @@ class Seen(NamedTuple):
     sides: Mapping[str, Mapping[str, str]]
 
 
-def judge(rows: Sequence[Row], names: Sequence[str], accepted: Sequence[Row]) -> Verdict:
-    """`rows` are canonical; `accepted` is what a loader wrote. Rows are matched by their answers, in any order."""
+def judge(rows: Sequence[Row], names: Sequence[str], accepted: Sequence[Row], *, tools: bool = True) -> Verdict:
+    """`rows` are canonical; `accepted` is what a loader wrote. Rows are matched by their answers, in any order.
+
+    `tools`: the prompt has to tell of the row's tools.
+    """
     left = [_seen(row) for row in accepted]
     labels = texts = prompts = 0
     whole = all(seen.stops for seen in left)
@@ -59,10 +62,13 @@ def judge(rows: Sequence[Row], names: Sequence[str], accepted: Sequence[Row]) ->
             labels += 1
         else:
             notes.append(f"{name}: label {row.get('label')} became {found.label}")
-        if all(_is_prompt(row, side, text["context"]) for side, text in found.sides.items()):
-            prompts += 1
-        else:
-            notes.append(f"{name}: prompt differs")
+        told = [_is_prompt(row, side, text["context"]) for side, text in found.sides.items()]
+        described = [turns.tools_told(text["context"], row) or not tools for text in found.sides.values()]
+        prompts += all(told) and all(described)
+        if not all(told):
+            notes.append(f"{name}: prompt differs: {found.sides}")
+        elif not all(described):
+            notes.append(f"{name}: the prompt of {' and '.join(_where(found, described))} does not tell of the tools")
     notes += [f"accepted and not ours: {seen.answers}" for seen in left]
     remarks = [] if whole else ["the token that ends the answer is not trained on"]
     if early:
@@ -90,7 +96,11 @@ def _is_prompt(row: Row, side: str, text: str) -> bool:
     """The turns before the answer; turns of tools and customers inside the answer may follow, if not trained on."""
     told, wanted = turns.context(text, row), turns.canonical(row["prompt"])
     inside = [] if side == "prompt" else [turn for turn in turns.canonical(row[side]) if turn.role != "assistant"]
-    return told in (wanted, wanted + inside) and turns.tools_told(text, row)
+    return told in (wanted, wanted + inside)
+
+
+def _where(seen: Seen, found: Sequence[bool]) -> list[str]:
+    return [side for side, fine in zip(seen.sides, found, strict=True) if not fine]
 
 
 def _is_answer(messages: Any, found: list[Turn]) -> bool:
@@ -110,4 +120,3 @@ def _later(found: list[Turn]) -> list[Turn]:
 
 def _other_turns(row: Row, seen: Seen) -> bool:
     return any(len(found) > len(turns.own(turns.canonical(row[side]))) for side, found in seen.answers.items())
-
