@@ -96,8 +96,8 @@ def balanced(
     sizes = dict(labelled.group_by("label").len().rows())
     smaller = min(sizes.get(True, 0), sizes.get(False, 0))
     room = int(smaller * max_ratio + 1e-9) if smaller else labelled.height
-    sure = pl.lit(0.0) if policy == "hash" else -pl.col("label_confidence").fill_null(0.0)
-    ordered = labelled.sort(sure, "_draw", "id")
+    first = [] if policy == "hash" else [-pl.col("label_confidence").fill_null(0.0)]
+    ordered = labelled.sort(*first, "_draw", "id")
     made, surplus = sift(ordered, {"surplus_label": pl.int_range(pl.len()).over("label") >= room})
     return Built(check(made.drop("_draw"), RecordType.UNPAIRED).sort("id"), account(unmade, surplus))
 
