@@ -42,7 +42,6 @@ REASONS: dict[str, str] = {
     "near_equal_replies": "nearly the same reply under both labels: it is the customers who differ",
     "neutral_rating": "the rating is neither clearly above nor clearly below the threshold",
     "no_agent_turn": "the conversation has no agent's turn",
-    "no_completion": "the prompt has no answer",
     "no_customer_turn": "the prompt has no customer's turn",
     "no_failed_before": "no undesirable reply of the session is answered by it",
     "no_later_desirable": "no desirable reply follows in the session",
