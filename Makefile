@@ -40,9 +40,9 @@ bench: $(VENV)/ready ## the comparisons, each prints its table; the real data is
 	@test -d runs/demo || echo "kto is left out: no runs/demo, which make demo makes"
 	test ! -d runs/demo || $(BIN)/python benchmarks/kto.py runs/demo
 
-PEERS := swift llamafactory axolotl
+PEERS := swift llamafactory axolotl verl
 
-peers: $(VENV)/ready $(PEERS:%=.peers/%/ready) ## load our exports with each trainer's own dataset code (TRL's is in .venv); 16 GB
+peers: $(VENV)/ready $(PEERS:%=.peers/%/ready) ## load our exports with each trainer's own dataset code (TRL's is in .venv); 21 GB
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/peers/compare.py --write docs/peers.md
 
 .peers/%/ready: benchmarks/peers/%.txt | $(VENV)/uv

@@ -48,6 +48,7 @@ PEERS_BY_NAME = {
     "swift": Peer("ms-swift", PEERS / "swift" / "bin" / "python", "load_swift.py"),
     "llamafactory": Peer("LLaMA-Factory", PEERS / "llamafactory" / "bin" / "python", "load_llamafactory.py"),
     "axolotl": Peer("Axolotl", PEERS / "axolotl" / "bin" / "python", "load_axolotl.py"),
+    "verl": Peer("verl", PEERS / "verl" / "bin" / "python", "load_verl.py"),
 }
 
 
@@ -77,6 +78,10 @@ EXPORTS = (
     *(Export("trl", "trl", kind) for kind in ("sft", "preference", "unpaired")),
     Export(
         "trl", "trl", "prompt", tools=False, remark="GRPO takes tools as functions from its caller, not from the file"
+    ),
+    *(
+        Export("trl", "trl", kind, options={"style": "standard"})
+        for kind in ("sft", "preference", "unpaired", "prompt")
     ),
     *(Export("trl", "trl", kind, pictures=True) for kind in ("sft", "preference", "unpaired")),
     *(Export("swift", "swift", kind) for kind in ("sft", "preference", "unpaired", "prompt")),

@@ -46,8 +46,8 @@ def read(text: str, *, first: str = "assistant") -> list[Turn]:
 
 
 def context(text: str, row: Mapping[str, Any]) -> list[Turn]:
-    """The turns before the answer, without what a template adds of its own."""
-    found = read(text)
+    """The turns before the answer, without what a template adds of its own; plain text is the user's."""
+    found = read(text, first="user")
     found = [turn for turn in found if turn.text.strip() or turn.calls]
     if found and found[0].role == "system":
         if row["prompt"][0]["role"] != "system":
