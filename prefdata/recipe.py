@@ -9,233 +9,44 @@ import importlib
 import inspect
 import itertools
 import json
-import math
 import re
 import textwrap
 import typing
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pydantic
 
 from prefdata import catalogue
+from prefdata.balance import Balance
 from prefdata.errors import RecipeError, UnknownNameError, nearest
+from prefdata.licences import DEFAULT_USE, USES, broken
+from prefdata.recipe_parts import LARGEST, Entry, Limits, Ratings, Recipe, Source, Split, plain
 from prefdata.strict_yaml import placed, read_yaml
+
+__all__ = [
+    "LISTS",
+    "SECTIONS",
+    "Balance",
+    "Entry",
+    "Limits",
+    "Ratings",
+    "Recipe",
+    "Source",
+    "Split",
+    "field_notes",
+    "from_data",
+    "imported",
+    "load",
+    "parse",
+    "plain",
+    "settings_model",
+    "settings_of",
+]
 
 MAX_BYTES = 1 << 20
 """A recipe larger than this is refused unread."""
-
-LARGEST = 2**53 - 1
-"""Largest whole number in a recipe: what every reader of JSON can hold."""
-
-CONNECT: tuple[Literal["session", "customer", "prompt", "duplicates"], ...] = (
-    "session",
-    "customer",
-    "prompt",
-    "duplicates",
-)
-"""What ties rows into one split unit, unless a recipe says otherwise."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """A name of the catalogue with its settings."""
-
-    name: str
-    settings: Any
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ratings:
-    """How the ratings of one source are to be read."""
-
-    scale: tuple[float, float] = (1.0, 5.0)
-    """Worst and best rating that can be given; (5, 1) where 1 is best."""
-    satisfied: float | None = None
-    """Ratings at least this good are satisfied, in units of the scale; null takes the default share of the scale."""
-    dissatisfied: float | None = None
-    """Ratings at most this good are dissatisfied; between the two is neutral and labels nothing."""
-
-    def __post_init__(self) -> None:
-        from prefdata.logs.faults import scale_faults
-
-        faults = scale_faults(self.scale, self.satisfied, self.dissatisfied, name="scale")
-        if faults:
-            raise RecipeError(faults)
-
-    def applied(self, signals: Any) -> Any:
-        """SignalSettings for the source of these ratings. Raises RecipeError where the two do not go together."""
-        own = {name: getattr(self, name) for name in ("satisfied", "dissatisfied") if getattr(self, name) is not None}
-        return dataclasses.replace(signals, rating_scale=self.scale, **own)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Split:
-    """What is held out of training."""
-
-    by: Literal["hash", "time"] = "hash"
-    """`hash`: each unit where a hash puts it, now and after rows were appended. `time`: the newest units."""
-    evaluation: float = 0.2
-    """Fraction that is held out: of the customers (else sessions) under `hash`, of the rows under `time`."""
-    test: float = 0.0
-    """Fraction that is held out of training and of evaluation."""
-    salt: int | None = None
-    """Another whole number draws other units under `hash`; null takes the recipe's seed. Choose it once."""
-    evaluation_from: str | None = None
-    """Under `time`: evaluation begins here (2024-05-01, or with a time of day, UTC); null follows from the share."""
-    test_from: str | None = None
-    """Under `time`: test begins here; null follows from the share."""
-    connect: tuple[Literal["session", "customer", "prompt", "duplicates"], ...] = CONNECT
-    """What two rows share that must stand on one side."""
-    min_duplicate_chars: int = 80
-    """Characters of customer turn and reply from which on duplicates tie their rows; shorter ones are courtesies."""
-
-    def __post_init__(self) -> None:
-        faults = [
-            f"{name}: {getattr(self, name)}, expected a fraction in [0, 1)"
-            for name in ("evaluation", "test")
-            if not 0 <= getattr(self, name) < 1
-        ]
-        if not faults and self.evaluation + self.test >= 1:
-            faults.append(f"test: {self.test} and evaluation {self.evaluation} leave nothing to train on")
-        if self.min_duplicate_chars < 0:
-            faults.append(f"min_duplicate_chars: {self.min_duplicate_chars}, expected a whole number of at least 0")
-        if self.salt is not None and not 0 <= self.salt <= LARGEST:
-            faults.append(f"salt: {self.salt}, expected a whole number from 0 to {LARGEST}")
-        cuts = {}
-        for name in ("evaluation_from", "test_from"):
-            given = getattr(self, name)
-            if given is None:
-                continue
-            if self.by != "time":
-                faults.append(f"{name}: set, but the split is by {self.by}")
-            try:
-                cuts[name] = _utc(given)
-            except ValueError:
-                faults.append(f"{name}: {given!r}, expected a date such as 2024-05-01 or 2024-05-01T08:00:00")
-        if len(cuts) == 2 and cuts["test_from"] < cuts["evaluation_from"]:
-            faults.append("test_from: before evaluation_from; test is newer than evaluation")
-        if faults:
-            raise RecipeError(faults)
-
-    def shares(self) -> dict[str, float]:
-        """The held-out sides and their fractions."""
-        return {"evaluation": self.evaluation, "test": self.test}
-
-    def cuts(self) -> dict[str, datetime]:
-        """The held-out sides whose beginning is given."""
-        given = {"evaluation": self.evaluation_from, "test": self.test_from}
-        return {side: _utc(text) for side, text in given.items() if text is not None}
-
-    def sides(self) -> tuple[str, ...]:
-        """The sides of a run: train and evaluation, and test where it is asked for."""
-        wanted = self.test > 0 or self.test_from is not None
-        return ("train", "evaluation", "test") if wanted else ("train", "evaluation")
-
-
-def _utc(text: str) -> datetime:
-    read = datetime.fromisoformat(text)
-    return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """When a run is stopped rather than finished with a hole in it."""
-
-    max_quarantined: float = 0.05
-    """Largest fraction of the units read that may be unreadable; more ends with exit code 5."""
-    max_unreadable_files: int = 0
-    """Files that may be unreadable as a whole; more end with exit code 3."""
-    max_line_bytes: int = 4 << 20
-    """A longer line is quarantined, in bytes."""
-    max_bytes: int = 8 << 30
-    """A file that decompresses to more is quarantined, in bytes."""
-    max_ratio: float = 100.0
-    """A file that decompresses to more than this many times its size is quarantined."""
-
-    def __post_init__(self) -> None:
-        faults = []
-        if not 0 <= self.max_quarantined <= 1:
-            faults.append(f"max_quarantined: {self.max_quarantined}, expected a fraction in [0, 1]")
-        for name, least, most in (
-            ("max_unreadable_files", 0, 2**31 - 1),
-            ("max_line_bytes", 1, 2**31 - 1),
-            ("max_bytes", 1, LARGEST),
-        ):
-            if not least <= getattr(self, name) <= most:
-                faults.append(f"{name}: {getattr(self, name)}, expected a whole number from {least} to {most}")
-        if not 1 <= self.max_ratio < math.inf:
-            faults.append(f"max_ratio: {self.max_ratio}, expected a number of at least 1")
-        if faults:
-            raise RecipeError(faults)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """One export of a support system."""
-
-    name: str
-    path: tuple[str, ...]
-    layout: Entry
-    ratings: Ratings
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """A whole recipe, every default filled in."""
-
-    name: str
-    seed: int
-    root: Path
-    sources: tuple[Source, ...]
-    sessions: Any
-    max_context_turns: int | None
-    transforms: tuple[Entry, ...]
-    signals: Any
-    credit: Any
-    labels: Any
-    filters: tuple[Entry, ...]
-    groupings: tuple[Entry, ...]
-    unjudged: Literal["keep", "drop"]
-    split: Split
-    export: tuple[Entry, ...]
-    train: Entry | None
-    model: str | None
-    limits: Limits
-    shard_rows: int
-
-    def resolved(self) -> dict[str, Any]:
-        """The recipe as plain JSON data, defaults included; `root` is left out, it is a place on one machine."""
-        return {
-            "name": self.name,
-            "seed": self.seed,
-            "sources": [
-                {
-                    "name": source.name,
-                    "path": list(source.path),
-                    "layout": _entry_data(source.layout),
-                    "ratings": plain(source.ratings),
-                }
-                for source in self.sources
-            ],
-            "sessions": plain(self.sessions),
-            "max_context_turns": self.max_context_turns,
-            "transforms": [_entry_data(entry) for entry in self.transforms],
-            "signals": plain(self.signals),
-            "credit": plain(self.credit),
-            "labels": plain(self.labels),
-            "filters": [_entry_data(entry) for entry in self.filters],
-            "groupings": [_entry_data(entry) for entry in self.groupings],
-            "unjudged": self.unjudged,
-            "split": plain(self.split),
-            "export": [_entry_data(entry) for entry in self.export],
-            "train": None if self.train is None else {**_entry_data(self.train), "model": self.model},
-            "limits": plain(self.limits),
-            "shard_rows": self.shard_rows,
-        }
-
 
 SECTIONS: dict[str, str] = {
     "sessions": "prefdata.logs.sessions:SessionSettings",
@@ -253,6 +64,8 @@ LISTS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 """Parts of a recipe that are lists of catalogue names, and what a recipe gets that does not mention them."""
 
+SOURCE = ("name", "path", "layout", "ratings", "licence", "permits")
+
 TOP = (
     "name",
     "seed",
@@ -262,6 +75,8 @@ TOP = (
     "max_context_turns",
     "unjudged",
     "split",
+    "balance",
+    "use",
     "train",
     "limits",
     "shard_rows",
@@ -347,7 +162,12 @@ class _Reader:
             self.fault(("name",), "expected 1-64 letters, digits, '.', '_', '-', beginning with a letter or digit")
         split = self.settings(Split, data.get("split"), ("split",))
         limits = self.settings(Limits, data.get("limits"), ("limits",))
+        balance = self.settings(Balance, data.get("balance"), ("balance",))
         sources = self.sources(data.get("sources"), sections["signals"])
+        use = self.use(data.get("use"), [entry.name for entry in lists["export"]])
+        for export, uses in use.items():
+            for fault in broken(sources, uses):
+                self.fault(("use",), f"export {export}: {fault}")
         if self.faults:
             return None
         return Recipe(
@@ -358,7 +178,9 @@ class _Reader:
             transforms=lists["transforms"],
             filters=lists["filters"],
             groupings=lists["groupings"],
+            balance=balance,
             export=lists["export"],
+            use=use,
             unjudged=unjudged,
             split=split,
             train=train,
@@ -395,8 +217,8 @@ class _Reader:
                 self.fault(at, "expected a mapping of name, path, layout, ratings")
                 continue
             for key in item:
-                if key not in ("name", "path", "layout", "ratings"):
-                    self.fault((*at, key), f"unknown key; {nearest(str(key), ('name', 'path', 'layout', 'ratings'))}")
+                if key not in SOURCE:
+                    self.fault((*at, key), f"unknown key; {nearest(str(key), SOURCE)}")
             name, path = item.get("name"), item.get("path")
             if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
                 self.fault((*at, "name"), "expected 1-64 letters, digits, '.', '_', '-'")
@@ -417,9 +239,36 @@ class _Reader:
                 except RecipeError as error:
                     for fault in error.faults:
                         self.fault((*at, "ratings"), f"with what `signals` says of ratings: {fault}")
+            licence = item.get("licence")
+            if licence is not None and not (isinstance(licence, str) and 0 < len(licence.strip()) <= 200):
+                self.fault((*at, "licence"), "expected an SPDX identifier, or up to 200 characters")
+                licence = None
+            permits = None if item.get("permits") is None else self.uses(item["permits"], (*at, "permits"))
             if layout is not None and ratings is not None:
-                found.append(Source(name=str(name), path=tuple(map(str, paths)), layout=layout, ratings=ratings))
+                given = tuple(map(str, paths))
+                found.append(
+                    Source(name=str(name), path=given, layout=layout, ratings=ratings, licence=licence, permits=permits)
+                )
         return tuple(found)
+
+    def use(self, data: Any, exports: list[str]) -> dict[str, tuple[str, ...]]:
+        """Export -> what it is for; a list speaks for every export, a mapping for those it names."""
+        if not isinstance(data, dict):
+            uses = DEFAULT_USE if data is None else self.uses(data, ("use",))
+            return dict.fromkeys(exports, uses)
+        for name in data:
+            if name not in exports:
+                self.fault(("use", name), f"no such export; {nearest(str(name), exports)}")
+        return {name: self.uses(data[name], ("use", name)) if name in data else DEFAULT_USE for name in exports}
+
+    def uses(self, data: Any, path: tuple[Any, ...]) -> tuple[str, ...]:
+        if not isinstance(data, list) or not all(isinstance(one, str) for one in data):
+            self.fault(path, f"expected a list of uses: {', '.join(USES)}")
+            return ()
+        for one in data:
+            if one not in USES:
+                self.fault(path, f"unknown use {one!r}; {nearest(one, USES)}")
+        return tuple(dict.fromkeys(data))
 
     def train(self, data: Any) -> tuple[Entry | None, str | None]:
         if data is None:
@@ -575,24 +424,6 @@ def field_notes(settings_type: Any) -> dict[str, str]:
             ):
                 notes[before.target.id] = " ".join(after.value.value.split())
     return {entry.name: notes[entry.name] for entry in dataclasses.fields(settings_type) if entry.name in notes}
-
-
-def plain(value: Any) -> Any:
-    """A settings object as JSON data."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {entry.name: plain(getattr(value, entry.name)) for entry in dataclasses.fields(value) if entry.init}
-    if isinstance(value, dict):
-        return {str(key): plain(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        items = [plain(inner) for inner in value]
-        return sorted(items, key=str) if isinstance(value, (set, frozenset)) else items
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
-
-
-def _entry_data(entry: Entry) -> dict[str, Any]:
-    return {"name": entry.name, "settings": plain(entry.settings)}
 
 
 def imported(target: str) -> Any:

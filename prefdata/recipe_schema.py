@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from prefdata import catalogue
-from prefdata.recipe import LISTS, SECTIONS, Limits, Ratings, Split, imported, settings_model
+from prefdata.licences import USES
+from prefdata.recipe import LISTS, SECTIONS, Balance, Limits, Ratings, Split, imported, settings_model
 
 
 def json_schema() -> dict[str, Any]:
@@ -33,6 +34,7 @@ def json_schema() -> dict[str, Any]:
             )
         return {"anyOf": choices}
 
+    uses: dict[str, Any] = {"type": "array", "items": {"enum": list(USES)}}
     source = {
         "type": "object",
         "properties": {
@@ -40,6 +42,8 @@ def json_schema() -> dict[str, Any]:
             "path": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
             "layout": entry_schema("layout"),
             "ratings": settings_schema(Ratings),
+            "licence": {"type": ["string", "null"], "description": "SPDX identifier, or words."},
+            "permits": {"anyOf": [uses, {"type": "null"}], "description": "Uses that the source allows."},
         },
         "required": ["name", "path", "layout"],
         "additionalProperties": False,
@@ -51,6 +55,11 @@ def json_schema() -> dict[str, Any]:
         "max_context_turns": {"type": ["integer", "null"], "minimum": 1},
         "unjudged": {"enum": ["keep", "drop"]},
         "split": settings_schema(Split),
+        "balance": settings_schema(Balance),
+        "use": {
+            "anyOf": [uses, {"type": "object", "additionalProperties": uses}],
+            "description": "What the exports are for: all of them, or each by its name.",
+        },
         "limits": settings_schema(Limits),
         "shard_rows": {"type": "integer", "minimum": 1},
     }

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from prefdata import ingest as mining
-from prefdata import judging, stages
+from prefdata import judging, splitting, stages
 from prefdata.engine import Engine, LocalEngine
 from prefdata.errors import InputError
 from prefdata.io import write_json
@@ -24,7 +24,6 @@ from prefdata.reporting import numbers
 from prefdata.reporting.page import write_page
 from prefdata.rows import dropped_rows, kept_rows, scan_rows, told, write_rows
 from prefdata.rundir import RunDir, key_of
-from prefdata.splitting import split_run
 from prefdata.stages import FORMAT, Progress, State, version
 
 __all__ = ["RunResult", "dropped_rows", "kept_rows", "run", "scan_rows"]
@@ -102,7 +101,9 @@ def _run(state: State, *, train: bool) -> RunResult:
         quality=quality,
     )
     known = told(labels, scores)
-    split, account = split_run(state, decision, known)
+    division = splitting.divide(state, decision)
+    decision = splitting.even_out(state, decision, division, known)
+    split, facts = splitting.account(state, decision, division, known)
     write_rows(state, decision, known, split)
     exports = _export(state, split)
     report = numbers.report(
@@ -115,7 +116,7 @@ def _run(state: State, *, train: bool) -> RunResult:
         card=card,
         split=split,
         exports=exports,
-        splitting=account,
+        splitting=facts,
     )
     report["training_rows"] = key_of(sorted(exports.items()), split.rows())
     write_json(state.run.path / "report.json", report)

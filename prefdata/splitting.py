@@ -6,16 +6,18 @@ move what was split before; the law stands in prefdata.build.splits. The report 
 
 from __future__ import annotations
 
+import dataclasses
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
+from prefdata.balance import REASONS, surplus
 from prefdata.build import leaks as leaking
 from prefdata.build import splits as splitting
 from prefdata.build.splits import Splits
 from prefdata.io import write_parquet
-from prefdata.judging import Decision
+from prefdata.judging import Decision, FunnelStep
 from prefdata.schema import stable_hash
 from prefdata.stages import State, unfinish
 from prefdata.text import joined_text, last_user_text
@@ -62,42 +64,97 @@ def links_of(state: State, decision: Decision) -> tuple[pl.DataFrame, list[str]]
     return rows.drop("long"), connect
 
 
-def split_run(state: State, decision: Decision, told: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, Any]]:
-    """`id`, `group` and `split` of every kept row, and the account for the report; writes splits.parquet.
+class Division(NamedTuple):
+    """Where every record stands (`splits`), and what connects them."""
 
-    `told` has `id`, `label` and `language` of every record.
-    """
+    splits: Splits
+    links: pl.DataFrame
+    connect: list[str]
+
+
+def divide(state: State, decision: Decision) -> Division:
+    """The side of every record, kept or not; writes splits.parquet."""
     settings = state.recipe.split
     rows, connect = links_of(state, decision)
-    salt = state.recipe.seed if settings.salt is None else settings.salt
     if settings.by == "time":
         found = splitting.split_by_time(rows, connect=connect, shares=settings.shares(), cuts=settings.cuts())
     else:
-        found = splitting.split_by_hash(rows, connect=connect, shares=settings.shares(), salt=salt)
+        found = splitting.split_by_hash(rows, connect=connect, shares=settings.shares(), salt=_salt(state))
     unfinish(state)
     write_parquet(state.run.path / "splits.parquet", found.rows)
+    return Division(found, rows, connect)
+
+
+def even_out(state: State, decision: Decision, division: Division, told: pl.DataFrame) -> Decision:
+    """The decision after the recipe's `balance`: kept rows of the training side that go, each with its reason.
+
+    The funnel gets a step for each reason. Held-out rows stay as they are.
+    """
+    settings = state.recipe.balance
+    if settings.idle():
+        return decision
+    sides = division.splits.rows.filter(pl.col("split") == splitting.TRAIN)
+    train = decision.rows.filter("kept").join(sides, on="id", how="semi").select("id")
+    frames = []
+    for shard in state.shards():
+        frame = pl.read_parquet(shard, glob=False).join(train, on="id", how="semi", maintain_order="left")
+        order = frame.columns
+        known = ("label", "label_confidence", "label_sources", "evidence")
+        frame = frame.drop(known).join(told.select("id", *known), on="id", how="left", maintain_order="left")
+        frames.append(frame.select(order))
+    gone = surplus(pl.concat(frames), settings, seed=state.recipe.seed)
+    rows = decision.rows.join(gone, on="id", how="left", maintain_order="left")
+    funnel = list(decision.funnel)
+    for reason in REASONS:
+        here = rows.filter(pl.col("reason") == reason).join(told.select("id", "label"), on="id", how="left")
+        if here.height:
+            last = funnel[-1]
+            desirable = int(here["label"].sum())
+            left = (last.rows - here.height, last.desirable - desirable)
+            funnel.append(FunnelStep(reason, *left, last.undesirable - (here.height - desirable)))
+    reasons = pl.when(pl.col("reason").is_null()).then(pl.col("reasons"))
+    rows = rows.with_columns(
+        kept=pl.col("kept") & pl.col("reason").is_null(),
+        reasons=reasons.otherwise(pl.concat_list("reasons", "reason")),
+    )
+    return dataclasses.replace(decision, rows=rows.drop("reason"), funnel=funnel)
+
+
+def account(
+    state: State, decision: Decision, division: Division, told: pl.DataFrame
+) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """`id`, `group` and `split` of every kept row, and the account for the report.
+
+    `told` has `id`, `label` and `language` of every record.
+    """
+    settings, found, connect = state.recipe.split, division.splits, division.connect
     ids = decision.rows.filter("kept").select("id")
     kept = found.rows.join(ids, on="id", how="semi", maintain_order="left")
     labelled = kept.join(told.select("id", "label", "language"), on="id", how="left", maintain_order="left")
     table = splitting.strata(labelled, ["label", "language"])
-    account: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "by": settings.by,
         "connect": list(settings.connect),
         "sides": list(settings.sides()),
         "shares": settings.shares(),
-        "salt": salt if settings.by == "hash" else None,
+        "salt": _salt(state) if settings.by == "hash" else None,
         "cuts": {side: cut.isoformat() for side, cut in found.cuts.items()},
         "units": kept["group"].n_unique(),
-        "giants": splitting.giants(kept, rows, connect, share=GIANT),
+        "giants": splitting.giants(kept, division.links, connect, share=GIANT),
         "merges": _merges(found, kept),
         "strata": table.to_dicts(),
         "imbalance": splitting.imbalance(table),
         "salt_tried": None,
         "leaks": _leaks(state, kept, decision),
     }
-    if settings.by == "hash" and 0 < rows.height <= MOST_TRIED and any(settings.shares().values()):
-        account["salt_tried"] = _other_salt(rows, connect, settings.shares(), salt, labelled)
-    return kept.select("id", "group", "split"), account
+    few = 0 < division.links.height <= MOST_TRIED
+    if settings.by == "hash" and few and any(settings.shares().values()):
+        facts["salt_tried"] = _other_salt(division, settings.shares(), _salt(state), labelled)
+    return kept.select("id", "group", "split"), facts
+
+
+def _salt(state: State) -> int:
+    return state.recipe.seed if state.recipe.split.salt is None else state.recipe.split.salt
 
 
 def _merges(found: Splits, kept: pl.DataFrame) -> dict[str, Any]:
@@ -108,12 +165,11 @@ def _merges(found: Splits, kept: pl.DataFrame) -> dict[str, Any]:
     return {"units": merges.height, "rows": moved.height, "listed": listed}
 
 
-def _other_salt(
-    rows: pl.DataFrame, connect: list[str], shares: dict[str, float], salt: int, kept: pl.DataFrame
-) -> dict[str, Any]:
+def _other_salt(division: Division, shares: dict[str, float], salt: int, kept: pl.DataFrame) -> dict[str, Any]:
     """The salt, of the one that is used and SALTS others, under which the strata stand most evenly."""
     best: dict[str, Any] = {}
-    units = splitting.components(rows, connect)
+    rows, connect = division.links, division.connect
+    units = division.splits.rows.select("id", "group")
     for tried in [salt, *[number for number in range(SALTS + 1) if number != salt][:SALTS]]:
         drawn = splitting.split_by_hash(rows, connect=connect, shares=shares, salt=tried, units=units).rows
         table = splitting.strata(kept.drop("split").join(drawn.select("id", "split"), on="id"), ["label", "language"])

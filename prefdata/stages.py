@@ -61,6 +61,10 @@ def ingest(state: State, hashes: dict[str, dict[str, str]]) -> dict[str, Any]:
     parts = ("sources", "sessions", "max_context_turns", "transforms", "signals", "limits", "shard_rows")
     read_limits = {name: value for name, value in resolved["limits"].items() if name != "max_quarantined"}
     depends = {name: resolved[name] for name in parts if name != "limits"} | {"limits": read_limits}
+    terms = ("licence", "permits")  # what one may do with the rows changes nothing in them
+    depends["sources"] = [
+        {name: value for name, value in source.items() if name not in terms} for source in depends["sources"]
+    ]
     key = key_of(FORMAT, version("prefdata"), hashes, depends, judging_key())
     known = state.run.finished("ingest", key)
     if known is not None:

@@ -11,7 +11,7 @@ import pytest
 from prefdata import catalogue
 from prefdata.cli import main
 from prefdata.errors import RecipeError
-from prefdata.recipe import SECTIONS, Limits, Ratings, Split, field_notes, imported, load, parse
+from prefdata.recipe import SECTIONS, Balance, Limits, Ratings, Split, field_notes, imported, load, parse
 from prefdata.recipe_schema import json_schema
 
 BASE = """\
@@ -199,7 +199,7 @@ def test_faults_of_the_yaml_name_the_file(tmp_path: Path) -> None:
 def settings_types() -> list[Any]:
 
     named = [catalogue.load(kind, name) for kind, names in catalogue.KINDS.items() for name in names]
-    return [*map(imported, SECTIONS.values()), Limits, Ratings, Split, *named]
+    return [*map(imported, SECTIONS.values()), Balance, Limits, Ratings, Split, *named]
 
 
 VALUES = (-1, 0, 10**30, -0.5, 1e308, float("nan"), "", "(", "ab", "\n", [], [""], ["x", "x"], {"": ""}, {"x": ["y"]})

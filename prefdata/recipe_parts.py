@@ -1,0 +1,251 @@
+"""What a recipe is made of: its typed parts, each checked by itself. Reading them from a file is prefdata.recipe's."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from prefdata.balance import Balance
+from prefdata.errors import RecipeError
+
+LARGEST = 2**53 - 1
+"""Largest whole number in a recipe: what every reader of JSON can hold."""
+
+CONNECT: tuple[Literal["session", "customer", "prompt", "duplicates"], ...] = (
+    "session",
+    "customer",
+    "prompt",
+    "duplicates",
+)
+"""What ties rows into one split unit, unless a recipe says otherwise."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A name of the catalogue with its settings."""
+
+    name: str
+    settings: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ratings:
+    """How the ratings of one source are to be read."""
+
+    scale: tuple[float, float] = (1.0, 5.0)
+    """Worst and best rating that can be given; (5, 1) where 1 is best."""
+    satisfied: float | None = None
+    """Ratings at least this good are satisfied, in units of the scale; null takes the default share of the scale."""
+    dissatisfied: float | None = None
+    """Ratings at most this good are dissatisfied; between the two is neutral and labels nothing."""
+
+    def __post_init__(self) -> None:
+        from prefdata.logs.faults import scale_faults
+
+        faults = scale_faults(self.scale, self.satisfied, self.dissatisfied, name="scale")
+        if faults:
+            raise RecipeError(faults)
+
+    def applied(self, signals: Any) -> Any:
+        """SignalSettings for the source of these ratings. Raises RecipeError where the two do not go together."""
+        own = {name: getattr(self, name) for name in ("satisfied", "dissatisfied") if getattr(self, name) is not None}
+        return dataclasses.replace(signals, rating_scale=self.scale, **own)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """What is held out of training."""
+
+    by: Literal["hash", "time"] = "hash"
+    """`hash`: each unit where a hash puts it, now and after rows were appended. `time`: the newest units."""
+    evaluation: float = 0.2
+    """Fraction that is held out: of the customers (else sessions) under `hash`, of the rows under `time`."""
+    test: float = 0.0
+    """Fraction that is held out of training and of evaluation."""
+    salt: int | None = None
+    """Another whole number draws other units under `hash`; null takes the recipe's seed. Choose it once."""
+    evaluation_from: str | None = None
+    """Under `time`: evaluation begins here (2024-05-01, or with a time of day, UTC); null follows from the share."""
+    test_from: str | None = None
+    """Under `time`: test begins here; null follows from the share."""
+    connect: tuple[Literal["session", "customer", "prompt", "duplicates"], ...] = CONNECT
+    """What two rows share that must stand on one side."""
+    min_duplicate_chars: int = 80
+    """Characters of customer turn and reply from which on duplicates tie their rows; shorter ones are courtesies."""
+
+    def __post_init__(self) -> None:
+        faults = [
+            f"{name}: {getattr(self, name)}, expected a fraction in [0, 1)"
+            for name in ("evaluation", "test")
+            if not 0 <= getattr(self, name) < 1
+        ]
+        if not faults and self.evaluation + self.test >= 1:
+            faults.append(f"test: {self.test} and evaluation {self.evaluation} leave nothing to train on")
+        if self.min_duplicate_chars < 0:
+            faults.append(f"min_duplicate_chars: {self.min_duplicate_chars}, expected a whole number of at least 0")
+        if self.salt is not None and not 0 <= self.salt <= LARGEST:
+            faults.append(f"salt: {self.salt}, expected a whole number from 0 to {LARGEST}")
+        cuts = {}
+        for name in ("evaluation_from", "test_from"):
+            given = getattr(self, name)
+            if given is None:
+                continue
+            if self.by != "time":
+                faults.append(f"{name}: set, but the split is by {self.by}")
+            try:
+                cuts[name] = _utc(given)
+            except ValueError:
+                faults.append(f"{name}: {given!r}, expected a date such as 2024-05-01 or 2024-05-01T08:00:00")
+        if len(cuts) == 2 and cuts["test_from"] < cuts["evaluation_from"]:
+            faults.append("test_from: before evaluation_from; test is newer than evaluation")
+        if faults:
+            raise RecipeError(faults)
+
+    def shares(self) -> dict[str, float]:
+        """The held-out sides and their fractions."""
+        return {"evaluation": self.evaluation, "test": self.test}
+
+    def cuts(self) -> dict[str, datetime]:
+        """The held-out sides whose beginning is given."""
+        given = {"evaluation": self.evaluation_from, "test": self.test_from}
+        return {side: _utc(text) for side, text in given.items() if text is not None}
+
+    def sides(self) -> tuple[str, ...]:
+        """The sides of a run: train and evaluation, and test where it is asked for."""
+        wanted = self.test > 0 or self.test_from is not None
+        return ("train", "evaluation", "test") if wanted else ("train", "evaluation")
+
+
+def _utc(text: str) -> datetime:
+    read = datetime.fromisoformat(text)
+    return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """When a run is stopped rather than finished with a hole in it."""
+
+    max_quarantined: float = 0.05
+    """Largest fraction of the units read that may be unreadable; more ends with exit code 5."""
+    max_unreadable_files: int = 0
+    """Files that may be unreadable as a whole; more end with exit code 3."""
+    max_line_bytes: int = 4 << 20
+    """A longer line is quarantined, in bytes."""
+    max_bytes: int = 8 << 30
+    """A file that decompresses to more is quarantined, in bytes."""
+    max_ratio: float = 100.0
+    """A file that decompresses to more than this many times its size is quarantined."""
+
+    def __post_init__(self) -> None:
+        faults = []
+        if not 0 <= self.max_quarantined <= 1:
+            faults.append(f"max_quarantined: {self.max_quarantined}, expected a fraction in [0, 1]")
+        for name, least, most in (
+            ("max_unreadable_files", 0, 2**31 - 1),
+            ("max_line_bytes", 1, 2**31 - 1),
+            ("max_bytes", 1, LARGEST),
+        ):
+            if not least <= getattr(self, name) <= most:
+                faults.append(f"{name}: {getattr(self, name)}, expected a whole number from {least} to {most}")
+        if not 1 <= self.max_ratio < math.inf:
+            faults.append(f"max_ratio: {self.max_ratio}, expected a number of at least 1")
+        if faults:
+            raise RecipeError(faults)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """One export of a support system."""
+
+    name: str
+    path: tuple[str, ...]
+    layout: Entry
+    ratings: Ratings
+    licence: str | None = None
+    """SPDX identifier, or words; null is not stated."""
+    permits: tuple[str, ...] | None = None
+    """Uses that the source allows; null is not stated."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A whole recipe, every default filled in."""
+
+    name: str
+    seed: int
+    root: Path
+    sources: tuple[Source, ...]
+    sessions: Any
+    max_context_turns: int | None
+    transforms: tuple[Entry, ...]
+    signals: Any
+    credit: Any
+    labels: Any
+    filters: tuple[Entry, ...]
+    groupings: tuple[Entry, ...]
+    unjudged: Literal["keep", "drop"]
+    split: Split
+    balance: Balance
+    export: tuple[Entry, ...]
+    use: Mapping[str, tuple[str, ...]]
+    train: Entry | None
+    model: str | None
+    limits: Limits
+    shard_rows: int
+
+    def resolved(self) -> dict[str, Any]:
+        """The recipe as plain JSON data, defaults included; `root` is left out, it is a place on one machine."""
+        return {
+            "name": self.name,
+            "seed": self.seed,
+            "sources": [
+                {
+                    "name": source.name,
+                    "path": list(source.path),
+                    "layout": _entry_data(source.layout),
+                    "ratings": plain(source.ratings),
+                    "licence": source.licence,
+                    "permits": None if source.permits is None else list(source.permits),
+                }
+                for source in self.sources
+            ],
+            "sessions": plain(self.sessions),
+            "max_context_turns": self.max_context_turns,
+            "transforms": [_entry_data(entry) for entry in self.transforms],
+            "signals": plain(self.signals),
+            "credit": plain(self.credit),
+            "labels": plain(self.labels),
+            "filters": [_entry_data(entry) for entry in self.filters],
+            "groupings": [_entry_data(entry) for entry in self.groupings],
+            "unjudged": self.unjudged,
+            "split": plain(self.split),
+            "balance": plain(self.balance),
+            "use": {name: list(uses) for name, uses in self.use.items()},
+            "export": [_entry_data(entry) for entry in self.export],
+            "train": None if self.train is None else {**_entry_data(self.train), "model": self.model},
+            "limits": plain(self.limits),
+            "shard_rows": self.shard_rows,
+        }
+
+
+def plain(value: Any) -> Any:
+    """A settings object as JSON data."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {entry.name: plain(getattr(value, entry.name)) for entry in dataclasses.fields(value) if entry.init}
+    if isinstance(value, dict):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        items = [plain(inner) for inner in value]
+        return sorted(items, key=str) if isinstance(value, (set, frozenset)) else items
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
+
+
+def _entry_data(entry: Entry) -> dict[str, Any]:
+    return {"name": entry.name, "settings": plain(entry.settings)}
