@@ -33,9 +33,10 @@ def conversations(
 
 def concatenated(lists: Sequence[pl.Series]) -> pl.Series:
     """Lists of the same rows, one after the other; null counts as empty."""
-    if len(lists) == 1:
-        return lists[0]
-    frame = pl.DataFrame({str(at): one for at, one in enumerate(lists)})
+    filled = [one for one in lists if (one.list.len() > 0).any()]  # joining empty lists row by row is not cheap
+    if len(filled) <= 1:
+        return filled[0] if filled else lists[0]
+    frame = pl.DataFrame({str(at): one for at, one in enumerate(filled)})
     empty = pl.lit([], dtype=lists[0].dtype)
     return frame.select(pl.concat_list([pl.col(name).fill_null(empty) for name in frame.columns])).to_series()
 

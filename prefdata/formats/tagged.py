@@ -56,8 +56,12 @@ def _other_media(rows: pl.DataFrame) -> pl.Expr:
 
 def outgoing(frame: pl.DataFrame, sides: Sequence[str], *, call_role: str, apart: bool = False) -> pl.DataFrame:
     """`frame` with tags for marks, and tool calls as turns of `call_role`. See `messages.spoken`."""
-    frame = frame.with_columns(placeholders.tagged(sides))
-    return frame.with_columns(spoken(frame[side], role=call_role, apart=apart).alias(side) for side in sides)
+    facts = frame.select(_images=rules.images().any(), **{side: rules.tool_calls(side).any() for side in sides})
+    there = facts.row(0, named=True) if frame.height else {}
+    if there.get("_images"):
+        frame = frame.with_columns(placeholders.tagged(sides))
+    calling = [side for side in sides if there.get(side)]
+    return frame.with_columns(spoken(frame[side], role=call_role, apart=apart).alias(side) for side in calling)
 
 
 def tag_rules(sides: Sequence[str]) -> dict[str, pl.Expr]:

@@ -85,7 +85,7 @@ def same(given_rows: pl.DataFrame, got: pl.DataFrame, names: list[str]) -> None:
 
 @pytest.mark.parametrize(("name", "kind"), CASES)
 @given(data=st.data())
-@settings(max_examples=20)
+@settings(max_examples=15)
 def test_what_a_format_holds_comes_back_the_same(name: str, kind: RecordType, data: st.DataObject) -> None:
     fmt = load("format", name)()
     given_rows = data.draw(rows(kind, fmt.holds[kind] & ALL[kind]))
@@ -96,7 +96,7 @@ def test_what_a_format_holds_comes_back_the_same(name: str, kind: RecordType, da
 
 @pytest.mark.parametrize(("name", "kind"), LIMITED)
 @given(data=st.data())
-@settings(max_examples=20)
+@settings(max_examples=10)
 def test_what_a_format_does_not_hold_is_refused_or_left_out(name: str, kind: RecordType, data: st.DataObject) -> None:
     fmt = load("format", name)()
     held = fmt.holds[kind] & ALL[kind]
