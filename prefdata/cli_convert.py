@@ -130,7 +130,7 @@ def told(result: Converted, *, given: bool = False) -> list[str]:
     if result.other_columns:
         lines.append(f"columns that no format asks for, left out: {', '.join(result.other_columns)}")
     total = f"wrote {result.written:,} rows of {result.read:,} read"
-    if result.retyped != result.read:
+    if result.written_as != result.type or result.decoded > result.read:
         total += f" ({result.retyped:,} {result.written_as} rows made of them)"
     total += f", refused {result.refused:,}, unreadable {result.quarantined:,}, {result.seconds:.1f} s"
     lines.append(f"{total} -> {result.out}")

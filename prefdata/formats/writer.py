@@ -19,7 +19,7 @@ from polars.io.plugins import register_io_source
 from prefdata.errors import ResourceError, SchemaError
 from prefdata.formats.core import Container, without_nulls
 from prefdata.io import ROW_GROUP, sha256_file
-from prefdata.reading.json_frames_types import merged_types
+from prefdata.reading.json_frames_types import fitted, merged_types
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _WAIT_S = 0.5
@@ -270,4 +270,4 @@ def _fitted(frame: pl.DataFrame, schema: dict[str, Any]) -> pl.DataFrame:
 def _column(name: str, dtype: Any, given: Any) -> pl.Expr:
     if given is None:
         return pl.lit(None, dtype=dtype).alias(name)
-    return pl.col(name) if given == dtype else pl.col(name).cast(dtype)
+    return fitted(pl.col(name), given, dtype).alias(name)

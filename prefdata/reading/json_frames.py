@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from prefdata.reading.account import RESERVED, ReadLimits
-from prefdata.reading.json_frames_types import NoDtype, final, merged_types, types_of
+from prefdata.reading.json_frames_types import NoDtype, final, fitted, merged_types, types_of
 from prefdata.reading.json_records import Refused, checked, parse
 
 KEY = "_key"
@@ -138,7 +138,7 @@ class Decoder:
     def _group_of(self, skeleton: str) -> int:
         if _UNKNOWN_KEY.search(skeleton):
             return SLOW
-        text = _TOKEN.sub(lambda found: self._names[found.group()], skeleton.replace('"', '"s"'))
+        text = _TOKEN.sub(lambda found: self._names.get(found.group(), "?"), skeleton.replace('"', '"s"'))
         try:
             return self._placed(self._record(text))
         except (Refused, NoDtype):
@@ -233,7 +233,7 @@ class Decoder:
             if not len(at):
                 continue
             if group in parts:  # its dtype may have grown
-                parts[group] = [(one, one_of.cast(good.dtype)) for one, one_of in parts[group]]
+                parts[group] = [(one, _grown(records, good.dtype)) for one, records in parts[group]]
             parts.setdefault(group, []).append((at, good))
 
 
@@ -241,6 +241,11 @@ def _frame(at: pl.Series, records: pl.Series, places: pl.DataFrame) -> pl.DataFr
     """Records as columns behind their places."""
     beside = places if len(at) == places.height else places[at]
     return beside.hstack(records.struct.unnest().get_columns()) if records.struct.fields else beside
+
+
+def _grown(records: pl.Series, dtype: pl.DataType) -> pl.Series:
+    named = records.alias("records")
+    return named.to_frame().select(fitted(pl.col("records"), named.dtype, dtype)).to_series()
 
 
 def _joined(parts: list[tuple[pl.Series, pl.Series]]) -> tuple[pl.Series, pl.Series]:

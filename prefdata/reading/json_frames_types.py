@@ -101,6 +101,24 @@ def final(dtype: pl.DataType) -> pl.DataType:
     return dtype
 
 
+def fitted(value: pl.Expr, given: Any, wanted: Any) -> pl.Expr:
+    """`value` of dtype `given` as `wanted`, which holds all that it holds: fields that it lacks are null."""
+    if given == wanted:
+        return value
+    if isinstance(wanted, pl.List) and isinstance(given, pl.List):
+        return value.list.eval(fitted(pl.element(), given.inner, wanted.inner))
+    if isinstance(wanted, pl.Struct) and isinstance(given, pl.Struct):
+        there = {field.name: field.dtype for field in given.fields}
+        fields = [
+            fitted(value.struct.field(field.name), there[field.name], field.dtype).alias(field.name)
+            if field.name in there
+            else pl.lit(None, dtype=field.dtype).alias(field.name)
+            for field in wanted.fields
+        ]
+        return pl.when(value.is_not_null()).then(pl.struct(fields)) if fields else value
+    return value.cast(wanted)
+
+
 def _inner(dtype: pl.List) -> pl.DataType:
     return _instance(dtype.inner)
 
