@@ -31,7 +31,7 @@ from prefdata.formats.export import (
 )
 from prefdata.formats.files import Chunk, FrameWriter, input_files, read_frames
 from prefdata.io import ReadLimits, write_atomic, write_parquet
-from prefdata.recognition import Reading, format_of, reading_as, recognised
+from prefdata.recognition import Reading, described, format_of, reading_as, recognised
 from prefdata.schema import SCHEMAS, RecordType, stable_hash
 
 ControlTokens = Literal["keep", "escape", "refuse"]
@@ -117,7 +117,10 @@ def convert(
     chunks = read_frames(path, limits=limits)
     first, chunks = _first(chunks, path)
     where = _named(path)
-    if source == "auto":
+    told = described(path, source, labels) if not source_settings else None
+    if told is not None:
+        reading = reading_as(told, first, where=where, wanted=wanted)
+    elif source == "auto":
         if source_settings:
             raise RecipeError("settings of the source need its name; give --from")
         reading = recognised(first, where=where, wanted=wanted, labels=labels)
@@ -216,6 +219,7 @@ class _Conversion:
         self.reading, self.target, self.result_type = reading, target, result_type
         self.control_tokens, self.place, self.schema = control_tokens, place, schema
         self.writers: dict[str, FrameWriter] = {}
+        self.columns: dict[str, None] = {}
         self.gone: list[pl.DataFrame] = [pl.DataFrame(schema=REFUSED_ROWS)]
         self.left_out: Counter[str] = Counter()
         self.unmade: Counter[str] = Counter()
@@ -253,6 +257,7 @@ class _Conversion:
             path.parent.mkdir(parents=True, exist_ok=True)
             self.writers[split] = self.stack.enter_context(FrameWriter(path, self.place.container))
         self.writers[split].write(outcome.rows)
+        self.columns |= dict.fromkeys(outcome.rows.columns)
 
     def _quarantine(self, quarantine: pl.DataFrame) -> None:
         if not quarantine.height:
@@ -359,7 +364,7 @@ class _Conversion:
             done = self.writers[split].close()
             files[self.place.file(split).name] = {"rows": done.rows, "sha256": done.sha256}
         names = {split: self.place.file(split).name for split in sorted(self.writers)}
-        for name, text in self.target.beside(names, self.result_type).items():
+        for name, text in self.target.beside(names, self.result_type, columns=list(self.columns)).items():
             path = self.place.beside(name)
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(path, text.encode())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -14,6 +15,7 @@ from prefdata.recipe import settings_of
 from prefdata.schema import RecordType
 
 SAMPLE_ROWS = 1_000
+DATASET_INFO = "dataset_info.json"
 _SHOWN_COLUMNS = 40
 
 _COMPARED = ("prompt", "completion", "chosen", "rejected", "label", "images", "tools", "margin", "answer")
@@ -85,6 +87,24 @@ def recognised(
         for reading, _, _ in readings
     )
     raise RecipeError(f"{where}: can be read in {len(readings)} ways; say which\n{listed}")
+
+
+def described(
+    path: str | Path | Sequence[str | Path], name: str = "auto", labels: Mapping[str, bool] | None = None
+) -> Format | None:
+    """The format that a file beside the data describes (LLaMA-Factory's dataset_info.json), with settings as it says.
+
+    None where `path` is not one file, nothing beside it names it, or another format than `name` is asked for.
+    """
+    if not isinstance(path, (str, Path)) or name not in ("auto", "llamafactory"):
+        return None
+    beside = Path(path).parent / DATASET_INFO
+    if not Path(path).is_file() or not beside.is_file():
+        return None
+    from prefdata.formats.llamafactory import LlamaFactory
+
+    told: Any = LlamaFactory.described(beside.read_text(encoding="utf-8"), Path(path).name, labels=labels)
+    return told  # type: ignore[no-any-return]
 
 
 def reading_as(form: Format, sample: pl.DataFrame, *, where: str, wanted: RecordType | None = None) -> Reading:

@@ -43,6 +43,7 @@ def write_export(
     folder.mkdir(parents=True, exist_ok=True)
     files: dict[str, dict[str, Any]] = {}
     names: dict[str, str] = {}
+    columns: dict[str, None] = {}
     refused = [pl.DataFrame(schema=REFUSED_ROWS)]
     for split, given in splits.items():
         names[split] = split + SUFFIX[fmt.container]
@@ -52,6 +53,7 @@ def write_export(
             for frame in _frames(given, record_type):
                 outcome = fmt.encode(frame, record_type)
                 writer.write(outcome.rows)
+                columns |= dict.fromkeys(outcome.rows.columns)
                 refused.append(refused_rows(frame, outcome, split=split, step="writing"))
                 if record_type is RecordType.UNPAIRED:
                     passed = frame["label"].gather(passed_rows(frame.height, outcome))
@@ -62,7 +64,7 @@ def write_export(
         if record_type is RecordType.UNPAIRED:
             facts |= {"desirable": classes[True], "undesirable": classes[False]}
         files[names[split]] = facts
-    for name, text in fmt.beside(names, record_type).items():
+    for name, text in fmt.beside(names, record_type, columns=list(columns)).items():
         write_atomic(folder / name, text.encode())
     gone = pl.concat(refused)
     write_parquet(folder / REFUSED_FILE, gone)

@@ -50,6 +50,7 @@ CHAT = frozenset(
         Feature.TOOL_CALLS,
         Feature.TOOLS,
         Feature.IMAGES,
+        Feature.IMAGE_FILES,
         Feature.IMAGE_PLACES,
     }
 )
@@ -91,7 +92,12 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 }
 """Columns that are looked for where no dataset_info.json names them."""
 
-WHOLE = ("chosen_messages", "rejected_messages")
+DEFAULT_COLUMNS: Mapping[str, Mapping[str, str]] = {
+    "alpaca": {"prompt": "instruction", "query": "input", "response": "output"},
+    "sharegpt": {"messages": "conversations"},
+    "openai": {"messages": "conversations"},
+}
+"""What an entry of dataset_info.json without `columns` means."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +124,7 @@ class LlamaFactory:
     """What values of `kto_tag` other than true and false mean; null: they are refused."""
 
     @classmethod
-    def described(cls, text: str, file: str) -> LlamaFactory | None:
+    def described(cls, text: str, file: str, *, labels: Mapping[str, bool] | None = None) -> LlamaFactory | None:
         """The settings that dataset_info.json (`text`) gives for a file of this name; None where it has no entry.
 
         Raises InputError where it is no JSON object of entries.
@@ -131,10 +137,12 @@ class LlamaFactory:
         if entry is None:
             return None
         tags = entry.get("tags")
-        style = "alpaca" if entry.get("formatting", "alpaca") == "alpaca" else "sharegpt"
-        if style == "sharegpt" and tags and tags.get("role_tag") == "role":
-            return cls(style="openai", columns=entry.get("columns"), tags=tags)
-        return cls(style="alpaca" if style == "alpaca" else "sharegpt", columns=entry.get("columns"), tags=tags)
+        style: Literal["sharegpt", "openai", "alpaca"] = "sharegpt"
+        if entry.get("formatting", "alpaca") == "alpaca":
+            style = "alpaca"
+        elif tags and tags.get("role_tag") == "role":
+            style = "openai"
+        return cls(style=style, columns=entry.get("columns") or DEFAULT_COLUMNS[style], tags=tags, labels=labels)
 
     def recognise(self, sample: pl.DataFrame) -> Sequence[Match]:
         """By what is its own: kto_tag; single messages as chosen and rejected; instructions with either;

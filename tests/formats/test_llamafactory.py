@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefdata.catalogue import load
+from prefdata.convert import convert
 from prefdata.errors import InputError
 from prefdata.formats.core import Feature, Match, identify, sides_of
 from prefdata.formats.llamafactory import LlamaFactory
@@ -331,3 +332,17 @@ def test_a_file_is_read_as_dataset_info_says() -> None:
     assert LlamaFactory.described(json.dumps(info), "other.json") is None
     with pytest.raises(InputError, match=r"dataset_info\.json"):
         LlamaFactory.described("[]", "mine.json")
+
+
+def test_a_conversion_writes_dataset_info_and_reads_it_again(tmp_path: Path) -> None:
+    talk = [{"role": "user", "content": "<image>q"}, {"role": "assistant", "content": "a"}]
+    given_rows = [{"messages": talk, "images": ["1.jpg"]}, {"messages": [talk[1] | {"role": "user"}, talk[1]]}]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(one) + "\n" for one in given_rows), encoding="utf-8")
+    done = convert(tmp_path / "in.jsonl", to="llamafactory", out=tmp_path / "out", settings={"style": "openai"})
+    entry = json.loads((tmp_path / "out/dataset_info.json").read_text(encoding="utf-8"))["in"]
+    assert (done.read, entry["columns"]) == (2, {"messages": "messages", "images": "images"})
+    again = convert(tmp_path / "out/in.jsonl", to="swift", out=tmp_path / "again")
+    assert (again.source, again.type, again.read) == ("llamafactory", RecordType.SFT, 2)
+    assert again.reasons == ("column messages, as dataset_info.json says",)
+    written = (tmp_path / "again/in.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line) for line in written] == given_rows
