@@ -39,6 +39,7 @@ class Feature(StrEnum):
     TEXT_WITH_CALL = "text beside a tool call"
     TOOLS = "tool definitions"
     IMAGES = "pictures"
+    IMAGE_FILES = "pictures given as files"
     IMAGE_PLACES = "pictures at any place of the text"
     ANSWER_IMAGES = "pictures in an answer"
     IMAGE_TAG = "the literal text `<image>`"

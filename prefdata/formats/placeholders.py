@@ -194,8 +194,8 @@ def placed(
 
 
 def uris_of(values: pl.Series) -> pl.Series:
-    """Addresses of pictures, List(String), of a column of addresses, of lists of them, or of Hugging Face's
-    `{"bytes", "path"}`; null where there are none, and where a picture has no address."""
+    """Addresses of pictures, List(String), of a column of addresses, of lists of them, of Hugging Face's
+    `{"bytes", "path"}`, or of `{"image"}`; null where there are none, and where a picture has no address."""
     if values.dtype == pl.Null:
         return values.cast(pl.List(pl.String))
     if not isinstance(values.dtype, pl.List):
@@ -203,7 +203,7 @@ def uris_of(values: pl.Series) -> pl.Series:
     inner = values.dtype.inner  # type: ignore[attr-defined]
     if isinstance(inner, pl.Struct):
         names = [one.name for one in inner.fields]
-        key = next((name for name in ("path", "url") if name in names), None)
+        key = next((name for name in ("path", "url", "image") if name in names), None)
         values = values.list.eval(pl.element().struct.field(key) if key else pl.lit(None, pl.String))
     return values.cast(pl.List(pl.String))
 

@@ -21,7 +21,9 @@ REASONS: Mapping[str, str] = {
     "empty_prompt": "there is nothing before the answer",
     "empty_turn": "a turn of the prompt has no text",
     "equal_sides": "chosen and rejected are the same",
+    "image_address": "a picture is given as a file; the target takes http(s) and data: addresses only",
     "image_count": "there are more or fewer pictures than places for them",
+    "image_outside_user_turn": "a picture stands in a turn that is not the user's; the target takes it there only",
     "images": "the target takes no pictures with this type",
     "label_missing": "the row has no label",
     "literal_image_tag": "the text holds the literal tag `<image>`, which the target would take for a picture",
@@ -34,7 +36,9 @@ REASONS: Mapping[str, str] = {
     "not_a_conversation": "a column that should hold messages holds something else",
     "not_alternating": "turns of user and assistant do not alternate",
     "object_replacement_character": "the text of a row with pictures holds U+FFFC, which marks their places",
+    "other_feedback": "the row is of another kind of feedback than the type that is read",
     "other_media": "the row has video, audio or objects, which are not held",
+    "prompt_not_by_user": "the last turn of the prompt is not the user's; the target takes it as one",
     "prompt_ends_with_assistant": "the prompt ends with a turn of the assistant",
     "prompt_in_answer": "the answers repeat the prompt, and it cannot be told apart from them",
     "repeated_comparison": "the same two answers to the same prompt are compared in an earlier row",
@@ -43,12 +47,15 @@ REASONS: Mapping[str, str] = {
     "system_prompt": "the target takes no system prompt with this type",
     "text_beside_call": "a turn has text beside its tool call; the target takes one of them",
     "tie": "both answers were rated the same",
+    "tool_call_unanswered": "a tool call has no result after it, or a result no call before it",
     "tool_definitions": "the row defines tools, which the target does not take",
     "tool_turns": "there are tool calls or tool results, which the target does not take",
+    "too_many_images": "the row has more pictures than the target takes in one",
     "trained_turns": "the turns that are marked as trained on are not the last ones",
     "unknown_part": "a message holds a part that is neither text nor picture",
     "unknown_role": "a message has a role that is not known",
     "unreadable_tool_call": "a turn that should be a tool call is not JSON with a name",
+    "unwritable_tools": "the tool definitions are no JSON list, or hold values of several types in one place",
     "worse_chosen": "the chosen answer is rated worse than the rejected one",
 }
 
@@ -80,6 +87,15 @@ def answer_not_by_assistant(side: str) -> pl.Expr:
 def equal_sides() -> pl.Expr:
     """Both sides of a pair hold the same."""
     return pl.col("chosen") == pl.col("rejected")
+
+
+def equal_texts() -> pl.Expr:
+    """Both sides of a pair are the same text, blanks around it not counted."""
+    left, right = (
+        pl.col(side).list.last().struct.field("content").str.strip_chars() for side in ("chosen", "rejected")
+    )
+    calls = pl.col("chosen").list.last().struct.field("tool_calls").is_null()
+    return (left == right) & calls & (pl.col("chosen").list.len() == 1) & (pl.col("rejected").list.len() == 1)
 
 
 def label_missing() -> pl.Expr:

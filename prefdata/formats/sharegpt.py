@@ -37,6 +37,7 @@ HELD = frozenset(
         Feature.TOOL_CALLS,
         Feature.TOOLS,
         Feature.IMAGES,
+        Feature.IMAGE_FILES,
         Feature.IMAGE_PLACES,
         Feature.ANSWER_IMAGES,
     }

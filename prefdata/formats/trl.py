@@ -44,6 +44,7 @@ CHAT = frozenset(
         Feature.TEXT_WITH_CALL,
         Feature.TOOLS,
         Feature.IMAGES,
+        Feature.IMAGE_FILES,
         Feature.IMAGE_PLACES,
         Feature.ANSWER_IMAGES,
         Feature.IMAGE_TAG,

@@ -44,7 +44,8 @@ SNIPPETS = (
     "\x00\x1f\x7f",
 )
 
-URIS = ("pictures/1.jpg", "a b/ü 图.png", "https://example.org/p?x=1&y=<2>", "data:image/png;base64,iVBORw0KGgo=")
+FILES = ("pictures/1.jpg", "a b/ü 图.png")
+ADDRESSES = ("https://example.org/p?x=1&y=<2>", "data:image/png;base64,iVBORw0KGgo=")
 
 plain = st.one_of(
     st.sampled_from(SNIPPETS),
@@ -62,10 +63,10 @@ values = st.recursive(
 
 
 @st.composite
-def calls(draw: st.DrawFn, features: Collection[Feature]) -> str:
+def calls(draw: st.DrawFn, features: Collection[Feature], most: int) -> str:
     """Canonical `tool_calls`: JSON text."""
     made = []
-    for number in range(draw(st.integers(1, 2))):
+    for number in range(draw(st.integers(1, most))):
         arguments = draw(st.dictionaries(st.sampled_from(["city", "当地", "n"]), values, max_size=2))
         call: dict[str, Any] = {"id": f"call_{number}"} if Feature.CALL_IDS in features else {}
         name = draw(st.sampled_from(["weather", "look_up"]))
@@ -91,8 +92,9 @@ def turn(role: str, content: str, tool_calls: str | None = None) -> dict[str, st
 @st.composite
 def _tool_round(draw: st.DrawFn, features: Collection[Feature]) -> list[dict[str, str | None]]:
     text = draw(plain) if Feature.TEXT_WITH_CALL in features else ""
-    called = draw(calls(features))
-    results = len(json.loads(called)) if Feature.REPEATED_ROLE in features else 1
+    most = 2 if Feature.REPEATED_ROLE in features else 1  # every call has its result, one turn each
+    called = draw(calls(features, most))
+    results = len(json.loads(called))
     return [turn("assistant", text, called), *[turn("tool", draw(plain)) for _ in range(results)]]
 
 
@@ -132,7 +134,9 @@ def _sprinkle(draw: st.DrawFn, turns: list[dict[str, str | None]], roles: Collec
     turns[chosen]["content"] = _with_picture(content, draw(st.integers(0, len(content)))).replace(MARK, text)
 
 
-def pictures(draw: st.DrawFn, row: dict[str, Any], sides: Collection[str]) -> list[dict[str, Any]] | None:
+def pictures(
+    draw: st.DrawFn, row: dict[str, Any], sides: Collection[str], uris: Collection[str]
+) -> list[dict[str, Any]] | None:
     """Canonical `images` for the marks in a row, counted part by part; null where there is none."""
     found = []
     for side in sides:
@@ -140,7 +144,7 @@ def pictures(draw: st.DrawFn, row: dict[str, Any], sides: Collection[str]) -> li
             part = 0
             for at, text in enumerate(message["content"].split(MARK)):
                 if at:
-                    uri = draw(st.sampled_from(URIS))
+                    uri = draw(st.sampled_from(sorted(uris)))
                     found.append({"uri": uri, "side": side, "message": number, "part": part})
                     part += 1
                 part += bool(text)
@@ -170,7 +174,8 @@ def row(draw: st.DrawFn, record_type: RecordType, features: Collection[Feature])
         last = made[answers[-1]][-1]
         if not last["tool_calls"] or Feature.TEXT_WITH_CALL in features:
             last["content"] = (last["content"] or "") + MARK  # at the end: answers that differ go on doing so
-    made["images"] = pictures(draw, made, ("prompt", *answers))
+    uris = (*ADDRESSES, *FILES) if Feature.IMAGE_FILES in features else ADDRESSES
+    made["images"] = pictures(draw, made, ("prompt", *answers), uris)
     if made["images"] is None and draw(st.booleans()):
         _sprinkle(draw, made["prompt"], ("user",), MARK)  # no picture: just a character
     made["tools"] = draw(definitions()) if Feature.TOOLS in features else None
