@@ -13,6 +13,7 @@ import polars as pl
 from prefdata.formats.core import Outcome
 from prefdata.formats.hh_rlhf import HhRlhf
 from prefdata.formats.nectar import Nectar
+from prefdata.formats.oasst import Oasst
 from prefdata.formats.ultrafeedback import UltraFeedback
 from prefdata.formats.verdicts import Verdicts
 from prefdata.schema import RecordType
@@ -164,3 +165,29 @@ def test_ranked_answers_go_where_the_transcript_waits_for_one() -> None:
         (["plain question"], ["x"], ["y"]),
     ]
     assert outcome.unmade == {"tied_rank": 1}
+
+
+def ranked_below(message: dict[str, Any], hidden: bool = False) -> int:
+    """Pairs of sibling replies of different rank with no hidden message above, counted by walking the tree."""
+    hidden = hidden or bool(message["deleted"]) or not message["review_result"]
+    ranked = [
+        one
+        for one in message["replies"]
+        if one["role"] == "assistant" and one.get("rank") is not None and not one["deleted"] and one["review_result"]
+    ]
+    pairs = [(a, b) for at, a in enumerate(ranked) for b in ranked[at + 1 :] if a["rank"] != b["rank"]]
+    return (0 if hidden else len(pairs)) + sum(ranked_below(one, hidden) for one in message["replies"])
+
+
+def test_every_two_ranked_siblings_of_the_real_trees_become_a_pair(shared_data: Callable[[str], Path]) -> None:
+    with open(shared_data("oasst") / "en_100_tree.jsonl", encoding="utf-8") as file:
+        trees = [json.loads(line) for line in file]
+    outcomes = [Oasst().decode(pl.DataFrame([tree], infer_schema_length=None), PAIR) for tree in trees]
+    made = [one.rows.height for one in outcomes]
+    assert made == [ranked_below(tree["prompt"]) for tree in trees]
+    assert sum(made) == 754
+    assert sum(one.refused.height for one in outcomes) == 0
+    first = next(one for one in outcomes if one.rows.height)
+    assert [turn["role"] for turn in first.rows["prompt"][0]][::2] == ["user"] * (
+        (len(first.rows["prompt"][0]) + 1) // 2
+    )
