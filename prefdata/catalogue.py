@@ -37,8 +37,12 @@ FORMATS = {
     "alpaca": "prefdata.formats.alpaca:Alpaca",
     "swift": "prefdata.formats.swift:Swift",
     "llamafactory": "prefdata.formats.llamafactory:LlamaFactory",
+    "openrlhf": "prefdata.formats.openrlhf:OpenRlhf",
+    "verl": "prefdata.formats.verl:Verl",
+    "halos": "prefdata.formats.halos:Halos",
     "hh_rlhf": "prefdata.formats.hh_rlhf:HhRlhf",
     "ultrafeedback": "prefdata.formats.ultrafeedback:UltraFeedback",
+    "oasst": "prefdata.formats.oasst:Oasst",
     "nectar": "prefdata.formats.nectar:Nectar",
     "verdicts": "prefdata.formats.verdicts:Verdicts",
 }
