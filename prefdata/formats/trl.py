@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import polars as pl
 
@@ -26,11 +25,9 @@ from prefdata.formats.core import (
     set_aside,
     sides_of,
 )
-from prefdata.formats.messages import holds_text, is_conversation, written
-from prefdata.formats.order import interleave
+from prefdata.formats.messages import fields_of, holds_text, is_conversation, written
 from prefdata.formats.placeholders import placed
 from prefdata.formats.shapes import absent, boolean_label, conversations, json_text, last_answer, shared_prompt
-from prefdata.io import sha256_file, write_parquet
 from prefdata.schema import SCHEMAS, RecordType
 
 CHAT = frozenset(
@@ -90,6 +87,8 @@ class Trl:
         if "messages" in names and is_conversation(sample.schema["messages"]):
             if names & {"chosen", "rejected", "rejected_response", "rejected_messages", "label", "kto_tag"}:
                 return []
+            if set(fields_of(sample.schema["messages"])) & {"weight", "train", "training", "loss"}:
+                return []  # another tool's word for what is trained on
             if names & {"images", "image"} and holds_text(sample, "messages", "<image>"):
                 return []  # TRL would put the pictures before the text, and take the tags for words
             return [Match(RecordType.SFT, ("column messages: lists of role and content",))]
@@ -97,6 +96,13 @@ class Trl:
             if not names.issuperset(wanted):
                 continue
             sides = [name for name in wanted if name != "label"]
+            if record_type is RecordType.PREFERENCE and "prompt" not in names:
+                # two texts without a prompt: where they begin alike is no turn
+                return (
+                    [Match(record_type, ("columns chosen, rejected: lists of role and content",))]
+                    if all(is_conversation(sample.schema[name]) for name in sides)
+                    else []
+                )
             if all(sample.schema[name] == pl.String or is_conversation(sample.schema[name]) for name in sides):
                 return [Match(record_type, (f"columns {', '.join(wanted)}",))]
             return []
@@ -165,21 +171,6 @@ class Trl:
             if name in frame.columns and (name == "label" or frame[name].null_count() < frame.height):
                 columns.append(pl.col(name))
         return columns
-
-    def write(self, splits: dict[str, pl.DataFrame], folder: Path) -> dict[str, Any]:
-        """`<split>.parquet` for each split; file name -> rows, classes and SHA-256; labels interleaved."""
-        written: dict[str, Any] = {}
-        for name, frame in splits.items():
-            out = self.encode(interleave(frame), RecordType.UNPAIRED).rows
-            path = folder / f"{name}.parquet"
-            write_parquet(path, out)
-            written[path.name] = {
-                "rows": out.height,
-                "desirable": int(out["label"].sum()),
-                "undesirable": int((~out["label"]).sum()),
-                "sha256": sha256_file(path),
-            }
-        return written
 
     def beside(
         self, files: Mapping[str, str], record_type: RecordType, *, columns: Sequence[str] = ()

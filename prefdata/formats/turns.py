@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import polars as pl
 
-from prefdata.formats.messages import MARK, ROLES, fields_of
+from prefdata.formats import placeholders, tagged
+from prefdata.formats.messages import MARK, ROLES, fields_of, is_conversation
 from prefdata.schema import RecordType
 
 ASSISTANTS = sorted(name for name, role in ROLES.items() if role == "assistant")
@@ -14,8 +15,8 @@ ASSISTANTS = sorted(name for name, role in ROLES.items() if role == "assistant")
 PARTS = pl.List(pl.Struct({"type": pl.String, "text": pl.String, "uri": pl.String}))
 """Content as parts: `type` is text or image, one of the two others is null."""
 
-PARTED = pl.List(pl.Struct({"role": pl.String, "content": PARTS, "tool_calls": pl.String}))
-"""MESSAGES with contents as parts."""
+FLAGS = frozenset({"weight", "train", "training", "loss"})
+"""Keys by which one tool or another says whether a turn is trained on."""
 
 
 def trained(frame: pl.DataFrame, column: str, flag: str) -> tuple[pl.DataFrame, pl.Expr, pl.Expr]:
@@ -61,9 +62,50 @@ def flags(rows: pl.DataFrame, record_type: RecordType) -> Mapping[str, pl.Series
     }
 
 
+def with_flag(column: pl.Series, turn: Callable[[pl.Expr | None], pl.Expr], told: pl.Series | None) -> pl.Series:
+    """A column of turns, each made anew by `turn`, with the flag of its row at the assistant's turns; see `flags`."""
+    frame = column.to_frame("turns")
+    if told is None:
+        return frame.select(pl.col("turns").list.eval(turn(None))).to_series()
+    own = pl.element().struct.field("role") == "assistant"
+    some = [pl.when(own).then(pl.lit(value, pl.Boolean)) for value in (False, True, None)]
+    no, yes, none = (pl.col("turns").list.eval(turn(flag)) for flag in some)
+    told_ = pl.lit(told)
+    return frame.select(pl.when(told_.is_null()).then(none).when(told_).then(yes).otherwise(no)).to_series()
+
+
+def plain_messages(sample: pl.DataFrame, *, own: Collection[str] = ()) -> bool:
+    """Whether `messages` are conversations without anything beside them that another tool would read, and without
+    flags but its `own`."""
+    others = {"chosen", "rejected", "rejected_response", "rejected_messages", "label", "kto_tag", "solution"}
+    names = set(sample.columns)
+    fields = set(fields_of(sample.schema.get("messages")))
+    return (
+        is_conversation(sample.schema.get("messages"))
+        and not names & {*others, *tagged.IMAGE_COLUMNS}
+        and not fields & (FLAGS - set(own))
+    )
+
+
+def in_parts(frame: pl.DataFrame, rows: pl.DataFrame, found: pl.Series) -> tuple[pl.DataFrame, pl.Expr]:
+    """`frame` with `images`, all of which stand as parts in the messages, and the rule true where that is not so.
+
+    The n-th part without an address gets the n-th of a column of addresses.
+    """
+    uris = pl.Series([None] * rows.height, dtype=pl.List(pl.String))
+    for name in tagged.IMAGE_COLUMNS:
+        if name in rows.columns:
+            uris = placeholders.uris_of(rows[name])
+            break
+    images, wrong = placeholders.fill(found, uris)
+    return frame.with_columns(images.alias("images")), pl.lit(wrong)
+
+
 def parted(frame: pl.DataFrame, side: str) -> pl.Series:
-    """A MESSAGES column as PARTED: pictures of `images` where their marks stand; in rows without pictures a mark is a
-    character. Empty text is no part."""
+    """A column of turns (MESSAGES, or with more fields) with contents as PARTS: pictures of `images` where their marks
+    stand; in rows without pictures a mark is a character. Empty text is no part."""
+    fields = fields_of(frame.schema[side])
+    dtype = pl.List(pl.Struct(fields | {"content": PARTS}))
     numbered = frame.select(side, "images").with_row_index("_row")
     turns = (
         numbered.select("_row", turn=side, has=pl.col("images").list.len().fill_null(0) > 0)
@@ -73,10 +115,9 @@ def parted(frame: pl.DataFrame, side: str) -> pl.Series:
         .unnest("turn")
         .with_row_index("_turn")
     )
+    split = pl.when("has").then(pl.col("content").str.split(MARK)).otherwise(pl.concat_list("content"))
     texts = (
-        turns.select(
-            "_turn", text=pl.when("has").then(pl.col("content").str.split(MARK)).otherwise(pl.concat_list("content"))
-        )
+        turns.select("_turn", text=split)
         .explode("text")
         .with_columns(at=2 * pl.int_range(pl.len(), dtype=pl.Int64).over("_turn"))
         .filter(pl.col("text").str.len_bytes() > 0)
@@ -102,7 +143,7 @@ def parted(frame: pl.DataFrame, side: str) -> pl.Series:
         turns.join(parts, on="_turn", how="left", maintain_order="left")
         .with_columns(content=pl.coalesce(pl.col("parts").cast(PARTS), pl.lit([], PARTS)))
         .group_by("_row", maintain_order=True)
-        .agg(pl.struct("role", "content", "tool_calls").alias("turns"))
+        .agg(pl.struct(list(fields)).alias("turns"))
     )
     joined = numbered.join(whole, on="_row", how="left", maintain_order="left")
-    return joined.select(pl.coalesce(pl.col("turns").cast(PARTED), pl.lit([], PARTED)).alias(side)).to_series()
+    return joined.select(pl.coalesce(pl.col("turns").cast(dtype), pl.lit([], dtype)).alias(side)).to_series()

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 import polars as pl
 
-from prefdata.formats import placeholders, rules, tagged
+from prefdata.formats import placeholders, rules, tagged, turns
 from prefdata.formats.core import Container, Feature, Match, Outcome, answers_of, pieces, refuse, set_aside, sides_of
 from prefdata.formats.messages import holds_text, is_conversation, written
 from prefdata.formats.shapes import absent, conversations, json_text, last_answer
@@ -25,8 +25,6 @@ TEXT = frozenset({Feature.SYSTEM, Feature.TURNS, Feature.REPEATED_ROLE})
 IMAGE = pl.List(pl.Struct({"image": pl.String}))
 REWARD = ("reward_model", "data_source")
 """Columns of which one tells prompts for RL."""
-OTHERS = frozenset({"chosen", "rejected", "rejected_response", "rejected_messages", "label", "kto_tag", "solution"})
-"""Columns that say that `messages` are no SFT of verl's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +56,10 @@ class Verl:
         told = [name for name in REWARD if name in names]
         if told and is_conversation(sample.schema.get("prompt")) and not names & {"chosen", "completion"}:
             return [Match(RecordType.PROMPT, (f"columns prompt, {', '.join(told)}",))]
-        if is_conversation(sample.schema.get("messages")) and not names & OTHERS:
-            tags = "images" in names and holds_text(sample, "messages", placeholders.TAG)
-            if tags or not names & set(tagged.IMAGE_COLUMNS):
-                where = "column messages" + (": <image> in the text, column images" if tags else "")
-                return [Match(RecordType.SFT, (where,))]
+        tags = {"images", "messages"} <= names and holds_text(sample, "messages", placeholders.TAG)
+        if turns.plain_messages(sample.drop("images") if tags else sample):
+            where = "column messages" + (": <image> in the text, column images" if tags else "")
+            return [Match(RecordType.SFT, (where,))]
         if all(sample.schema.get(name) == pl.String for name in ("prompt", "chosen", "rejected")):
             return [Match(RecordType.PREFERENCE, ("columns prompt, chosen, rejected: plain text",))]
         return []
