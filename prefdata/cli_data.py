@@ -14,6 +14,7 @@ RunPath = Annotated[Path, typer.Argument(help="The run directory.", show_default
 def register(app: typer.Typer) -> None:
     """Adds the commands of this module to `app`."""
     app.command("leaks")(leaks)
+    app.command("erase")(erase)
 
 
 def _print_json(data: Any) -> None:
@@ -71,3 +72,47 @@ def _splits(run: Path) -> dict[str, Any]:
     rows = kept_rows(rundir.existing(run).path)
     names = [name for name in ("train", "evaluation", "test") if (rows["split"] == name).any()]
     return {name: rows.filter(pl.col("split") == name) for name in names}
+
+
+def erase(
+    run: RunPath,
+    customer: Annotated[str, typer.Option(help="The customer's id, as the source has it.", show_default=False)],
+    source: Annotated[
+        str | None, typer.Option(help="Look in this source only. [default: all]", show_default=False)
+    ] = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(help="The recipe, where its filters read files of their own.", show_default=False),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would go; change nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Take one customer out of a run: rows, scores, duplicates, exports, report; and leave a receipt.
+
+    Every row of a session in which the customer spoke goes. Run again, the run leaves the customer out, though the
+    source file still holds the lines. Models that were trained on the rows are named: they cannot unlearn.
+
+    Example: prefdata erase runs/demo --customer C-1042 --dry-run
+    """
+    from prefdata.erase import erase as erased
+    from prefdata.recipe import load
+
+    done = erased(run, customer, source=source, recipe=load(recipe) if recipe else None, dry_run=dry_run)
+    if as_json:
+        _print_json(
+            {**done.told, "ids": done.found.rows["id"].to_list(), "receipt": done.receipt and str(done.receipt)}
+        )
+        return
+    for row in done.found.rows.iter_rows(named=True):
+        typer.echo(f"{row['id']}  {row['source']}: {row['file']} line {row['line']}  {row['split'] or row['place']}")
+    for model in done.told["models"]:
+        typer.echo(f"trained on these rows: {model}; train again, or delete it")
+    typer.echo(f"note: {done.told['remains'][0]}")
+    rows = done.found.rows.height
+    if done.receipt is None:
+        typer.echo(f"would erase {rows:,} rows of {done.told['sessions']:,} sessions; nothing was changed")
+    else:
+        files = len(done.told["files"])
+        typer.echo(
+            f"erased {rows:,} rows of {done.told['sessions']:,} sessions from {files} files; receipt {done.receipt}"
+        )

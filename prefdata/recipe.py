@@ -37,6 +37,7 @@ __all__ = [
     "Split",
     "field_notes",
     "from_data",
+    "from_resolved",
     "imported",
     "load",
     "parse",
@@ -114,6 +115,20 @@ def from_data(
     if reader.faults or recipe is None:
         raise RecipeError(reader.faults, where=where)
     return recipe
+
+
+def from_resolved(resolved: dict[str, Any], *, root: Path) -> Recipe:
+    """The recipe that `Recipe.resolved` gave this account of; paths in it are meant from `root`."""
+    data = dict(resolved)
+    for name in LISTS:
+        data[name] = [{entry["name"]: entry["settings"]} for entry in resolved[name]]
+    data["sources"] = [
+        {**source, "layout": {source["layout"]["name"]: source["layout"]["settings"]}} for source in resolved["sources"]
+    ]
+    if resolved["train"] is not None:
+        train = resolved["train"]
+        data["train"] = {**train["settings"], "method": train["name"], "model": train["model"]}
+    return from_data(data, root=root, where="run.json")
 
 
 def settings_of(kind: str, name: str, values: dict[str, Any]) -> Any:

@@ -24,6 +24,7 @@ from prefdata.reporting import numbers
 from prefdata.reporting.page import write_page
 from prefdata.rows import dropped_rows, kept_rows, scan_rows, told, write_rows
 from prefdata.rundir import RunDir, key_of
+from prefdata.schema import RecordType
 from prefdata.stages import FORMAT, Progress, State, version
 
 __all__ = ["RunResult", "dropped_rows", "kept_rows", "run", "scan_rows"]
@@ -84,6 +85,16 @@ def _run(state: State, *, train: bool) -> RunResult:
     if mining.input_hashes(state.recipe) != hashes:
         raise InputError("an input file changed while it was read; run again once it is complete")
     stages.check_quarantine(state.recipe, ingested)
+    return conclude(state, hashes, ingested, training=training)
+
+
+def conclude(
+    state: State, hashes: dict[str, dict[str, str]], ingested: dict[str, Any], *, training: str | None = None
+) -> RunResult:
+    """Everything after reading: scores, labels, decision, splits, exports, report, and training where a model is given.
+
+    Nothing is read but the run directory itself.
+    """
     sidecars = stages.score(state)
     scores = stages.scores(state, sidecars)
     labels, card = stages.label(state, scores, sidecars)
@@ -142,6 +153,8 @@ def _run(state: State, *, train: bool) -> RunResult:
 
 
 def _export(state: State, split: pl.DataFrame) -> dict[str, Any]:
+    from prefdata.formats.export import write_export
+
     written: dict[str, Any] = {}
     wanted = {entry.name for entry in state.recipe.export}
     for folder in (state.run.path / "exports").glob("*"):
@@ -150,9 +163,8 @@ def _export(state: State, split: pl.DataFrame) -> dict[str, Any]:
     rows = kept_rows(state.run.path)
     splits = {name: rows.filter(pl.col("split") == name) for name in state.recipe.split.sides()}
     for entry in state.recipe.export:
-        folder = state.run.path / "exports" / entry.name
-        folder.mkdir(parents=True, exist_ok=True)
-        written[entry.name] = entry.settings.write(splits, folder)
+        folder = state.run.fresh(f"exports/{entry.name}")
+        written[entry.name] = write_export(entry.settings, splits, RecordType.UNPAIRED, folder)["files"]
     return written
 
 

@@ -18,6 +18,7 @@ import polars as pl
 from prefdata import ingest as mining
 from prefdata import judging
 from prefdata.engine import Engine
+from prefdata.erased import counted, erased, rows_of
 from prefdata.errors import InputError, QuarantineError
 from prefdata.io import QUARANTINE, sha256_file, write_atomic, write_parquet
 from prefdata.judging import Grouping, RowFilter
@@ -54,10 +55,9 @@ class State:
         return self.run.path / "signals" / shard.name
 
 
-def ingest(state: State, hashes: dict[str, dict[str, str]]) -> dict[str, Any]:
-    """records/, signals/ and quarantine.parquet, or the account of them where they stand already."""
-    recipe = state.recipe
-    resolved = recipe.resolved()
+def ingest_key(state: State, hashes: dict[str, dict[str, str]]) -> str:
+    """What records depend on: inputs, the recipe up to mining, the version, the key of ids, who is erased."""
+    resolved = state.recipe.resolved()
     parts = ("sources", "sessions", "max_context_turns", "transforms", "signals", "limits", "shard_rows")
     read_limits = {name: value for name, value in resolved["limits"].items() if name != "max_quarantined"}
     depends = {name: resolved[name] for name in parts if name != "limits"} | {"limits": read_limits}
@@ -65,7 +65,19 @@ def ingest(state: State, hashes: dict[str, dict[str, str]]) -> dict[str, Any]:
     depends["sources"] = [
         {name: value for name, value in source.items() if name not in terms} for source in depends["sources"]
     ]
-    key = key_of(FORMAT, version("prefdata"), hashes, depends, judging_key())
+    forgotten = erased(state.run.path)
+    more = (forgotten,) if forgotten else ()
+    return key_of(FORMAT, version("prefdata"), hashes, depends, judging_key(), *more)
+
+
+def ingest(state: State, hashes: dict[str, dict[str, str]]) -> dict[str, Any]:
+    """records/, signals/ and quarantine.parquet, or the account of them where they stand already.
+
+    Customers that the run was told to forget are left out, with a fate of their own.
+    """
+    recipe = state.recipe
+    key = ingest_key(state, hashes)
+    forgotten = erased(state.run.path)
     known = state.run.finished("ingest", key)
     if known is not None:
         return known
@@ -88,6 +100,12 @@ def ingest(state: State, hashes: dict[str, dict[str, str]]) -> dict[str, Any]:
     for position, source in enumerate(recipe.sources):
         state.progress("read", position, len(recipe.sources))
         mined = mining.ingest(recipe, source, transforms)
+        if forgotten:
+            gone = rows_of(mined.records, forgotten)
+            fates = counted(mined.fates, mined.records.filter(gone))
+            mined = mined._replace(
+                records=mined.records.filter(~gone), signals=mined.signals.filter(~gone), fates=fates
+            )
         for start in range(0, mined.records.height, recipe.shard_rows):
             name = f"{len(written) // 2:05d}.parquet"
             write_parquet(records / name, mined.records.slice(start, recipe.shard_rows))
@@ -150,7 +168,8 @@ def check_quarantine(recipe: Recipe, ingested: dict[str, Any]) -> None:
         )
 
 
-def _sides(state: State) -> Iterator[tuple[RowFilter, judging.Side]]:
+def sides(state: State) -> Iterator[tuple[RowFilter, judging.Side]]:
+    """Every scorer with every side that it scores, each once."""
     seen = set()
     for row_filter in state.filters:
         for side in row_filter.sides:
@@ -163,7 +182,7 @@ def score(state: State) -> dict[str, list[str]]:
     """scores/<scorer>/<key>.parquet for every shard and side; `<scorer>_<side>` -> the keys, shard by shard."""
     keys: dict[str, list[str]] = {}
     shards = state.shards()
-    for row_filter, side in _sides(state):
+    for row_filter, side in sides(state):
         name = f"{row_filter.scorer.name}_{side}"
         folder = state.run.path / "scores" / row_filter.scorer.name
 
@@ -172,10 +191,10 @@ def score(state: State) -> dict[str, list[str]]:
         ) -> str:
             revs = pl.read_parquet(state.signals(shard), columns=["rev"], glob=False)["rev"]
             key = judging.sidecar_key(row_filter.scorer, side, revs)
-            if not _sound(folder / f"{key}.parquet"):
+            if not sound(folder / f"{key}.parquet"):
                 folder.mkdir(parents=True, exist_ok=True)
                 scored = judging.judge(pl.read_parquet(shard, glob=False), row_filter, side)
-                _write_sound(folder / f"{key}.parquet", scored)
+                write_sound(folder / f"{key}.parquet", scored)
             return key
 
         state.progress(f"score {name}", 0, len(shards))
@@ -186,7 +205,7 @@ def score(state: State) -> dict[str, list[str]]:
     return keys
 
 
-def _sound(path: Path) -> bool:
+def sound(path: Path) -> bool:
     """Whether a kept file is there and still has the hash written beside it."""
     try:
         return path.with_suffix(".sha256").read_text().strip() == sha256_file(path)
@@ -194,7 +213,8 @@ def _sound(path: Path) -> bool:
         return False
 
 
-def _write_sound(path: Path, frame: pl.DataFrame) -> None:
+def write_sound(path: Path, frame: pl.DataFrame) -> None:
+    """Writes a frame and, last, its hash beside it."""
     write_parquet(path, frame)
     write_atomic(path.with_suffix(".sha256"), (sha256_file(path) + "\n").encode())
 
@@ -204,7 +224,7 @@ def scores(state: State, sidecars: dict[str, list[str]]) -> pl.DataFrame:
     frames = []
     for position, shard in enumerate(state.shards()):
         frame = pl.read_parquet(state.signals(shard), columns=["id"], glob=False)
-        for row_filter, side in _sides(state):
+        for row_filter, side in sides(state):
             key = sidecars[f"{row_filter.scorer.name}_{side}"][position]
             path = state.run.path / "scores" / row_filter.scorer.name / f"{key}.parquet"
             frame = frame.hstack(pl.read_parquet(path, glob=False))
@@ -246,7 +266,7 @@ def group(state: State) -> list[pl.DataFrame]:
     for grouping in state.groupings:
         key = key_of(grouping.name, grouping.version, dict(grouping.parameters()), digest)
         path = state.run.path / "edges" / grouping.name / f"{key}.parquet"
-        if not _sound(path):
+        if not sound(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             shards = state.shards()
             name = f"group {grouping.name}"
@@ -267,7 +287,7 @@ def group(state: State) -> list[pl.DataFrame]:
             state.progress(name, 0, len(shards))
             buckets = list(state.engine.shuffle(counted(state.engine.map(shards, keys)), "key", grouping.edges))
             edges = pl.concat(buckets).unique().sort(["left", "right"])
-            _write_sound(path, edges)
+            write_sound(path, edges)
         found.append(pl.read_parquet(path, glob=False))
     return found
 

@@ -27,7 +27,7 @@ SNIPPET = 70
 COEFFICIENTS = 14
 """Of the fitted combiner, the strongest ones."""
 
-FATES = ("row", "context", "signal", "separator", "set_aside", "quarantined")
+FATES = ("row", "context", "signal", "separator", "set_aside", "erased", "quarantined")
 
 HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 """Unicode categories whose characters are written as their code points."""
@@ -99,7 +99,7 @@ def render(path: Path) -> str:
         bars=charts.bars,
         shares=charts.shares,
         **_training(stage),
-        fate_names=[name for name in FATES if any(fate[name] for fate in report["fates"])],
+        fate_names=[name for name in FATES if any(fate.get(name) for fate in report["fates"])],
         session_facts=_session_facts(report["sessions"]),
         exported=[
             {"file": f"{target}/{file}", **counts}
