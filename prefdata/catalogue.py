@@ -37,6 +37,7 @@ FORMATS = {
     "alpaca": "prefdata.formats.alpaca:Alpaca",
     "swift": "prefdata.formats.swift:Swift",
     "llamafactory": "prefdata.formats.llamafactory:LlamaFactory",
+    "openai": "prefdata.formats.openai:OpenAi",
     "axolotl": "prefdata.formats.axolotl:Axolotl",
     "openrlhf": "prefdata.formats.openrlhf:OpenRlhf",
     "verl": "prefdata.formats.verl:Verl",

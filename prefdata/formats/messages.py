@@ -23,6 +23,9 @@ TOOL_CALLS = pl.List(
 )
 """A message's tool calls as OpenAI writes them; `arguments` is JSON text. Canonical `tool_calls` is JSON of this."""
 
+MADE_ID = "prefdata_call_"
+"""How the ids begin that calls without one get where a target wants them; read again, such a call has none."""
+
 ROLES: Mapping[str, str] = {
     "system": "system",
     "developer": "system",
@@ -316,7 +319,8 @@ def _calls(value: Any) -> str | None:
             return None
         arguments = inner.get("arguments")
         text = arguments if isinstance(arguments, str) else json.dumps(_set(arguments or {}), ensure_ascii=False)
-        call: dict[str, Any] = {"id": one["id"]} if one.get("id") else {}
+        own = isinstance(one.get("id"), str) and not one["id"].startswith(MADE_ID)
+        call: dict[str, Any] = {"id": one["id"]} if own else {}
         calls.append({**call, "type": "function", "function": {"name": inner.get("name"), "arguments": text}})
     return json.dumps(calls, ensure_ascii=False, separators=(",", ":"))
 

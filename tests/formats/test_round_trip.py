@@ -80,7 +80,10 @@ def same(given_rows: pl.DataFrame, got: pl.DataFrame, names: list[str]) -> None:
     assert got.height == given_rows.height
     for name in names:
         assert got.schema[name] == given_rows.schema[name], name
-        assert got[name].to_list() == given_rows[name].to_list(), name
+        expected, found = given_rows[name].to_list(), got[name].to_list()
+        if name == "tools":  # objects, whose keys have no order
+            expected, found = ([None if one is None else json.loads(one) for one in some] for some in (expected, found))
+        assert found == expected, name
 
 
 @pytest.mark.parametrize(("name", "kind"), CASES)
