@@ -266,7 +266,8 @@ def _resolving(usable: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 def _measured(candidates: pl.DataFrame, usable: pl.DataFrame, settings: MatchSettings) -> pl.DataFrame:
     """`candidates` with everything that guards and evidence need of both rows."""
     before = pl.col("prompt").list.head(_customer_at())
-    of_row = usable.select(
+    used = pl.concat([candidates["id"], candidates["other"]]).unique().to_list()
+    of_row = usable.filter(pl.col("id").is_in(used)).select(
         "id",
         "_draw",
         "_session",

@@ -37,9 +37,9 @@ def from_ratings(rows: pl.DataFrame, *, policy: Policy = "all_pairs", min_margin
     if min_margin < 0:
         raise InputError(f"min_margin: {min_margin}, expected at least 0")
     pieces = answers_with_ratings(rows)
-    drawn = draw(pieces.sound.with_columns(value="rating"), policy=policy, seed=seed)
+    # 0.1 + 0.2 is a little more than 0.3 in floating point, and 0.3 - 0.2 a little less than 0.1
+    drawn = draw(pieces.sound.with_columns(value=pl.col("rating").round(9)), policy=policy, seed=seed)
     candidates = _with_values(drawn.candidates, pieces.sound, "rating")
-    # 0.3 - 0.2 is a little less than 0.1 in floating point
     candidates = candidates.with_columns(margin=(pl.col("rating") - pl.col("rating_worse")).round(9))
     candidates = candidates.with_columns(evidence=_compared("rating", "rating", policy))
     ready = candidates.with_columns(pl.col("margin").cast(pl.Float32), _margin="margin").drop("rating")
@@ -180,12 +180,15 @@ def from_edits(rows: pl.DataFrame, *, min_draft_words: int = 3, min_similarity: 
     rows = as_messages(rows, {"prompt": "user", "draft": "assistant", "sent": "assistant"}, what=what)
     rows = optional(rows, CARRIED).sort("id").with_columns(_draft=joined_text("draft"), _sent=joined_text("sent"))
     draft, sent = pl.col("_draft"), pl.col("_sent")
+    # step by step: an expression that stands twice is evaluated twice
+    rows = rows.with_columns(_words=likeness.tokens(draft), _words_sent=likeness.tokens(sent))
     rows = rows.with_columns(
-        _similarity=likeness.jaccard(likeness.marks(draft), likeness.marks(sent)).round(4),
+        _short=pl.col("_words").list.len() < min_draft_words,
+        _marks=likeness.marks_of(pl.col("_words")),
+        _marks_sent=likeness.marks_of(pl.col("_words_sent")),
         _unchanged=sameness("draft") == sameness("sent"),
         _empty=is_empty("sent", images="images"),
-        _short=likeness.tokens(draft).list.len() < min_draft_words,
-    )
+    ).with_columns(_similarity=likeness.jaccard(pl.col("_marks"), pl.col("_marks_sent")).round(4))
     acts = [pl.col(side).list.eval(pl.element().struct.field("tool_calls")) for side in ("draft", "sent")]
     form = (likeness.without_form(draft) == likeness.without_form(sent)) & (acts[0] == acts[1]).fill_null(True)
     made, unmade = sift(

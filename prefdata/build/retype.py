@@ -123,13 +123,12 @@ def _desirable(rows: pl.DataFrame) -> Built:
 
 
 def _prompts(rows: pl.DataFrame, seen: set[str] | None) -> Built:
-    keys = prompt_keys(rows)
-    repeated = keys.is_duplicated() & ~keys.is_first_distinct()
+    repeated = pl.repeat(False, rows.height, eager=True, dtype=pl.Boolean)
     if seen is not None:
-        repeated = repeated | keys.is_in(sorted(seen))
+        keys = prompt_keys(rows)
+        before = pl.Series([key in seen for key in keys.to_list()], dtype=pl.Boolean)
+        repeated = before | ~keys.is_first_distinct()
         seen.update(keys.to_list())
-    else:
-        repeated = pl.repeat(False, rows.height, eager=True, dtype=pl.Boolean)
     marked = rows.with_columns(repeated.alias("_repeated"))
     made, unmade = sift(
         marked, {"no_prompt": is_empty("prompt", images="images"), "prompt_repeated": pl.col("_repeated")}

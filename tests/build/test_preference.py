@@ -75,6 +75,11 @@ def test_the_minimum_margin_is_inclusive(least: float, pairs: int) -> None:
     assert built.counts() == ({} if pairs else {"margin_below_min": 1})
 
 
+def test_ratings_that_differ_by_rounding_only_are_tied() -> None:
+    built = from_ratings(rated(("1", "q", "A", 0.1 + 0.2), ("2", "q", "B", 0.3)))
+    assert built.unmade.rows() == [("1", "2", None, ["tied_rating"])]
+
+
 def test_equal_answers_with_different_ratings_are_no_pair() -> None:
     built = from_ratings(rated(("1", "q", "same", 2.0), ("2", "q", "same ", 1.0)))
     assert built.rows.height == 0
