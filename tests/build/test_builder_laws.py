@@ -80,7 +80,7 @@ def rated(draw: st.DrawFn) -> tuple[pl.DataFrame, list[int]]:
     return frame, draw(st.permutations(range(len(rows))))
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(rated(), st.sampled_from(["all_pairs", "best_worst", "best_random"]), st.sampled_from([0.0, 0.1, 3.0]))
 def test_ratings(case: tuple[pl.DataFrame, list[int]], policy: Any, margin: float) -> None:
     frame, order = case
@@ -101,7 +101,7 @@ def test_ratings(case: tuple[pl.DataFrame, list[int]], policy: Any, margin: floa
         assert built.rows.height + built.unmade["other"].is_not_null().sum() == both
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(rated(), st.sampled_from(["prompt_mean", "prompt_median", 0.1]), st.sampled_from([0.0, 0.1]))
 def test_labels_from_ratings(case: tuple[pl.DataFrame, list[int]], line: Any, band: float) -> None:
     frame, order = case
@@ -110,7 +110,7 @@ def test_labels_from_ratings(case: tuple[pl.DataFrame, list[int]], line: Any, ba
     assert sorted([*built.rows["id"], *built.unmade["id"]]) == sorted(frame["id"])
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(
     st.lists(
         st.tuples(
@@ -141,7 +141,7 @@ def test_verdicts(rows: list[tuple[Any, ...]], least: float, random: Any) -> Non
     assert sorted(found[0]) == sorted(found[1])
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(st.lists(st.tuples(PROMPTS, ANSWERS, ANSWERS), max_size=8))
 def test_edits(rows: list[tuple[str, str, str]]) -> None:
     frame = pl.DataFrame(rows, schema=dict.fromkeys(["prompt", "draft", "sent"], pl.String), orient="row").with_columns(
@@ -174,7 +174,7 @@ def labelled(draw: st.DrawFn) -> tuple[pl.DataFrame, list[int]]:
     return pl.DataFrame(rows, schema=SCHEMAS[RecordType.UNPAIRED]), draw(st.permutations(range(len(rows))))
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(labelled(), st.integers(1, 3))
 def test_matched_replies(case: tuple[pl.DataFrame, list[int]], most: int) -> None:
     frame, order = case
@@ -193,7 +193,7 @@ def test_matched_replies(case: tuple[pl.DataFrame, list[int]], most: int) -> Non
         assert all(label[one["chosen"]] is True and label[one["rejected"]] is False for one in evidence)
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(labelled())
 def test_labelled_rows_as_examples_and_pairs_as_labelled_rows(case: tuple[pl.DataFrame, list[int]]) -> None:
     frame, order = case
@@ -214,7 +214,7 @@ def test_labelled_rows_as_examples_and_pairs_as_labelled_rows(case: tuple[pl.Dat
         assert found.rows.height + found.unmade.height == pairs.height * (2 if target == RecordType.UNPAIRED else 1)
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(
     st.lists(
         st.lists(st.tuples(st.sampled_from(["system", "user", "assistant", "tool"]), ANSWERS), max_size=7), max_size=4
