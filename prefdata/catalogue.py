@@ -32,6 +32,7 @@ GROUPINGS = {
 }
 
 FORMATS = {
+    "huggingface": "prefdata.formats.huggingface:HuggingFace",
     "trl": "prefdata.formats.trl:Trl",
     "sharegpt": "prefdata.formats.sharegpt:ShareGpt",
     "alpaca": "prefdata.formats.alpaca:Alpaca",

@@ -21,7 +21,7 @@ import polars as pl
 
 from prefdata.errors import InputError, RecipeError
 from prefdata.formats import rules
-from prefdata.formats.core import PLACES, Container, Feature, Format, Outcome, pieces, sides_of
+from prefdata.formats.core import GIVEN, PLACES, Container, Feature, Format, Outcome, data_file, pieces, sides_of
 from prefdata.formats.export import (
     REFUSED_FILE,
     REFUSED_ROWS,
@@ -171,6 +171,7 @@ class _Place:
 
     def __init__(self, out: Path, target: Format, path: str | Path | Sequence[str | Path]) -> None:
         self.out = out
+        self.target = target
         self.folder = out.suffix.lower() not in _SUFFIXES
         if out.suffix.lower() in (".gz", ".zip", ".zst", ".csv", ".xlsx"):
             raise RecipeError(f"{out.name}: written are {' '.join(_SUFFIXES)}, or a folder")
@@ -187,7 +188,11 @@ class _Place:
             raise RecipeError(f"{out}: holds the input; give another folder")
 
     def file(self, split: str) -> Path:
-        return self.out / f"{split}{SUFFIX[self.container]}" if self.folder else self.out
+        return self.out / data_file(self.target, split, SUFFIX[self.container]) if self.folder else self.out
+
+    def name(self, split: str) -> str:
+        """The same from the folder on."""
+        return self.file(split).relative_to(self.parent).as_posix()
 
     def beside(self, name: str) -> Path:
         """`name` in the folder; beside a single file with that file's name in front, so that nothing is overwritten."""
@@ -291,7 +296,8 @@ class _Conversion:
         if outcome.unmade is None and outcome.rows.height + outcome.refused.height != frame.height:
             raise _Unbalanced(f"{self.reading.format.name}: rows went missing in reading")
         self.gone.append(refused_rows(frame, outcome, split=split, step="reading"))
-        return pieces(outcome.rows, self.reading.type)
+        given = [name for name in GIVEN if name in outcome.rows.columns]
+        return pieces(outcome.rows, self.reading.type).hstack(outcome.rows.select(given).get_columns())
 
     def _retype(self, rows: pl.DataFrame, split: str) -> pl.DataFrame:
         """`rows` as the result type; their ids are hashes of their places, so that memory does not grow."""
@@ -362,8 +368,8 @@ class _Conversion:
         files = {}
         for split in sorted(self.writers):
             done = self.writers[split].close()
-            files[self.place.file(split).name] = {"rows": done.rows, "sha256": done.sha256}
-        names = {split: self.place.file(split).name for split in sorted(self.writers)}
+            files[self.place.name(split)] = {"rows": done.rows, "sha256": done.sha256}
+        names = {split: self.place.name(split) for split in sorted(self.writers)}
         for name, text in self.target.beside(names, self.result_type, columns=list(self.columns)).items():
             path = self.place.beside(name)
             path.parent.mkdir(parents=True, exist_ok=True)

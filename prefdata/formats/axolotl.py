@@ -178,7 +178,7 @@ def _conversations(frame: pl.DataFrame) -> pl.DataFrame:
     sides = []
     for side in ("prompt", "completion"):
         column = turns.parted(frame, side) if pictures else frame[side]
-        sides.append(turns.with_flag(column, lambda flag: _turn(pictures, calls, flag), told and told[side]))
+        sides.append(turns.with_flag(column, lambda flag: _turn(pictures, calls, flag), told[side] if told else None))
     messages = pl.DataFrame({"a": sides[0], "b": sides[1]}).select(pl.concat_list("a", "b")).to_series()
     return frame.select(messages.alias("messages"), *tagged.extra_columns(frame, ("tools",)))
 

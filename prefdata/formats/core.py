@@ -101,6 +101,12 @@ class Format(Protocol):
         ...
 
 
+def data_file(fmt: Format, split: str, suffix: str) -> str:
+    """Name of a split's data file in a folder of this format: `<split><suffix>`, or as its `file_name` says."""
+    named = getattr(fmt, "file_name", None)
+    return str(named(split)) if named is not None and suffix == f".{fmt.container}" else split + suffix
+
+
 def refuse(frame: pl.DataFrame, rules: Mapping[str, pl.Expr], *, also: Iterable[pl.DataFrame] = ()) -> Outcome:
     """`frame` without the rows of which any rule is true; each of them with all its reasons, sorted by name.
 
@@ -201,8 +207,9 @@ def identify(
 ) -> pl.DataFrame:
     """Decoded pieces with `id`, `source` and `group`: canonical rows, without PLACES.
 
-    `id` is a hash of (source, content, occurrence number of that content), `group` a hash of the prompt. `seen` counts
-    occurrences over several calls.
+    What the pieces bring of these is kept, but for an id that was there before. Else `id` is a hash of (source,
+    content, occurrence number of that content), `group` a hash of the prompt. `seen` counts occurrences over several
+    calls.
     """
     sides = [name for name in ("prompt", "completion", "chosen", "rejected", "label", "answer") if name in rows.columns]
     content = rows.select(pl.struct([*sides, "images"]).struct.json_encode()).to_series()
@@ -215,7 +222,22 @@ def identify(
             seen[key] = max(seen.get(key, 0), at + 1)
     ids = stable_hash([digest, pl.Series(numbers, dtype=pl.Int64)], purpose="row")
     prompt = stable_hash([rows.select(pl.struct("prompt").struct.json_encode()).to_series()], purpose="prompt")
-    return rows.with_columns(id=ids, source=pl.lit(source), group=prompt).select(SCHEMAS[record_type].names())
+    made = {"id": ids, "source": pl.repeat(source, rows.height, eager=True, dtype=pl.String), "group": prompt}
+    if "id" in rows.columns:
+        rows = rows.with_columns(id=_first_seen(rows["id"], seen))
+    given = [pl.coalesce(name, pl.lit(made[name])).alias(name) for name in GIVEN if name in rows.columns]
+    rows = rows.with_columns(made[name].alias(name) for name in GIVEN if name not in rows.columns)
+    return rows.with_columns(given).select(SCHEMAS[record_type].names())
+
+
+def _first_seen(ids: pl.Series, seen: dict[str, int] | None) -> pl.Series:
+    """Ids that stand for the first time; null for others."""
+    ids = ids.to_frame("id").select(pl.when(pl.col("id").is_first_distinct()).then("id")).to_series()
+    if seen is None:
+        return ids
+    kept = [one if one is not None and f"id {one}" not in seen else None for one in ids]
+    seen.update({f"id {one}": 1 for one in kept if one is not None})
+    return pl.Series("id", kept, dtype=pl.String)
 
 
 def sides_of(record_type: RecordType) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from prefdata.formats.core import PLACES, ROW, Container, Format, Outcome
+from prefdata.formats.core import PLACES, ROW, Container, Format, Outcome, data_file
 from prefdata.formats.order import interleave
 from prefdata.formats.writer import FrameWriter
 from prefdata.io import write_atomic, write_parquet
@@ -46,7 +46,8 @@ def write_export(
     columns: dict[str, None] = {}
     refused = [pl.DataFrame(schema=REFUSED_ROWS)]
     for split, given in splits.items():
-        names[split] = split + SUFFIX[fmt.container]
+        names[split] = data_file(fmt, split, SUFFIX[fmt.container])
+        (folder / names[split]).parent.mkdir(parents=True, exist_ok=True)
         classes = {True: 0, False: 0}
         before = sum(frame.height for frame in refused)
         with FrameWriter(folder / names[split], fmt.container) as writer:

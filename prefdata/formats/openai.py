@@ -181,7 +181,7 @@ def _written(frame: pl.DataFrame, record_type: RecordType) -> dict[str, pl.Serie
         side: turns.with_flag(
             turns.parted(frame, side) if pictures else frame[side],
             lambda flag: _turn(flag, pictures=pictures, calls=calls),
-            told and told[side],
+            told[side] if told is not None else None,
         )
         for side in sides
     }
@@ -268,7 +268,7 @@ def _linked(talk: list[dict[str, Any]]) -> bool:
 def _tools(values: pl.Series) -> tuple[pl.Series, pl.Series]:
     """Tool definitions, JSON text, as nested values, and whether they cannot be. A batch kernel over distinct texts."""
     known: dict[str, Any] = {}
-    shared: dict[str, pl.DataType] | None = {}
+    shared: dict[str, pl.DataType] = {}
     for text in values.drop_nulls().unique(maintain_order=True):
         try:
             value = json.loads(text)

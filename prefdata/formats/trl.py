@@ -27,7 +27,7 @@ from prefdata.formats.core import (
 )
 from prefdata.formats.messages import fields_of, holds_text, is_conversation, written
 from prefdata.formats.placeholders import placed
-from prefdata.formats.shapes import absent, boolean_label, conversations, json_text, last_answer, shared_prompt
+from prefdata.formats.shapes import absent, boolean_label, conversations, json_text, last_answer, number, shared_prompt
 from prefdata.schema import SCHEMAS, RecordType
 
 CHAT = frozenset(
@@ -55,6 +55,9 @@ SHAPES: Mapping[RecordType, tuple[str, ...]] = {
     RecordType.PROMPT: ("prompt",),
 }
 """Columns by which a type is told, the first that fits; `messages` is SFT as well."""
+
+ANSWERED = frozenset({"output", "output_A", "output_B", "response", "responses", "completions", "reward_model"})
+"""Columns beside `prompt` that say that another tool's answers are there, or its reward."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +98,8 @@ class Trl:
         for record_type, wanted in SHAPES.items():
             if not names.issuperset(wanted):
                 continue
+            if record_type is RecordType.PROMPT and names & ANSWERED:
+                return []
             sides = [name for name in wanted if name != "label"]
             if record_type is RecordType.PREFERENCE and "prompt" not in names:
                 # two texts without a prompt: where they begin alike is no turn
@@ -119,6 +124,7 @@ class Trl:
         frame, images, faults = conversations(set_aside(rows, taken), sides)
         refusals: dict[str, pl.Expr] = {}
         frame, refusals["image_count"] = placed(frame, rows, images, sides=sides)
+        refusals["picture_without_address"] = placeholders.without_address()
         if whole:
             frame = last_answer(frame, "messages")
             refusals["no_answer"] = pl.col("completion").is_null()
@@ -128,8 +134,10 @@ class Trl:
             refusals["prompt_in_answer"] = rules.prompt_in_answer("chosen") & (pl.col("prompt").list.len() > 0)
         elif record_type is RecordType.UNPAIRED:
             frame, refusals["ambiguous_label"] = boolean_label(frame, "label", labels=self.labels)
-        if "tools" in frame.columns:
-            frame = frame.with_columns(json_text(frame["tools"]).alias("tools"))
+        if record_type is RecordType.PREFERENCE:
+            frame, refusals["margin_not_a_number"] = number(frame, "margin")
+        texts = [name for name in ("tools", "answer") if name in frame.columns]
+        frame = frame.with_columns(json_text(frame[name]).alias(name) for name in texts)
         result = refuse(frame, absent(record_type) | refusals, also=[faults])
         return Outcome(pieces(result.rows, record_type), result.refused)
 
