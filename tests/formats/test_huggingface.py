@@ -1,0 +1,135 @@
+"""A folder for Hugging Face's datasets: everything comes back, `datasets` loads it, and the card says what it is."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import yaml
+from canonical_rows import framed, rows, turn
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from prefdata.catalogue import FORMATS
+from prefdata.convert import convert
+from prefdata.formats.core import Feature, identify
+from prefdata.formats.export import write_export
+from prefdata.formats.files import read_frames
+from prefdata.formats.huggingface import HuggingFace
+from prefdata.schema import SCHEMAS, RecordType, check
+
+
+def full(record_type: RecordType, frame: pl.DataFrame) -> pl.DataFrame:
+    """`frame` with a value in every column that canonical rows have beside their content."""
+    values = {
+        "time": pl.lit(datetime.datetime(2024, 2, 29, 12, 30, 1, 5, tzinfo=datetime.UTC)),
+        "language": pl.lit("fr"),
+        "evidence": pl.lit('{"rating":[1,null]}'),
+        "meta": pl.lit('{"a":{"b":null},"c":"ü"}'),
+        "label_confidence": pl.lit(0.25, pl.Float32),
+        "label_sources": pl.lit(["thumb", "survey"]),
+    }
+    schema = SCHEMAS[record_type]
+    return frame.with_columns(value.cast(schema[name]).alias(name) for name, value in values.items() if name in schema)
+
+
+@pytest.mark.parametrize("record_type", sorted(RecordType))
+@given(data=st.data())
+@settings(max_examples=8)
+def test_every_canonical_column_comes_back(record_type: RecordType, data: st.DataObject) -> None:
+    features = [one for one in HuggingFace.holds[record_type] if one is not Feature.ID]
+    made = data.draw(rows(record_type, features))
+    made = data.draw(st.sampled_from([made, full(record_type, made)]))
+    written = HuggingFace().encode(made, record_type)
+    assert written.refused.height == 0
+    decoded = HuggingFace().decode(written.rows, record_type)
+    back = check(identify(decoded.rows, record_type, source="other"), record_type)
+    assert back.to_dicts() == made.to_dicts()
+
+
+def pairs(count: int) -> pl.DataFrame:
+    made = [
+        {
+            "prompt": [turn("user", f"question {at}")],
+            "chosen": [turn("assistant", "good")],
+            "rejected": [turn("assistant", "bad")],
+            "margin": at / 2,
+        }
+        for at in range(count)
+    ]
+    return framed(made, RecordType.PREFERENCE, source="shop")
+
+
+def test_the_folder_is_loaded_by_datasets(tmp_path: Path) -> None:
+    import datasets
+
+    splits = {"train": pairs(5)[:3], "test": pairs(5)[3:]}
+    form = HuggingFace(title="Shop", licence="cc-by-4.0", languages=["en"])
+    facts = write_export(form, splits, RecordType.PREFERENCE, tmp_path)
+    assert sorted(facts["files"]) == ["data/test-00000-of-00001.parquet", "data/train-00000-of-00001.parquet"]
+    loaded = datasets.load_dataset(str(tmp_path), cache_dir=str(tmp_path / "cache"))
+    assert {name: len(one) for name, one in loaded.items()} == {"train": 3, "test": 2}
+    assert loaded["train"][0] == {
+        "id": splits["train"]["id"][0],
+        "prompt": [{"role": "user", "content": "question 0"}],
+        "chosen": [{"role": "assistant", "content": "good"}],
+        "rejected": [{"role": "assistant", "content": "bad"}],
+        "margin": 0.0,
+        "source": "shop",
+        "group": splits["train"]["group"][0],
+    }
+
+
+def test_the_card_names_licence_files_and_columns(tmp_path: Path) -> None:
+    form = HuggingFace(title="Shop: pairs", licence="cc-by-4.0", languages=["en", "fr"])
+    write_export(form, {"train": pairs(2)}, RecordType.PREFERENCE, tmp_path)
+    _, front, body = (tmp_path / "README.md").read_text().split("---\n", 2)
+    assert yaml.safe_load(front) == {
+        "pretty_name": "Shop: pairs",
+        "license": "cc-by-4.0",
+        "language": ["en", "fr"],
+        "configs": [
+            {
+                "config_name": "default",
+                "data_files": [{"split": "train", "path": "data/train-00000-of-00001.parquet"}],
+            }
+        ],
+    }
+    columns = [line.split("`")[1] for line in body.splitlines() if line.startswith("| `")]
+    assert columns == ["id", "prompt", "chosen", "rejected", "margin", "source", "group"]
+    assert "The licence was not stated." in form.__class__().beside({}, RecordType.SFT)["README.md"]
+
+
+def test_a_folder_converts_with_its_ids_into_another(tmp_path: Path) -> None:
+    made = pairs(4)
+    write_export(HuggingFace(), {"train": made}, RecordType.PREFERENCE, tmp_path / "a")
+    done = convert(tmp_path / "a", to="huggingface", out=tmp_path / "b")
+    assert (done.source, done.read, done.written) == ("huggingface", 4, 4)
+    assert next(iter(FORMATS)) == "huggingface"  # asked first: TRL would read the same content without the ids
+    [chunk] = read_frames(tmp_path / "b")
+    back = HuggingFace().decode(chunk.frame, RecordType.PREFERENCE).rows
+    assert identify(back, RecordType.PREFERENCE, source="x").to_dicts() == made.to_dicts()
+    assert "data/train-00000-of-00001.parquet" in (tmp_path / "b" / "README.md").read_text()
+
+
+def test_an_id_that_stands_twice_is_kept_once() -> None:
+    made = pairs(1)
+    written = HuggingFace().encode(pl.concat([made, made]), RecordType.PREFERENCE).rows
+    decoded = HuggingFace().decode(written, RecordType.PREFERENCE).rows
+    seen: dict[str, int] = {}
+    first = identify(decoded, RecordType.PREFERENCE, source="x", seen=seen)
+    again = identify(decoded, RecordType.PREFERENCE, source="x", seen=seen)
+    ids = [*first["id"], *again["id"]]
+    assert ids[0] == made["id"][0]
+    assert len(set(ids)) == 4
+
+
+def test_real_pairs_go_both_ways(shared_data: Any, tmp_path: Path) -> None:
+    there = convert(shared_data("hh_rlhf"), to="huggingface", out=tmp_path / "a")
+    assert (there.read, there.written) == (2312, 2303)
+    assert list(there.files) == ["data/test-00000-of-00001.parquet"]
+    back = convert(tmp_path / "a", to="trl", out=tmp_path / "b")
+    assert (back.read, back.written) == (2303, 2303)
