@@ -135,7 +135,7 @@ def explain(
 @app.command()
 def export(
     run: RunPath,
-    to: Annotated[str, typer.Option("--to", help="Target format: trl.")] = "trl",
+    to: Annotated[str, typer.Option("--to", help="Target format; `prefdata filters` lists them.")] = "trl",
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Folder. [default: exports/<format> in the run]", show_default=False),
@@ -149,20 +149,29 @@ def export(
     import polars as pl
 
     from prefdata import catalogue, rundir, runner
+    from prefdata.errors import RecipeError
+    from prefdata.formats import rules
+    from prefdata.formats.export import write_export
+    from prefdata.schema import RecordType
 
     directory = rundir.existing(run)
     rows = runner.kept_rows(directory.path)
     folder = out or directory.path / "exports" / to
     writer = catalogue.load("format", to)()
-    folder.mkdir(parents=True, exist_ok=True)
-    written = writer.write({name: rows.filter(pl.col("split") == name) for name in ("train", "evaluation")}, folder)
+    if RecordType.UNPAIRED not in writer.writes:
+        able = [name for name in catalogue.FORMATS if RecordType.UNPAIRED in catalogue.load("format", name).writes]
+        raise RecipeError(f"{to} holds no unpaired preferences; {', '.join(able)} do")
+    splits = {str(name): rows.filter(pl.col("split") == name) for name in rows["split"].unique().sort(descending=True)}
+    written = write_export(writer, splits, RecordType.UNPAIRED, folder)
     if as_json:
         _print_json(written)
         return
-    for name, facts in written.items():
+    for name, facts in written["files"].items():
         typer.echo(
             f"{name}: {facts['rows']:,} rows, {facts['desirable']:,} desirable, {facts['undesirable']:,} undesirable"
         )
+    for reason, number in written["refused"].items():
+        typer.echo(f"refused {number:,}: {reason}, {rules.REASONS[reason]}")
     typer.echo(f"written to {folder}")
 
 

@@ -14,6 +14,7 @@ import polars as pl
 
 from prefdata import ingest as mining
 from prefdata import judging, splitting, stages
+from prefdata.card import write_card
 from prefdata.engine import Engine, LocalEngine
 from prefdata.errors import InputError
 from prefdata.io import write_json
@@ -132,6 +133,8 @@ def conclude(
     report["training_rows"] = key_of(sorted(exports.items()), split.rows())
     write_json(state.run.path / "report.json", report)
     _write_run_json(state, hashes, ingested, sidecars, decision, report)
+    for target, files in exports.items():
+        write_card(state.run.path, state.run.path / "exports" / target, target=target, files=files)
     state.progress("report", 0, 1)
     page = write_page(state.run.path)
     state.progress("report", 1, 1)

@@ -72,7 +72,7 @@ def _nodes(keys: pl.Series, roots: pl.Series) -> pl.DataFrame:
     found: list[dict[str, Any]] = []
     for key, root in zip(keys.to_list(), roots.to_list(), strict=True):
         number = 0
-        waiting = [(root, None, 0)] if root is not None else []
+        waiting: list[tuple[Any, str | None, int]] = [(root, None, 0)] if root is not None else []
         while waiting:
             message, parent, depth = waiting.pop()
             node = f"{key}{fanned.SEPARATOR}{number:05d}"

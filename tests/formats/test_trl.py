@@ -8,6 +8,8 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prefdata.formats.core import Outcome, identify
+from prefdata.formats.export import write_export
 from prefdata.formats.order import interleave
 from prefdata.formats.trl import Trl
 from prefdata.schema import MESSAGES, RecordType, conform
@@ -25,7 +27,7 @@ def rows(labels: list[bool]) -> pl.DataFrame:
 
 
 def test_the_file_holds_what_the_trainer_reads(tmp_path: Path) -> None:
-    written = Trl().write({"train": rows([True, False, True])}, tmp_path)
+    written = write_export(Trl(), {"train": rows([True, False, True])}, RecordType.UNPAIRED, tmp_path)["files"]
     frame = pl.read_parquet(tmp_path / "train.parquet")
     assert frame.columns == ["id", "prompt", "completion", "label"]
     assert frame.schema["label"] == pl.Boolean
@@ -37,8 +39,7 @@ def test_the_file_holds_what_the_trainer_reads(tmp_path: Path) -> None:
 def test_the_order_of_rows_changes_no_byte(tmp_path: Path) -> None:
     frame = rows([True, False, True, True, False])
     for name, given_rows in (("a", frame), ("b", frame.reverse())):
-        (tmp_path / name).mkdir()
-        Trl().write({"train": given_rows}, tmp_path / name)
+        write_export(Trl(), {"train": given_rows}, RecordType.UNPAIRED, tmp_path / name)
     assert (tmp_path / "a/train.parquet").read_bytes() == (tmp_path / "b/train.parquet").read_bytes()
 
 
@@ -49,3 +50,102 @@ def test_labels_are_spread_evenly(labels: list[bool]) -> None:
     good = sum(labels)
     for end in range(len(labels) + 1):
         assert abs(sum(spread[:end]) - end * good / len(labels)) <= 1.0
+
+
+def messages(*contents: str, roles: tuple[str, ...] = ("user", "assistant")) -> list[dict[str, str]]:
+    return [{"role": role, "content": one} for role, one in zip(roles, contents, strict=False)]
+
+
+def contents(frame: pl.DataFrame, side: str) -> list[list[str]]:
+    return [[turn["content"] for turn in row] for row in frame[side].to_list()]
+
+
+def reasons(outcome: Outcome) -> dict[int, list[str]]:
+    return dict(outcome.refused.iter_rows())
+
+
+def test_a_label_in_words_is_refused_and_read_once_it_is_told() -> None:
+    frame = pl.DataFrame({"prompt": ["q", "q"], "completion": ["a", "b"], "label": ["false", "true"]})
+    assert reasons(Trl().decode(frame, RecordType.UNPAIRED)) == {0: ["ambiguous_label"], 1: ["ambiguous_label"]}
+    told = Trl(labels={"false": False, "true": True}).decode(frame, RecordType.UNPAIRED)
+    assert told.rows["label"].to_list() == [False, True]
+    numbers = frame.with_columns(label=pl.Series([0, 1]))
+    assert reasons(Trl().decode(numbers, RecordType.UNPAIRED)) == {0: ["ambiguous_label"], 1: ["ambiguous_label"]}
+
+
+def test_whole_conversations_without_a_prompt_are_cut_where_they_part() -> None:
+    frame = pl.DataFrame(
+        {
+            "chosen": [messages("q", "good"), messages("q", "good")],
+            "rejected": [messages("q", "bad"), messages("other", "bad")],
+        }
+    )
+    outcome = Trl().decode(frame, RecordType.PREFERENCE)
+    assert contents(outcome.rows, "prompt") == [["q"], []]
+    assert contents(outcome.rows, "chosen") == [["good"], ["q", "good"]]
+    sent = Trl().encode(identify(outcome.rows, RecordType.PREFERENCE, source="test"), RecordType.PREFERENCE)
+    assert reasons(sent) == {1: ["answer_not_by_assistant", "empty_prompt"]}
+
+
+def test_a_prompt_that_its_answers_repeat_is_refused() -> None:
+    frame = pl.DataFrame(
+        {"prompt": [messages("q")], "chosen": [messages("q", "good")], "rejected": [messages("q", "bad")]}
+    )
+    assert reasons(Trl().decode(frame, RecordType.PREFERENCE)) == {0: ["prompt_in_answer"]}
+
+
+def test_a_message_without_content_is_refused_where_it_is_read() -> None:
+    frame = pl.DataFrame({"messages": [[{"role": "user", "content": None}, {"role": "assistant", "content": "a"}]]})
+    assert reasons(Trl().decode(frame, RecordType.SFT)) == {0: ["missing_content"]}
+
+
+def test_equal_sides_empty_answers_and_rows_without_a_label_are_not_written() -> None:
+    pairs = pl.DataFrame({"prompt": ["q"] * 3, "chosen": ["a", "same", " "], "rejected": ["b", "same", "c"]})
+    read = identify(Trl().decode(pairs, RecordType.PREFERENCE).rows, RecordType.PREFERENCE, source="test")
+    sent = Trl().encode(read, RecordType.PREFERENCE)
+    assert reasons(sent) == {1: ["equal_sides"], 2: ["empty_answer"]}
+    assert sent.rows.drop("id").to_dicts() == [
+        {
+            "prompt": [{"role": "user", "content": "q"}],
+            "chosen": [{"role": "assistant", "content": "a"}],
+            "rejected": [{"role": "assistant", "content": "b"}],
+        }
+    ]
+    unlabelled = pl.DataFrame(
+        {"prompt": ["q"], "completion": ["a"], "label": [None]}, schema_overrides={"label": pl.Boolean}
+    )
+    rows_ = identify(Trl().decode(unlabelled, RecordType.UNPAIRED).rows, RecordType.UNPAIRED, source="test")
+    assert reasons(Trl().encode(rows_, RecordType.UNPAIRED)) == {0: ["label_missing"]}
+
+
+def test_pictures_go_where_their_parts_stand_and_a_literal_tag_stays_text() -> None:
+    parts = [{"type": "text", "text": "see <image>"}, {"type": "image", "text": None}, {"type": "text", "text": "?"}]
+    answer = [{"type": "text", "text": "a cat"}]
+    frame = pl.DataFrame(
+        {
+            "messages": [[{"role": "user", "content": parts}, {"role": "assistant", "content": answer}]] * 2,
+            "images": [["cat.jpg"], ["cat.jpg", "dog.jpg"]],
+        }
+    )
+    outcome = Trl().decode(frame, RecordType.SFT)
+    assert reasons(outcome) == {1: ["image_count"]}
+    assert outcome.rows["images"].to_list() == [[{"uri": "cat.jpg", "side": "prompt", "message": 0, "part": 1}]]
+    sent = Trl().encode(identify(outcome.rows, RecordType.SFT, source="test"), RecordType.SFT)
+    assert sent.rows["prompt"].to_list() == [[{"role": "user", "content": parts}]]
+    assert sent.rows["images"].to_list() == [["cat.jpg"]]
+
+
+def test_plain_text_holds_one_turn_and_no_system_prompt() -> None:
+    frame = pl.DataFrame(
+        {
+            "messages": [
+                messages("q", "a"),
+                messages("be brief", "q", "a", roles=("system", "user", "assistant")),
+                messages("q", "a", "r", "b", roles=("user", "assistant", "user", "assistant")),
+            ]
+        }
+    )
+    read = identify(Trl().decode(frame, RecordType.SFT).rows, RecordType.SFT, source="test")
+    sent = Trl(style="standard", ids=False).encode(read, RecordType.SFT)
+    assert sent.rows.to_dicts() == [{"prompt": "q", "completion": "a"}]
+    assert reasons(sent) == {1: ["system_prompt"], 2: ["multi_turn_prompt"]}
