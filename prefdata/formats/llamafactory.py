@@ -346,11 +346,12 @@ def _instructions(
 def _weights(values: pl.Series, dialect: Dialect) -> pl.Series:
     """Whether `loss_weight` says other than: the assistant's turns are trained on or not, the last one is."""
     element = pl.element()
-    weight = element.struct.field("loss_weight").cast(pl.Float64)
+    given = element.struct.field("loss_weight")
+    weight = given.cast(pl.Float64, strict=False)
     assistant = element.struct.field(dialect.role).is_in(["assistant", "gpt", "function_call"])
-    odd = ~weight.is_in([0.0, 1.0]) | ((weight != 0) & ~assistant)
+    odd = (given.is_not_null() & weight.is_null()) | ~weight.is_in([0.0, 1.0]) | ((weight != 0) & ~assistant)
     frame = values.to_frame("turns")
     return frame.select(
         pl.col("turns").list.eval(odd.fill_null(False)).list.any()
-        | (pl.col("turns").list.last().struct.field("loss_weight") == 0)
+        | (pl.col("turns").list.last().struct.field("loss_weight").cast(pl.Float64, strict=False) == 0)
     ).to_series()

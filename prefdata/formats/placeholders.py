@@ -205,7 +205,15 @@ def uris_of(values: pl.Series) -> pl.Series:
         names = [one.name for one in inner.fields]
         key = next((name for name in ("path", "url", "image") if name in names), None)
         values = values.list.eval(pl.element().struct.field(key) if key else pl.lit(None, pl.String))
+    if values.dtype not in (pl.List(pl.String), pl.List(pl.Null)):
+        nothing = pl.when(pl.element().is_null()).then(pl.lit(None, pl.String))
+        values = values.list.eval(nothing)  # no addresses, and yet as many pictures
     return values.cast(pl.List(pl.String))
+
+
+def without_address() -> pl.Expr:
+    """A picture of the row has none."""
+    return pl.col("images").list.eval(pl.element().struct.field("uri").is_null()).list.any()
 
 
 def parts(side: str, *, tool_calls: bool = False) -> pl.Expr:

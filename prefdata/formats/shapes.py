@@ -68,7 +68,7 @@ def shared_prompt(frame: pl.DataFrame) -> pl.DataFrame:
         frame.select("chosen", "rejected")
         .with_row_index("_row")
         .with_columns(most=pl.min_horizontal(pl.col("chosen").list.len(), pl.col("rejected").list.len()))
-        .filter(pl.col("most") > 1)
+        .filter((pl.col("most") > 1) & pl.col("chosen").is_not_null() & pl.col("rejected").is_not_null())
     )
     turns = both.select(
         "_row",
@@ -176,6 +176,14 @@ def boolean_label(
         label = pl.lit(None, pl.Boolean)
     frame = frame.with_columns(_label=value, label=label)
     return frame, pl.col("_label").is_not_null() & pl.col("label").is_null()
+
+
+def number(frame: pl.DataFrame, column: str) -> tuple[pl.DataFrame, pl.Expr]:
+    """`frame` with `column` as a number, null where it is none, and the rule true there."""
+    if column not in frame.columns or frame.schema[column] == pl.Null or frame.schema[column].is_numeric():
+        return frame, pl.lit(False)
+    given = frame[column].is_not_null()
+    return frame.with_columns(pl.lit(None, pl.Float32).alias(column)), pl.lit(given)
 
 
 def json_text(values: pl.Series) -> pl.Series:

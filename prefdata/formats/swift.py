@@ -36,6 +36,7 @@ from prefdata.formats.shapes import (
     conversations,
     json_text,
     last_answer,
+    number,
     shared_prompt,
     with_system,
 )
@@ -105,7 +106,7 @@ class Swift:
         if not column:
             return [Match(RecordType.SFT, (where,))]
         dialect = _dialect(sample.schema[column]) or OPENAI
-        roles = pl.col(column).list.eval(pl.element().struct.field(dialect.role))
+        roles = pl.col(column).list.eval(pl.element().struct.field(dialect.role).cast(pl.String))
         asked = bool(sample.select((~roles.list.last().is_in(TRAINED)).all()).item())
         kind = RecordType.PROMPT if asked else RecordType.SFT
         if asked and self.answer_column in names:
@@ -158,6 +159,8 @@ class Swift:
             frame = last_answer(frame, column, size=size)
         if record_type is RecordType.UNPAIRED:
             frame, refusals["ambiguous_label"] = boolean_label(frame, "label", labels=self.labels)
+        if pairs:
+            frame, refusals["margin_not_a_number"] = number(frame, "margin")
         if "tools" in frame.columns:
             frame = frame.with_columns(json_text(frame["tools"]).alias("tools"))
         result = refuse(frame, absent(record_type) | refusals | wrong, also=[faults])
@@ -217,8 +220,12 @@ def _marked(frame: pl.DataFrame, column: str, dialect: Dialect) -> tuple[pl.Data
     if "loss" not in fields_of(frame.schema[column]):
         return frame, pl.lit(1), pl.lit(False)
     element = pl.element()
+    dtype = fields_of(frame.schema[column])["loss"]
+    if not (dtype in (pl.Boolean, pl.Null) or dtype.is_numeric()):
+        given = pl.col(column).list.eval(element.struct.field("loss").is_not_null()).list.any()
+        return frame, pl.lit(1), pl.lit(frame.select(given).to_series())
     loss = element.struct.field("loss").cast(pl.Boolean)
-    role = element.struct.field(dialect.role)
+    role = element.struct.field(dialect.role).cast(pl.String)
     marked = pl.col(column).list.eval(loss.fill_null(False)).list.any()
     tail = pl.col(column).list.slice(pl.col(column).list.eval(loss.fill_null(False).cum_sum() == 0).list.sum())
     joins = role.is_in(sorted(CALL_ROLES)) & role.shift(1).is_in(TRAINED).fill_null(False)

@@ -41,7 +41,12 @@ def incoming(
         filled, odd = placeholders.fill(found, pl.select(pl.when(parts).then(uris)).to_series())
         images = pl.select(pl.when(parts).then(filled).otherwise(frame["images"])).to_series()
         frame, wrong = frame.with_columns(images.alias("images")), wrong | odd
-    return frame, {"image_count": pl.lit(wrong), "other_media": _other_media(rows)}
+    nowhere = frame.select(placeholders.without_address()).to_series()
+    return frame, {
+        "image_count": pl.lit(wrong),
+        "other_media": _other_media(rows),
+        "picture_without_address": pl.lit(nowhere & ~wrong),
+    }
 
 
 def _other_media(rows: pl.DataFrame) -> pl.Expr:

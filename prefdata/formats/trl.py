@@ -124,7 +124,7 @@ class Trl:
         frame, images, faults = conversations(set_aside(rows, taken), sides)
         refusals: dict[str, pl.Expr] = {}
         frame, refusals["image_count"] = placed(frame, rows, images, sides=sides)
-        refusals["picture_without_address"] = placeholders.without_address()
+        refusals["picture_without_address"] = placeholders.without_address() & ~refusals["image_count"]
         if whole:
             frame = last_answer(frame, "messages")
             refusals["no_answer"] = pl.col("completion").is_null()
