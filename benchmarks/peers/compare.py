@@ -94,7 +94,7 @@ EXPORTS = (
             settings={"loss_scale": "last_round"},
             remark="`--loss_scale last_round`, else earlier answers are trained on too",
         )
-        for form in ("sharegpt", "alpaca")
+        for form in ("sharegpt", "alpaca", "openai")
     ),
     *(Export("swift", "swift", kind, pictures=True) for kind in ("sft", "preference", "unpaired")),
     *(
@@ -109,6 +109,24 @@ EXPORTS = (
         )
         for style, pictures in (("sharegpt", False), ("openai", False), ("alpaca", False), ("sharegpt", True))
         for kind in ("sft", "preference", "unpaired")
+    ),
+    *(Export("axolotl", "axolotl", kind) for kind in ("sft", "preference", "unpaired")),
+    Export("axolotl", "axolotl", "sft", pictures=True),
+    *(
+        Export(
+            "verl",
+            "verl",
+            kind,
+            pictures=pictures,
+            remark="every turn of the assistant is trained on, those before the answer too" if kind == "sft" else "",
+        )
+        for kind, pictures in (
+            ("sft", False),
+            ("preference", False),
+            ("prompt", False),
+            ("sft", True),
+            ("prompt", True),
+        )
     ),
 )
 
@@ -255,6 +273,8 @@ def tables(
 ) -> str:
     """Both tables as Markdown."""
     out = [
+        "## Loaded by the peers",
+        "",
         f"Loaded on {day.isoformat()} with each peer's own dataset code, up to tokenised rows (`make peers`).",
         "",
         f"| {' | '.join(COLUMNS)} |",

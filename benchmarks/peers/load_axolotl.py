@@ -2,8 +2,9 @@
 
     python load_axolotl.py JOBS.json RESULTS.json
 
-A configuration goes through Axolotl's own validation; its dataset code applies the strategy; for pairs and unary rows
-its trainers then tokenise. A job's `settings` replace keys of the dataset's entry in the configuration.
+A configuration goes through Axolotl's own validation, with the entry of the dataset as `axolotl_datasets.yaml` beside
+the data says; its dataset code applies the strategy; for pairs and unary rows its trainers then tokenise, and rows with
+pictures go through its collator.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import axolotl.utils.data.rl
 import axolotl.utils.data.sft
 import datasets
 import jobs
+import yaml
 from axolotl.cli.config import load_cfg
 from axolotl.common.datasets import load_datasets, load_preference_datasets
 from axolotl.utils.dict import DictDefault
@@ -43,7 +45,7 @@ def load(job: dict[str, Any], path: Path) -> dict[str, Any]:
     cfg = _config(job, path, scratch)
     given = _rows_in(path, scratch)
     if job["type"] == "sft":
-        return {"rows_in": given, "rows": _sft(cfg)}
+        return {"rows_in": given, "rows": _pictures(cfg) if _sees(job) else _sft(cfg)}
     data = load_preference_datasets(cfg=cfg).train_dataset
     rows = _preference(cfg, data, scratch) if job["type"] == "preference" else _unpaired(cfg, data, scratch)
     return {"rows_in": given, "rows": rows}
@@ -51,7 +53,11 @@ def load(job: dict[str, Any], path: Path) -> dict[str, Any]:
 
 def _config(job: dict[str, Any], path: Path, scratch: Path) -> DictDefault:
     kind = {".parquet": "parquet"}.get(path.suffix, "json")
-    entry = {"path": str(path), "ds_type": kind, "split": "train"} | ENTRIES[job["type"]] | job.get("settings", {})
+    given = path.parent / "axolotl_datasets.yaml"
+    told = yaml.safe_load(given.read_text(encoding="utf-8")) if given.is_file() else {}
+    rl = told.get("rl", RL[job["type"]])
+    (entry,) = told.get("datasets") or [{"ds_type": kind, "split": "train", **ENTRIES[job["type"]]}]
+    entry["path"] = str(path)
     values = {
         "base_model": job["model"],
         "chat_template": "tokenizer_default",
@@ -75,11 +81,48 @@ def _config(job: dict[str, Any], path: Path, scratch: Path) -> DictDefault:
         "is_preprocess": True,
         "skip_prepare_dataset": False,
     }
-    if RL[job["type"]]:
-        values |= {"rl": RL[job["type"]], "remove_unused_columns": False}
+    if rl:
+        values |= {"rl": rl, "remove_unused_columns": False}
+    if _sees(job):
+        values |= {
+            "processor_type": "AutoProcessor",
+            "chat_template": "qwen2_vl",
+            "skip_prepare_dataset": True,
+            "remove_unused_columns": False,
+        }
     cfg = load_cfg(DictDefault(values))
     cfg.dataset_num_proc = None  # each worker process would import all of Axolotl again
     return cfg
+
+
+def _sees(job: dict[str, Any]) -> bool:
+    return (Path(job["model"]) / "processor_config.json").is_file()
+
+
+def _pictures(cfg: DictDefault) -> list[jobs.Row]:
+    """Rows that Axolotl leaves as they are until its collator for pictures makes a batch."""
+    from axolotl.loaders import load_processor, load_tokenizer
+    from axolotl.processing_strategies import get_processing_strategy
+    from axolotl.utils.chat_templates import get_chat_template_from_config
+    from axolotl.utils.collators.mm_chat import MultiModalChatDataCollator
+
+    tokenizer = load_tokenizer(cfg)
+    processor = load_processor(cfg, tokenizer=tokenizer)
+    data = load_datasets(cfg=cfg).train_dataset
+    strategy = get_processing_strategy(
+        processor,
+        get_chat_template_from_config(cfg, tokenizer=tokenizer),
+        cfg.chat_template,
+        roles_to_train=cfg.datasets[0].get("roles_to_train"),
+        train_on_eos=cfg.datasets[0].get("train_on_eos"),
+    )
+    collator = MultiModalChatDataCollator(tokenizer, processing_strategy=strategy)
+    rows = []
+    for row in data:
+        batch = collator([row])
+        text = jobs.labelled(tokenizer, batch["input_ids"][0].tolist(), batch["labels"][0].tolist())
+        rows.append({"label": None, "sides": {"completion": text}})
+    return rows
 
 
 def _sft(cfg: DictDefault) -> list[jobs.Row]:

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import polars as pl
+
 Row = dict[str, Any]
 
 
@@ -344,6 +346,31 @@ CASES: tuple[Case, ...] = (
         "ambiguous_label",
         False,
     ),
+    Case(
+        "verl",
+        "sft",
+        "assistant speaks first",
+        [{"messages": Q + A}, {"messages": [turn("assistant", "Welcome!"), *Q, *A]}],
+        ONE,
+        "prompt_not_by_user",
+    ),
+    Case(
+        "verl",
+        "sft",
+        "answers before the last one",
+        [{"messages": Q + A}, {"messages": [*Q, *B, *Q, *A]}],
+        ONE,
+        "not held: verl has no switch for it",
+    ),
+    Case(
+        "verl",
+        "sft",
+        "pictures as plain addresses",
+        [{"messages": [turn("user", "<image>What is it?"), *A], "images": ["PICTURE"]}] * 2,
+        ONE,
+        "never written: objects with image",
+        vision=True,
+    ),
 )
 
 
@@ -351,7 +378,9 @@ def write(case: Case, folder: Path, picture: Path) -> Path:
     """The file of a case, and dataset_info.json where the peer wants one."""
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(list(case.rows), ensure_ascii=False).replace('"PICTURE"', json.dumps(str(picture)))
-    if case.columns is None:
+    if case.peer == "verl":
+        pl.DataFrame(json.loads(text)).write_parquet(folder / "train.parquet")
+    elif case.columns is None:
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in json.loads(text))
         (folder / "train.jsonl").write_text(lines, encoding="utf-8")
     else:

@@ -72,7 +72,7 @@ def judge(rows: Sequence[Row], names: Sequence[str], accepted: Sequence[Row], *,
     notes += [f"accepted and not ours: {seen.answers}" for seen in left]
     remarks = [] if whole else ["the token that ends the answer is not trained on"]
     if early:
-        remarks.append("an answer that begins with a line end shares its first token with the template")
+        remarks.append("line ends at the start of an answer are one token with the template's")
     if others:
         remarks.append("turns of tools and customers inside an answer are trained on too")
     return Verdict(len(rows), len(accepted), labels, texts, prompts, tuple(remarks), tuple(notes))
@@ -106,16 +106,15 @@ def _where(seen: Seen, found: Sequence[bool]) -> list[str]:
 def _is_answer(messages: Any, found: list[Turn]) -> bool:
     wanted = turns.canonical(messages)
     either = (wanted, turns.own(wanted))
-    return found in either or (_starts_early(messages, found) and _later(found) in either)
+    return found in either or (_starts_early(messages, found) and [wanted[0], *found[1:]] in either)
 
 
 def _starts_early(messages: Any, found: list[Turn]) -> bool:
-    """One more line end than the answer has: the template's, in one token with those of the answer."""
-    return bool(found) and found[0].text == "\n" + turns.canonical(messages)[0].text
-
-
-def _later(found: list[Turn]) -> list[Turn]:
-    return [found[0]._replace(text=found[0].text[1:]), *found[1:]]
+    """More or fewer line ends before the answer than it has: they are one token with the template's."""
+    wanted = turns.canonical(messages)[0].text
+    if not found or found[0].text == wanted:
+        return False
+    return found[0].text.lstrip("\n") == wanted.lstrip("\n")
 
 
 def _other_turns(row: Row, seen: Seen) -> bool:
