@@ -1,0 +1,261 @@
+"""The card of an exported dataset: README.md as the Hugging Face hub reads it, from a run's own numbers.
+
+What it is, whence it came, under which licences, how much of it there is, what was filtered at which thresholds, what
+is known to be wrong with it, and the SHA-256 of every file. No row text, no clock: the same run gives the same card.
+https://huggingface.co/docs/hub/datasets-cards
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from prefdata.io import write_atomic
+from prefdata.licences import USES
+from prefdata.reporting.notes import notes
+
+CARD = "README.md"
+
+CLASSES = {True: "desirable", False: "undesirable", None: "unlabelled"}
+
+SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+"""The hub's size categories, by the number of rows that they end at."""
+
+
+def write_card(run: Path, folder: Path, *, target: str, files: Mapping[str, Mapping[str, Any]]) -> Path:
+    """Writes README.md into `folder`, where the run at `run` was exported for `target`; returns its path.
+
+    `files` is what the export told of its data files: name -> rows, sha256, and the classes. Where the format wrote a
+    card of its own, its table of columns is kept.
+    """
+    report = json.loads((run / "report.json").read_text(encoding="utf-8"))
+    facts = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    card = folder / CARD
+    own = card.read_text(encoding="utf-8") if card.is_file() else ""
+    columns = [line for line in own.splitlines() if line.startswith(("| ", "|--"))]
+    if not columns or not columns[0].startswith("| column"):
+        columns = []
+    write_atomic(card, render(report, facts, target=target, files=files, columns=columns).encode())
+    return card
+
+
+def recipe_hash(recipe: Mapping[str, Any]) -> str:
+    """SHA-256 of a resolved recipe: its JSON with sorted keys and no spaces."""
+    text = json.dumps(recipe, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def render(
+    report: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    *,
+    target: str,
+    files: Mapping[str, Mapping[str, Any]],
+    columns: list[str] | None = None,
+) -> str:
+    """The card as Markdown, from report.json and run.json."""
+    recipe, counts, split = report["recipe"], report["counts"], report["split"]
+    rows = sum(one["rows"] for one in files.values())
+    lines = [
+        *_front(report, files),
+        f"# {recipe['name']}",
+        "",
+        f"{rows:,} agent replies to customers, each labelled desirable or not (unpaired preferences), written for "
+        f"`{target}` by prefdata {facts['versions']['prefdata']} from {counts['units']:,} units of raw support logs. "
+        f"Use: {', '.join(recipe['use'].get(target, [])) or 'not stated'}.",
+        *_table(
+            "Files",
+            ("file", "rows", "desirable", "undesirable", "SHA-256"),
+            [
+                (f"`{name}`", one["rows"], one.get("desirable"), one.get("undesirable"), f"`{one['sha256']}`")
+                for name, one in files.items()
+            ],
+        ),
+        "",
+        f"SHA-256 of the resolved recipe: `{recipe_hash(recipe)}`.",
+        *_table("Columns", (), columns or []),
+        *_whence(report, facts),
+        *_table(
+            "Rows",
+            ("label", "language", *split["sides"], "all"),
+            [
+                (
+                    CLASSES[one["label"]],
+                    one["language"] or "unknown",
+                    *(one[side] for side in split["sides"]),
+                    one["rows"],
+                )
+                for one in split["strata"]
+            ],
+        ),
+        "",
+        "Before the format's own rules, which may refuse rows: the files have the numbers above.",
+        *_filtered(report),
+        *_labelled(report),
+        *_divided(split),
+        *_limits(report, facts),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _front(report: Mapping[str, Any], files: Mapping[str, Any]) -> list[str]:
+    """The YAML at the head, in the words that the hub knows."""
+    licences = sorted({source["licence"] for source in report["recipe"]["sources"] if source["licence"]})
+    stated = all(source["licence"] for source in report["recipe"]["sources"])
+    known = len(licences) == 1 and stated and re.fullmatch(r"[A-Za-z0-9.-]+", licences[0])
+    rows = sum(one["rows"] for one in files.values())
+    languages = sorted({one["language"] for one in report["split"]["strata"] if one["language"]})
+    lines = ["---", f"pretty_name: {json.dumps(report['recipe']['name'])}"]
+    lines += [f"license: {licences[0].lower()}" if known else "license: other" if licences else "license: unknown"]
+    if languages:
+        lines += ["language:", *(f"  - {json.dumps(one)}" for one in languages)]
+    lines += ["task_categories:", "  - text-generation", "tags:", "  - preference", "  - kto", "  - prefdata"]
+    lines += ["size_categories:", f"  - {next((name for end, name in SIZES if rows < end), 'n>1M')}"]
+    lines += ["configs:", "  - config_name: default", "    data_files:"]
+    for name in files:
+        side = next((side for side in report["split"]["sides"] if Path(name).name.startswith(side)), Path(name).stem)
+        lines += [f"      - split: {side}", f"        path: {json.dumps(name)}"]
+    return [*lines, "---", ""]
+
+
+def _whence(report: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
+    sources = report["recipe"]["sources"]
+    lines = _table(
+        "Sources",
+        ("source", "layout", "licence", "permits"),
+        [
+            (
+                source["name"],
+                source["layout"]["name"],
+                source["licence"] or "not stated",
+                "not stated" if source["permits"] is None else ", ".join(source["permits"]) or "nothing",
+            )
+            for source in sources
+        ],
+    )
+    inputs = [(name, file, f"`{sha}`") for name, named in facts["inputs"].items() for file, sha in named.items()]
+    lines += _table("", ("source", "file", "SHA-256"), inputs)
+    counts = report["counts"]
+    edited = ", ".join(f"{name} {number:,}" for name, number in sorted(report["touched"].items())) or "nothing"
+    return [
+        *lines,
+        "",
+        f"{counts['rows']:,} rows came of them, {counts['quarantined']:,} units could not be read. "
+        f"Edited before anything was written: {edited}.",
+    ]
+
+
+def _filtered(report: Mapping[str, Any]) -> list[str]:
+    counts = report["counts"]
+    bounds = [
+        (
+            rule["reason"],
+            rule["filter"],
+            f"`{rule['column']}`",
+            "–" if rule["min"] is None else rule["min"],
+            "–" if rule["max"] is None else rule["max"],
+            ", ".join(rule["values"]) if rule.get("values") else "–",
+            rule["only"] or "all",
+            rule["failed"],
+        )
+        for rule in report["rules"]
+    ]
+    lines = _table("Filters", ("reason", "filter", "score", "min", "max", "values", "speaks for", "failed"), bounds)
+    lines += _table(
+        "",
+        ("dropped because", "rows", "for this alone"),
+        [(one["reason"], one["rows"], one["unique"]) for one in report["reasons"]],
+    )
+    groupings = ", ".join(
+        f"{entry['name']} " + json.dumps(entry["settings"], sort_keys=True) for entry in report["recipe"]["groupings"]
+    )
+    return [
+        *lines,
+        "",
+        f"Kept {counts['kept']:,} of {counts['rows']:,} rows. Bounds are inclusive. Duplicates: {groupings or 'kept'}. "
+        f"Rows without a score are {'kept' if report['recipe']['unjudged'] == 'keep' else 'dropped'}: "
+        f"{counts['kept_unjudged']:,} of the kept ones.",
+    ]
+
+
+def _labelled(report: Mapping[str, Any]) -> list[str]:
+    labels, card = report["labels"], report["card"]
+    measured = (
+        f" On {card['n']:,} clear ratings: AUC {card['auc']:.3f}, calibration error {card['ece']:.3f}."
+        if "auc" in card
+        else ""
+    )
+    lines = _table(
+        "Labels",
+        ("rests on", "desirable", "undesirable"),
+        [(one["source"], one["desirable"], one["undesirable"]) for one in labels["sources"]],
+    )
+    return [
+        *lines,
+        "",
+        f"Method: {card['method']}; {labels['abstained']:,} rows abstained and are not in here." + measured,
+    ]
+
+
+def _divided(split: Mapping[str, Any]) -> list[str]:
+    how = (
+        f"by a hash of the customer, else the session (salt {split['salt']})"
+        if split["by"] == "hash"
+        else "by time: "
+        + (", ".join(f"{side} from {cut}" for side, cut in split["cuts"].items()) or "nothing held out")
+    )
+    leaks = [
+        (one["kind"].replace("_", " "), ", ".join(one["sides"]), one["values"], one["left"], one["right"])
+        for one in split["leaks"]
+    ]
+    return [
+        "",
+        "## Split",
+        "",
+        f"{split['units']:,} units, tied by {', '.join(split['connect']) or 'nothing'}, were split {how}. "
+        f"{split['merges']['units']:,} units hold rows that alone would have stood on different sides: they train.",
+        *_table("", ("on both sides", "sides", "shared", "rows", "rows of the other"), leaks),
+    ]
+
+
+def _limits(report: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
+    """What a user should know before trusting it."""
+    found = [note.text for note in notes(dict(report), None) if note.level == "warn"]
+    silent = [source["name"] for source in report["recipe"]["sources"] if source["permits"] is None]
+    if silent:
+        found.append(f"What may be done with {', '.join(silent)} was not stated ({', '.join(USES)}).")
+    transforms = {entry["name"] for entry in report["recipe"]["transforms"]}
+    if "personal_data" in transforms:
+        found.append(
+            "Personal data was replaced by patterns and name lists: what they do not know is still in the rows."
+        )
+    else:
+        found.append("Personal data was not replaced.")
+    found.append("Labels are inferred from what customers did and said, not given by annotators.")
+    gone = sum(fate.get("erased", 0) for fate in facts["fates"])
+    if gone:
+        found.append(f"{gone:,} rows of customers who asked for it were erased.")
+    return ["", "## Known limits", "", *(f"- {_cell(text)}" for text in found)]
+
+
+def _table(title: str, head: tuple[str, ...], rows: list[Any]) -> list[str]:
+    """A Markdown table under its title; nothing where it has no rows. Rows of text stand as they are."""
+    if not rows:
+        return []
+    lines = ["", f"## {title}"] if title else []
+    if not head:
+        return [*lines, "", *rows]
+    lines += ["", "| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return [*lines, *("| " + " | ".join(_cell(cell) for cell in row) + " |" for row in rows)]
+
+
+def _cell(value: Any) -> str:
+    """A value as it can stand in a table: no pipes, no markup of HTML, no line ends."""
+    if value is None:
+        return "–"
+    text = f"{value:,}" if isinstance(value, int) else str(value)
+    return " ".join(text.replace("|", "\\|").replace("<", "&lt;").split())

@@ -1,0 +1,129 @@
+"""The card of an export: front matter as the hub reads it, the counts and hashes of the files, and no row text."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import yaml
+
+import prefdata
+from prefdata.card import recipe_hash, write_card
+from prefdata.io import sha256_file
+
+_spec = importlib.util.spec_from_file_location("small_log", Path(__file__).with_name("small_log.py"))
+assert _spec is not None
+assert _spec.loader is not None
+small_log: Any = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(small_log)
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    small_log.write_log(tmp_path)
+    return Path(small_log.write_recipe(tmp_path))
+
+
+def ran(recipe: Path, name: str = "run", *, licence: str = "", more: str = "") -> Path:
+    text = recipe.read_text()
+    ratings = "    ratings: {scale: [1, 5]}\n"
+    assert ratings in text
+    recipe.write_text(text.replace(ratings, ratings + licence) + more)
+    prefdata.run(recipe, out=recipe.parent / name, train=False)
+    recipe.write_text(text)
+    return recipe.parent / name
+
+
+def card(run: Path) -> str:
+    return (run / "exports/trl/README.md").read_text(encoding="utf-8")
+
+
+def front(run: Path) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(card(run).split("---\n")[1])
+    return found
+
+
+def test_the_front_matter_is_what_the_hub_reads(recipe: Path) -> None:
+    found = front(ran(recipe, licence="    licence: CC-BY-4.0\n"))
+    assert found == {
+        "pretty_name": "small",
+        "license": "cc-by-4.0",
+        "language": ["en"],
+        "task_categories": ["text-generation"],
+        "tags": ["preference", "kto", "prefdata"],
+        "size_categories": ["n<1K"],
+        "configs": [
+            {
+                "config_name": "default",
+                "data_files": [
+                    {"split": "train", "path": "train.parquet"},
+                    {"split": "evaluation", "path": "evaluation.parquet"},
+                ],
+            }
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("licence", "expected"),
+    [("", "unknown"), ("    licence: own | <b>terms</b>\n", "other"), ("    licence: Apache-2.0\n", "apache-2.0")],
+)
+def test_the_licence_is_named_as_the_hub_does_or_as_other(recipe: Path, licence: str, expected: str) -> None:
+    run = ran(recipe, licence=licence)
+    assert front(run)["license"] == expected
+    assert "<b>" not in card(run)
+    if expected == "other":
+        assert "| chats | events | own \\| &lt;b>terms&lt;/b> | not stated |" in card(run)
+
+
+def test_counts_hashes_and_thresholds_are_those_of_the_run(recipe: Path) -> None:
+    run = ran(recipe)
+    text, report = card(run), json.loads((run / "report.json").read_text())
+    for name, facts in report["exports"]["trl"].items():
+        sha = sha256_file(run / "exports/trl" / name)
+        assert f"| `{name}` | {facts['rows']} | {facts['desirable']} | {facts['undesirable']} | `{sha}` |" in text
+    kept = prefdata.kept_rows(run)
+    for (label, language), rows in kept.group_by("label", "language"):
+        held = rows.filter(pl.col("split") == "evaluation").height
+        name = "desirable" if label else "undesirable"
+        line = f"| {name} | {language or 'unknown'} | {rows.height - held} | {held} | {rows.height} |"
+        assert line in text
+    assert "| reply_toxic | toxicity | `toxicity_completion` | – | 0.8 | – | desirable |" in text
+    assert f"`{sha256_file(recipe.parent / 'chats.csv')}`" in text
+    assert f"`{recipe_hash(report['recipe'])}`" in text
+
+
+def test_the_card_holds_no_row_text(recipe: Path) -> None:
+    text = card(ran(recipe))
+    for part in ("refund", "parcel", "password", "idiot", "Maria"):
+        assert part not in text
+
+
+def test_the_card_is_the_same_however_it_was_run(recipe: Path) -> None:
+    one = card(ran(recipe, "a"))
+    prefdata.run(recipe, out=recipe.parent / "b", train=False, threads=2)
+    assert card(recipe.parent / "b") == one
+
+
+def test_known_limits_tell_what_was_not_stated_or_done(recipe: Path) -> None:
+    bare = card(ran(recipe, "a"))
+    assert "- What may be done with chats was not stated (training, research, commercial, redistribution)." in bare
+    assert "- Personal data was replaced by patterns" in bare
+    other = card(ran(recipe, "b", licence="    permits: [training]\n", more="transforms: [unicode]\n"))
+    assert "was not stated (" not in other
+    assert "- Personal data was not replaced." in other
+
+
+def test_the_columns_of_the_formats_own_card_are_kept(recipe: Path) -> None:
+    run = ran(recipe)
+    folder = run / "exports/trl"
+    (folder / "README.md").write_text(
+        "---\nx: 1\n---\n\n# t\n\n| column | holds |\n|---|---|\n| `prompt` | messages |\n"
+    )
+    files = json.loads((run / "report.json").read_text())["exports"]["trl"]
+    write_card(run, folder, target="trl", files=files)
+    assert "## Columns\n\n| column | holds |\n|---|---|\n| `prompt` | messages |\n\n## Sources" in card(run)
