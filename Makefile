@@ -9,7 +9,7 @@ export OMP_NUM_THREADS ?= 2
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test test-slow lint format bench peers peers-lock lock clean
+.PHONY: demo test test-slow lint format docs bench peers peers-lock lock clean
 
 demo: $(VENV)/ready ## run the sample recipe: raw log -> KTO data -> trained adapter -> report
 	$(BIN)/prefdata run recipes/support_kto.yaml --out runs/demo --threads 2
@@ -30,6 +30,9 @@ format: $(VENV)/ready
 	$(BIN)/ruff check --fix .
 
 DATA ?= ../shared/data
+
+docs: $(VENV)/ready ## make docs/formats.md again, from the code and the real sets in DATA
+	$(BIN)/python scripts/formats_page.py --data $(DATA)
 
 bench: $(VENV)/ready ## the comparisons, each prints its table; the real data is looked for in DATA
 	@test -d $(DATA) || { echo "bench: no folder $(DATA); name it: make bench DATA=..." >&2; exit 2; }

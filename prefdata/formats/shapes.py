@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from prefdata.errors import InputError
 from prefdata.formats.core import REFUSED, ROW, answers_of
 from prefdata.formats.messages import OPENAI, Conversation, Dialect, conversation, message
 from prefdata.schema import IMAGE, MESSAGES, RecordType
@@ -21,6 +22,8 @@ def conversations(
     `sides`: column -> side whose name the pictures carry, in the order in which pictures are counted. The pictures
     (List(IMAGE)) of a row stand in that order; the third value is a REFUSED frame.
     """
+    if not sides:
+        raise InputError(f"no column holds messages that this format knows; found {', '.join(frame.columns)}")
     found: dict[str, Conversation] = {
         column: conversation(frame[column], side=side, dialect=dialect) for column, side in sides.items()
     }

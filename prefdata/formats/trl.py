@@ -7,6 +7,7 @@ https://huggingface.co/docs/trl/dataset_formats
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -60,6 +61,10 @@ ANSWERED = frozenset({"output", "output_A", "output_B", "response", "responses",
 """Columns beside `prompt` that say that another tool's answers are there, or its reward."""
 
 
+ANSWER_LIKE = re.compile(r"response|answers|output|completion|chosen|rejected|label|replies|kto_tag", re.I)
+"""Columns beside which a `prompt` is not there for its own sake."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Trl:
     """What TRL's SFT, DPO, KTO, GRPO and reward trainers read."""
@@ -99,6 +104,8 @@ class Trl:
             if not names.issuperset(wanted):
                 continue
             if record_type is RecordType.PROMPT and names & ANSWERED:
+                return []
+            if record_type is RecordType.PROMPT and any(ANSWER_LIKE.search(name) for name in names):
                 return []
             sides = [name for name in wanted if name != "label"]
             if record_type is RecordType.PREFERENCE and "prompt" not in names:

@@ -1,0 +1,176 @@
+"""docs/formats.md, made from the code: what every format reads, writes and holds, why rows are refused, real sets.
+
+    python scripts/formats_page.py [--data ../shared/data]
+
+Without the data the table of real sets stays as it is; docs/peers.md, which `make peers` writes, is taken in.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from prefdata import catalogue
+from prefdata.build.built import REASONS as BUILDING
+from prefdata.convert import convert
+from prefdata.formats.core import Feature
+from prefdata.formats.rules import REASONS
+from prefdata.schema import RecordType
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "formats.md"
+PEERS = ROOT / "docs" / "peers.md"
+
+TYPES = {
+    RecordType.SFT: "SFT",
+    RecordType.PREFERENCE: "pairs",
+    RecordType.UNPAIRED: "unpaired (KTO)",
+    RecordType.PROMPT: "prompts",
+}
+
+INTRODUCTION = """# Formats
+
+    prefdata convert IN --from auto --to FORMAT --out PATH
+
+`IN` is JSONL, JSON or Parquet, plain or gzipped, or a folder of them. The format is recognised from names and types of
+columns, and the reasons are printed. Where a file can be read in several ways that differ in their result, nothing is
+guessed: the ways are listed, and `--from` and `--type` choose. Every record is written, refused with all its reasons
+(`refused.parquet` beside the output: file, line, reasons, never text), or quarantined as unreadable; the sums agree.
+
+- Prompts are explicit, labels are booleans. A label `"false"`, 0 or 1 is refused unless `--label false=false` says what
+  it means: HALOs and ms-swift would take the text "false" for true. (HALOs writes 1 and 0 itself; there they count.)
+- A picture's place is kept: content parts, `<image>` tags and TRL's rule for text with pictures are rewritten into each
+  other. A literal `<image>` in a text is refused where the target would take it for a picture.
+- Each writer applies the target's own acceptance rules first, so that nothing is dropped there in silence.
+- `--as` makes pairs into unpaired rows or SFT, unpaired rows into SFT, and anything into prompts.
+
+From Python: `prefdata.convert("pairs.jsonl", to="trl", out="data")`. This page is made by `make docs`; the tests hold
+it to the code.
+"""
+
+SETS: tuple[tuple[str, dict[str, Any], str], ...] = (
+    ("hh_rlhf/test.jsonl.gz", {}, "trl"),
+    ("oasst/en_100_tree.jsonl", {}, "trl"),
+    ("autoj/testdata_pairwise.jsonl.gz", {}, "trl"),
+    ("llamafactory/dpo_en_demo.json", {}, "swift"),
+    ("llamafactory/dpo_zh_demo.json", {}, "trl"),
+    ("llamafactory/kto_en_demo.json", {}, "halos"),
+    ("llamafactory/alpaca_zh_demo.json", {}, "openai"),
+    ("llamafactory/mllm_demo.json", {}, "swift"),
+    ("llamafactory/v1_dpo_demo.jsonl", {}, "llamafactory"),
+)
+"""Files of the shared data, what has to be said to read them, and a target."""
+
+
+def section(name: str) -> tuple[str, str]:
+    """Marks around a part of the page."""
+    return f"<!-- {name} -->", f"<!-- end of {name} -->"
+
+
+def formats_table() -> str:
+    """Which types each format reads and writes."""
+    lines = ["| format | | reads | writes | file |", "| --- | --- | --- | --- | --- |"]
+    for name in catalogue.FORMATS:
+        one = catalogue.load("format", name)
+        document = sys.modules[one.__module__].__doc__ or ""
+        first = re.split(r"(?<=[.:;])\s", document.strip().replace("\n", " "))[0].rstrip(".:;").replace("|", "\\|")
+        reads = ", ".join(word for kind, word in TYPES.items() if kind in one.reads)
+        writes = ", ".join(word for kind, word in TYPES.items() if kind in one.writes)
+        lines.append(
+            f"| `{name}` | {first} | {reads} | {writes or 'reading only'} | {one.container if writes else ''} |"
+        )
+    return "\n".join(lines)
+
+
+def holds_tables() -> str:
+    """What a row may have and each writer keeps, a table for every type."""
+    parts = []
+    for kind, word in TYPES.items():
+        writers = [name for name in catalogue.FORMATS if kind in catalogue.load("format", name).writes]
+        parts += [f"### {word}", "", "| | " + " | ".join(f"`{name}`" for name in writers) + " |"]
+        parts.append("| --- |" + " :-: |" * len(writers))
+        for feature in Feature:
+            held = [feature in catalogue.load("format", name).holds[kind] for name in writers]
+            if any(held):
+                parts.append(f"| {feature} | " + " | ".join("yes" if one else "" for one in held) + " |")
+        parts.append("")
+    return "\n".join(parts).strip()
+
+
+def reasons_table() -> str:
+    """Why a row is refused."""
+    lines = ["| reason | |", "| --- | --- |"]
+    lines += [f"| `{name}` | {text} |" for name, text in sorted(REASONS.items())]
+    lines += [
+        "",
+        "Of formats whose rows hold several answers, and with `--as`, the builders say why no row was made:",
+        "",
+    ]
+    lines += ["| reason | |", "| --- | --- |"]
+    lines += [f"| `{name}` | {text} |" for name, text in sorted(BUILDING.items())]
+    return "\n".join(lines)
+
+
+def sets_table(data: Path) -> str:
+    """Real sets there and back: records in, rows out, refusals by reason, rows read back from what was written."""
+    lines = [
+        "| file | read as | records | rows written | refused | back again |",
+        "| --- | --- | --: | --: | --- | --- |",
+    ]
+    with tempfile.TemporaryDirectory() as scratch:
+        for at, (file, told, target) in enumerate(SETS):
+            out = Path(scratch) / str(at)
+            there = convert(data / file, to=target, out=out, **told)
+            back = convert(
+                out / next(iter(there.files)),
+                to="trl",
+                out=Path(scratch) / f"{at}b",
+                source=target,
+                type=there.written_as,
+            )
+            refused = {**there.refused_reading, **there.refused_building, **there.refused_writing}
+            said = ", ".join(f"{number} {name}" for name, number in sorted(refused.items())) or "none"
+            lines.append(
+                f"| {file} | `{there.source}`, {TYPES[there.type]} | {there.read:,} "
+                f"| {there.written:,} to `{target}` | {said} | {back.written:,} of {back.read:,} |"
+            )
+    return "\n".join(lines)
+
+
+def page(old: str, *, data: Path | None) -> str:
+    """The whole page; the table of real sets is taken from `old` where `data` is not given."""
+    start, end = section("real sets")
+    if data is not None:
+        sets = sets_table(data)
+    else:
+        found = re.search(re.escape(start) + r"\n(.*?)\n" + re.escape(end), old, re.S)
+        sets = found.group(1) if found else ""
+    peers = PEERS.read_text(encoding="utf-8") if PEERS.exists() else ""
+    peers = re.sub(r"^#", "##", peers, flags=re.M).strip()
+    parts = [
+        INTRODUCTION.strip(),
+        "## Types\n\n" + formats_table(),
+        "## What each format holds\n\nWhat is not held is refused with its reason, or left out knowingly where it is "
+        "no part of what is\ntrained on (margin, id); the command says so.\n\n" + holds_tables(),
+        "## Real sets, there and back\n\n" + "\n".join((start, sets, end)),
+        *([peers] if peers else []),
+        "## Why a row is refused\n\n" + reasons_table(),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def main() -> None:
+    """Write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="folder of the real sets")
+    options = parser.parse_args()
+    old = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+    PAGE.write_text(page(old, data=options.data), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
