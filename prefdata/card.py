@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,13 @@ SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_
 """The hub's size categories, by the number of rows that they end at."""
 
 
-def write_card(run: Path, folder: Path, *, target: str, files: Mapping[str, Mapping[str, Any]]) -> Path:
+def write_card(
+    run: Path, folder: Path, *, target: str, files: Mapping[str, Mapping[str, Any]], uses: Sequence[str] | None = None
+) -> Path:
     """Writes README.md into `folder`, where the run at `run` was exported for `target`; returns its path.
 
-    `files` is what the export told of its data files: name -> rows, sha256, and the classes. Where the format wrote a
-    card of its own, its table of columns is kept.
+    `files` is what the export told of its data files: name -> rows, sha256, and the classes. `uses` is what the export
+    is for; None takes the recipe's. Where the format wrote a card of its own, its table of columns is kept.
     """
     report = json.loads((run / "report.json").read_text(encoding="utf-8"))
     facts = json.loads((run / "run.json").read_text(encoding="utf-8"))
@@ -39,7 +41,9 @@ def write_card(run: Path, folder: Path, *, target: str, files: Mapping[str, Mapp
     columns = [line for line in own.splitlines() if line.startswith(("| ", "|--"))]
     if not columns or not columns[0].startswith("| column"):
         columns = []
-    write_atomic(card, render(report, facts, target=target, files=files, columns=columns).encode())
+    said = report["recipe"]["use"].get(target, []) if uses is None else uses
+    text = render(report, facts, target=target, files=files, uses=said, columns=columns)
+    write_atomic(card, text.encode())
     return card
 
 
@@ -55,6 +59,7 @@ def render(
     *,
     target: str,
     files: Mapping[str, Mapping[str, Any]],
+    uses: Sequence[str],
     columns: list[str] | None = None,
 ) -> str:
     """The card as Markdown, from report.json and run.json."""
@@ -66,7 +71,7 @@ def render(
         "",
         f"{rows:,} agent replies to customers, each labelled desirable or not (unpaired preferences), written for "
         f"`{target}` by prefdata {facts['versions']['prefdata']} from {counts['units']:,} units of raw support logs. "
-        f"Use: {', '.join(recipe['use'].get(target, [])) or 'not stated'}.",
+        f"Use: {', '.join(uses) or 'not stated'}.",
         *_table(
             "Files",
             ("file", "rows", "desirable", "undesirable", "SHA-256"),

@@ -140,18 +140,29 @@ def export(
         Path | None,
         typer.Option("--out", "-o", help="Folder. [default: exports/<format> in the run]", show_default=False),
     ] = None,
+    use: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What it is for: training, research, commercial, redistribution. [default: the recipe's]",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write the kept rows of a run in a trainer's format.
+    """Write the kept rows of a run in a trainer's format, with a dataset card.
+
+    A use that a source of the run does not permit is refused.
 
     Example: prefdata export runs/demo --to trl --out data/
     """
     import polars as pl
 
     from prefdata import catalogue, rundir, runner
+    from prefdata.card import write_card
     from prefdata.errors import RecipeError
     from prefdata.formats import rules
     from prefdata.formats.export import write_export
+    from prefdata.licences import checked
     from prefdata.schema import RecordType
 
     directory = rundir.existing(run)
@@ -162,7 +173,9 @@ def export(
         able = [name for name in catalogue.FORMATS if RecordType.UNPAIRED in catalogue.load("format", name).writes]
         raise RecipeError(f"{to} holds no unpaired preferences; {', '.join(able)} do")
     splits = {str(name): rows.filter(pl.col("split") == name) for name in rows["split"].unique().sort(descending=True)}
+    uses = checked(json.loads((directory.path / "run.json").read_text(encoding="utf-8"))["recipe"], to, use)
     written = write_export(writer, splits, RecordType.UNPAIRED, folder)
+    write_card(directory.path, folder, target=to, files=written["files"], uses=uses)
     if as_json:
         _print_json(written)
         return

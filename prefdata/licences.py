@@ -7,14 +7,42 @@ source has spoken about is not refused, and the dataset card says that it was no
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from prefdata.errors import RecipeError, nearest
 
 USES = ("training", "research", "commercial", "redistribution")
 """`training`: a model is trained on it. `research`, `commercial`: what for. `redistribution`: it is handed on."""
 
 DEFAULT_USE = ("training",)
 """What an export is for that says nothing."""
+
+
+class Terms(NamedTuple):
+    """What a source of a finished run said, by its run.json."""
+
+    name: str
+    licence: str | None
+    permits: Sequence[str] | None
+
+
+def terms_of(recipe: Mapping[str, Any]) -> list[Terms]:
+    """The terms of every source of a resolved recipe."""
+    return [Terms(source["name"], source.get("licence"), source.get("permits")) for source in recipe["sources"]]
+
+
+def checked(recipe: Mapping[str, Any], target: str, uses: Sequence[str] | None = None) -> tuple[str, ...]:
+    """What an export of a finished run for `target` is for: `uses`, else what its recipe says, else training.
+
+    Raises RecipeError for an unknown use, and where a source does not permit one.
+    """
+    wanted = tuple(uses) if uses else tuple(recipe.get("use", {}).get(target, DEFAULT_USE))
+    faults = [f"unknown use {use!r}; {nearest(use, USES)}" for use in wanted if use not in USES]
+    faults = faults or [f"export {target}: {fault}" for fault in broken(terms_of(recipe), wanted)]
+    if faults:
+        raise RecipeError(faults)
+    return wanted
 
 
 class Licensed(Protocol):

@@ -13,6 +13,7 @@ import yaml
 
 import prefdata
 from prefdata.card import recipe_hash, write_card
+from prefdata.cli import main
 from prefdata.io import sha256_file
 
 _spec = importlib.util.spec_from_file_location("small_log", Path(__file__).with_name("small_log.py"))
@@ -127,3 +128,24 @@ def test_the_columns_of_the_formats_own_card_are_kept(recipe: Path) -> None:
     files = json.loads((run / "report.json").read_text())["exports"]["trl"]
     write_card(run, folder, target="trl", files=files)
     assert "## Columns\n\n| column | holds |\n|---|---|\n| `prompt` | messages |\n\n## Sources" in card(run)
+
+
+def test_the_command_writes_a_card_and_refuses_a_use_before_anything_is_written(
+    recipe: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = ran(recipe, licence="    licence: CC-BY-NC-4.0\n")
+
+    def command(*arguments: str) -> object:
+        monkeypatch.setattr("sys.argv", ["prefdata", "export", str(run), "--to", "trl", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return ended.value.code
+
+    out = recipe.parent / "out"
+    assert command("--out", str(out), "--use", "research", "--use", "commercial") == 2
+    assert "commercial use, which source chats (CC-BY-NC-4.0) does not permit" in capsys.readouterr().err
+    assert not out.exists()
+    assert command("--out", str(out), "--use", "research") == 0
+    assert "Use: research." in (out / "README.md").read_text()
+    assert command("--out", str(out), "--use", "resaerch") == 2
+    assert "did you mean 'research'" in capsys.readouterr().err
