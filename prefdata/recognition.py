@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -48,10 +49,11 @@ def record_type(name: str) -> RecordType:
 
 def format_of(name: str, settings: Mapping[str, Any] | None = None, labels: Mapping[str, bool] | None = None) -> Format:
     """The format called `name` with its settings; `labels` where it has such a setting. Raises RecipeError."""
-    made: Format = settings_of("format", name, dict(settings or {}))
-    if labels and hasattr(made, "labels"):
-        made = settings_of("format", name, {**(settings or {}), "labels": dict(labels)})
-    return made
+    made: Any = settings_of("format", name, dict(settings)) if settings else catalogue.load("format", name)()
+    if labels and "labels" in {field.name for field in dataclasses.fields(made)}:
+        made = dataclasses.replace(made, labels=dict(labels))
+    form: Format = made
+    return form
 
 
 def recognised(

@@ -21,12 +21,12 @@ from prefdata.io import QUARANTINE, ReadLimits
 from prefdata.reading.account import MIB, PLACE, Account, ReadAgain, Unreadable
 from prefdata.reading.json_files import HEAD, elements, is_jsonl
 from prefdata.reading.json_frames import KEY, Decoder
-from prefdata.reading.lines import CODECS, Lines, TooLong
+from prefdata.reading.lines import CODECS, Lines, TooLong, settle
 from prefdata.reading.sources import SUFFIXES, Source, sources
 
 __all__ = ["Chunk", "FrameWriter", "Written", "input_files", "read_frames", "write_export"]
 
-CHUNK_BYTES = 32 * MIB
+CHUNK_BYTES = 16 * MIB
 
 BESIDE = frozenset({"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json", "refused.parquet"})
 """Files that stand beside the data in a folder."""
@@ -122,45 +122,32 @@ def _kind(source: Source, limits: ReadLimits) -> str:
     return "jsonl" if is_jsonl(head) else "json"
 
 
-class _Pending:
-    """Texts that wait to be decoded together."""
+class _Texts:
+    """Texts of one file on their way to frames."""
 
     def __init__(self, account: Account, limits: ReadLimits) -> None:
         self._account = account
         self._decoder = Decoder(limits)
-        self.texts: list[str] = []
-        self.lines: list[int] = []
-        self.offsets: list[int] = []
-        self.keys: list[str | None] = []
-        self.size = 0
         self.ascii = True
         """Whether all that was decoded so far was ASCII."""
 
-    def frames(self) -> list[pl.DataFrame]:
-        """All that waits, decoded; what is refused goes to the quarantine."""
-        texts = pl.Series("text", self.texts, dtype=pl.String)
-        places = pl.DataFrame(
-            {
-                "_file": pl.repeat(self._account.file, len(texts), dtype=pl.String, eager=True),
-                "_line": pl.Series(self.lines, dtype=pl.Int64),
-                "_offset": pl.Series(self.offsets, dtype=pl.Int64),
-            }
-        )
-        if any(key is not None for key in self.keys):
-            places = places.with_columns(pl.Series(KEY, self.keys, dtype=pl.String))
-        else:
-            filled = self._filled(texts)
-            if filled is not None:
-                texts, places = texts.filter(filled), places.filter(filled)
-        if self.ascii:
-            self.ascii = all(map(str.isascii, self.texts))
+    def frames(
+        self, texts: pl.Series, lines: pl.Series, offsets: pl.Series, keys: pl.Series | None = None
+    ) -> list[pl.DataFrame]:
+        """The texts decoded; what is refused goes to the quarantine."""
+        file = pl.repeat(self._account.file, len(texts), dtype=pl.String, eager=True)
+        places = pl.DataFrame({"_file": file, "_line": lines, "_offset": offsets})
+        if keys is not None and keys.null_count() < len(keys):
+            places = places.with_columns(keys.alias(KEY))
+        filled = self._filled(texts)
+        if filled is not None:
+            texts, places = texts.filter(filled), places.filter(filled)
         decoded = self._decoder.decode(texts, places)
         codec = CODECS.get(self._account.encoding, "utf-8")
         for at, reason in decoded.refused:
             raw = texts[at].encode(codec)
             self._account.quarantine(reason, raw, line=places["_line"][at], offset=places["_offset"][at])
         self._account.rows += sum(frame.height for frame in decoded.frames)
-        self.texts, self.lines, self.offsets, self.keys, self.size = [], [], [], [], 0
         return decoded.frames
 
     def _filled(self, texts: pl.Series) -> pl.Series | None:
@@ -170,23 +157,78 @@ class _Pending:
         if not len(blank):
             return None
         self._account.blank += len(blank)
-        return ~pl.int_range(len(texts), eager=True).is_in(blank)
+        return ~pl.int_range(len(texts), eager=True).is_in(blank.implode())
 
 
 def _jsonl(source: Source, account: Account, limits: ReadLimits, chunk_bytes: int) -> Iterator[list[pl.DataFrame]]:
-    pending = _Pending(account, limits)
     done = 0
+    texts = _Texts(account, limits)
+    for last, frames in _utf8_lines(source, account, limits, chunk_bytes, texts):
+        if frames is None:
+            break
+        yield frames
+        done = last
+    else:
+        return
     try:
-        for last, frames in _lines(source, account, limits, chunk_bytes, pending, "auto", 0):
+        for last, frames in _lines(source, account, limits, chunk_bytes, texts, "auto", done):
             yield frames
             done = last
     except ReadAgain as again:
-        if not pending.ascii:
+        if not texts.ascii:
             raise Unreadable("bad_encoding") from None
         account.drained()  # of lines after `done`, which are read again
-        pending = _Pending(account, limits)
-        for _, frames in _lines(source, account, limits, chunk_bytes, pending, again.encoding, done):
+        for _, frames in _lines(source, account, limits, chunk_bytes, texts, again.encoding, done):
             yield frames
+
+
+def _utf8_lines(
+    source: Source, account: Account, limits: ReadLimits, chunk_bytes: int, texts: _Texts
+) -> Iterator[tuple[int, list[pl.DataFrame] | None]]:
+    """Frames of a UTF-8 file whose lines are all within the limit, which never become Python's; each time with the
+    last line that they account for. Frames of None: what follows is not like that, and is for `_lines`."""
+    line, offset, held, parts = 0, 0, 0, []
+    chunks = source.chunks(limits)
+    for chunk in chunks:
+        if not account.encoding:
+            account.encoding, offset = settle(chunk, "auto")
+            if CODECS[account.encoding] != "utf-8" or b"\n" not in chunk:
+                yield line, None
+                return
+            chunk = chunk[offset:]
+        parts.append(chunk)
+        held += len(chunk)
+        if held < chunk_bytes:
+            continue
+        cut = chunk.rfind(b"\n")
+        if cut < 0:
+            yield line, None
+            return
+        parts[-1], rest = chunk[:cut], chunk[cut + 1 :]
+        data = b"".join(parts)
+        last, frames = _split(data, line, offset, limits, texts)
+        yield last, frames
+        line, offset, parts, held = last, offset + len(data) + 1, [rest], len(rest)
+    data = b"".join(parts)
+    if data:
+        yield _split(data.removesuffix(b"\n"), line, offset, limits, texts)
+
+
+def _split(
+    data: bytes, line: int, offset: int, limits: ReadLimits, texts: _Texts
+) -> tuple[int, list[pl.DataFrame] | None]:
+    """Frames of the lines of `data`, the first of which comes after `line` and stands at `offset`."""
+    texts.ascii = texts.ascii and data.isascii()
+    try:
+        whole = pl.Series("text", [data], dtype=pl.Binary).cast(pl.String)
+    except pl.exceptions.ComputeError:
+        return line, None
+    rows = whole.str.split("\n").explode()
+    sizes = rows.str.len_bytes().cast(pl.Int64)
+    if int(sizes.max() or 0) > limits.max_line_bytes:  # type: ignore[arg-type]
+        return line, None
+    numbers = pl.int_range(line + 1, line + 1 + len(rows), dtype=pl.Int64, eager=True)
+    return line + len(rows), texts.frames(rows, numbers, (sizes + 1).cum_sum() - (sizes + 1) + offset)
 
 
 def _lines(
@@ -194,12 +236,13 @@ def _lines(
     account: Account,
     limits: ReadLimits,
     chunk_bytes: int,
-    pending: _Pending,
+    texts: _Texts,
     encoding: str,
     after: int,
 ) -> Iterator[tuple[int, list[pl.DataFrame]]]:
     """Frames of the lines after the line `after`, each time with the last line that they account for."""
     lines = Lines(source, encoding=encoding, limits=limits)
+    pending = _Pending(texts)
     for block in lines:
         account.encoding = lines.encoding
         if isinstance(block, TooLong):
@@ -208,34 +251,49 @@ def _lines(
                     "line_too_long", line=block.line, offset=block.offset, sha256=block.sha256, size=block.size
                 )
             continue
-        offsets, texts, last = block.offsets(), block.texts, block.line + len(block.texts) - 1
+        last = block.line + len(block.texts) - 1
         if last <= after:
             continue
-        numbers = range(block.line, last + 1)
-        whole = [text for text in texts if text is not None]
-        if len(whole) < len(texts) or block.line <= after:
-            kept = [at for at, line in enumerate(numbers) if line > after]
-            for at in kept:
-                if texts[at] is None:
-                    account.quarantine("bad_encoding", block.raws[at], line=numbers[at], offset=offsets[at])
-            kept = [at for at in kept if texts[at] is not None]
-            whole = [text for at in kept if (text := texts[at]) is not None]
-            pending.lines += [numbers[at] for at in kept]
-            pending.offsets += [offsets[at] for at in kept]
-        else:
-            pending.lines += numbers
-            pending.offsets += offsets
-        pending.texts += whole
-        pending.keys += [None] * len(whole)
-        pending.size += offsets[-1] - block.offset + len(block.raws[-1])
+        for at, (text, offset) in enumerate(zip(block.texts, block.offsets(), strict=True)):
+            if block.line + at <= after:
+                continue
+            if text is None:
+                account.quarantine("bad_encoding", block.raws[at], line=block.line + at, offset=offset)
+            else:
+                pending.add(text, block.line + at, offset)
         if pending.size >= chunk_bytes:
             yield last, pending.frames()
-    if pending.texts:
+    if pending.size:
         yield 0, pending.frames()
 
 
+class _Pending:
+    """Texts that came one by one, until they are decoded together."""
+
+    def __init__(self, texts: _Texts) -> None:
+        self._texts = texts
+        self._rows: list[tuple[str, int, int, str | None]] = []
+        self.size = 0
+
+    def add(self, text: str, line: int, offset: int, key: str | None = None) -> None:
+        self._rows.append((text, line, offset, key))
+        self.size += len(text) + 1
+
+    def frames(self) -> list[pl.DataFrame]:
+        rows, lines, offsets, keys = zip(*self._rows, strict=True)
+        self._rows, self.size = [], 0
+        self._texts.ascii = self._texts.ascii and all(map(str.isascii, rows))
+        return self._texts.frames(
+            pl.Series("text", rows, dtype=pl.String),
+            pl.Series(lines, dtype=pl.Int64),
+            pl.Series(offsets, dtype=pl.Int64),
+            pl.Series(keys, dtype=pl.String),
+        )
+
+
 def _document(source: Source, account: Account, limits: ReadLimits, chunk_bytes: int) -> Iterator[list[pl.DataFrame]]:
-    pending = _Pending(account, limits)
+    texts = _Texts(account, limits)
+    pending = _Pending(texts)
     done = 0
     encoding = "auto"
     while True:
@@ -243,22 +301,17 @@ def _document(source: Source, account: Account, limits: ReadLimits, chunk_bytes:
             for element in elements(source, account, encoding=encoding, limits=limits):
                 if element.line <= done:
                     continue
-                pending.texts.append(element.text)
-                pending.lines.append(element.line)
-                pending.offsets.append(element.offset)
-                pending.keys.append(element.key)
-                pending.size += len(element.text)
+                pending.add(element.text, element.line, element.offset, element.key)
                 if pending.size >= chunk_bytes:
-                    last = element.line
                     yield pending.frames()
-                    done = last
+                    done = element.line
             break
         except ReadAgain as again:
-            if not pending.ascii or encoding != "auto":
+            if not texts.ascii or encoding != "auto":
                 raise Unreadable("bad_encoding") from None
-            encoding, pending = again.encoding, _Pending(account, limits)
+            encoding, pending = again.encoding, _Pending(texts)
             account.drained()
-    if pending.texts:
+    if pending.size:
         yield pending.frames()
 
 

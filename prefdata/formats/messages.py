@@ -134,6 +134,10 @@ def _plain(values: pl.Series, role: str) -> Conversation:
 def _listed(values: pl.Series, *, side: str, dialect: Dialect) -> Conversation:
     types = fields_of(values.dtype)
     height = len(values)
+    whole_turns = _as_they_stand(values, types, dialect)
+    if whole_turns is not None:
+        none = pl.Series(dtype=pl.List(IMAGE)).clear(height)
+        return Conversation(whole_turns, none, pl.Series([[]], dtype=pl.List(pl.String)).new_from_index(0, height))
     exploded = (
         values.to_frame("turn")
         .with_row_index("_row")
@@ -204,6 +208,28 @@ def _listed(values: pl.Series, *, side: str, dialect: Dialect) -> Conversation:
         pl.when("there").then(pl.coalesce(pl.col("messages"), pl.lit([], MESSAGES))).cast(MESSAGES).alias("messages")
     ).to_series()
     return Conversation(messages, images, whole["fault"].fill_null(pl.Series([[]], dtype=pl.List(pl.String))))
+
+
+def _as_they_stand(values: pl.Series, types: Mapping[str, Any], dialect: Dialect) -> pl.Series | None:
+    """Turns of known roles and text alone, which need no more than other names; null where there are others."""
+    if types.get(dialect.role) != pl.String or types.get(dialect.content) != pl.String:
+        return None
+    turns = values.filter(values.list.len() > 0).explode().struct
+    if dialect.tool_calls in types and turns.field(dialect.tool_calls).null_count() < len(turns.field(dialect.role)):
+        return None
+    roles = turns.field(dialect.role)
+    if roles.null_count() or turns.field(dialect.content).null_count():
+        return None
+    names = {role: role.lower() for role in roles.unique().to_list()}
+    if any(name not in dialect.roles or name in dialect.call_roles for name in names.values()):
+        return None
+    role = pl.element().struct.field(dialect.role)
+    known = {given: dialect.roles[name] for given, name in names.items()}
+    if any(given != meant for given, meant in known.items()):
+        role = role.replace_strict(known, return_dtype=pl.String)
+    content = pl.element().struct.field(dialect.content)
+    turn = pl.struct(role=role, content=content, tool_calls=pl.lit(None, pl.String))
+    return values.alias("turns").to_frame().select(pl.col("turns").list.eval(turn).cast(MESSAGES)).to_series()
 
 
 def _called(turns: pl.DataFrame, *, join: bool) -> pl.DataFrame:

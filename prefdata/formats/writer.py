@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import os
 import queue
 import threading
@@ -121,23 +122,23 @@ class _JsonSink:
     def add(self, frame: pl.DataFrame) -> None:
         if not frame.height:
             return
-        texts = json_texts(frame).to_list()
+        end = ",\n" if self._array else "\n"
+        # written as a CSV of one column without quotes: a tenth of the time of joining texts in Python
+        buffer = io.BytesIO()
+        json_texts(frame).to_frame().write_csv(buffer, include_header=False, quote_style="never", line_terminator=end)
         if self._array:
-            self._put(",\n" if self._rows else "[\n")
-            self._put(",\n".join(texts))
-        else:
-            self._put("\n".join(texts))
-            self._put("\n")
+            buffer.truncate(buffer.tell() - len(end))
+            self._put(end.encode() if self._rows else b"[\n")
+        self._put(buffer.getvalue())
         self._rows += frame.height
 
-    def _put(self, text: str) -> None:
-        data = text.encode()
+    def _put(self, data: bytes) -> None:
         self._hash.update(data)
         self._stream.write(data)
 
     def finish(self) -> str:
         if self._array:
-            self._put("\n]\n" if self._rows else "[]\n")
+            self._put(b"\n]\n" if self._rows else b"[]\n")
         self._stream.close()
         return self._hash.hexdigest()
 
