@@ -41,7 +41,7 @@ SNIPPETS = (
     "</tool_call>",
     "Human: hi\n\nAssistant: hello",
     "\u2028line\u2029paragraph\u200b",
-    "\x00\x1f\x7f",
+    "\x01\x1f\x7f",
 )
 
 FILES = ("pictures/1.jpg", "a b/ü 图.png")
@@ -50,9 +50,9 @@ ADDRESSES = ("https://example.org/p?x=1&y=<2>", "data:image/png;base64,iVBORw0KG
 plain = st.one_of(
     st.sampled_from(SNIPPETS),
     st.lists(st.sampled_from(SNIPPETS), min_size=2, max_size=3).map(" ".join),
-    st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=12),
+    st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\x00"), min_size=1, max_size=12),
 ).filter(lambda text: bool(text.strip()) and MARK not in text and "<image>" not in text)
-"""Text that is not blank, without a mark and without a tag."""
+"""Text that is not blank, without a mark, without a tag, and without NUL, which no reader lets pass."""
 
 values = st.recursive(
     st.one_of(st.booleans(), st.integers(-9, 9), plain),

@@ -274,7 +274,7 @@ def test_an_instruction_that_cannot_be_read_is_refused(row: Row, expected: list[
 @pytest.mark.parametrize("style", ["openai", "alpaca"])
 @pytest.mark.parametrize("kind", sorted(LlamaFactory.writes))
 @given(data=st.data())
-@settings(max_examples=15)
+@settings(max_examples=8)
 def test_the_other_styles_come_back_the_same(style: Any, kind: RecordType, data: st.DataObject) -> None:
     fmt = LlamaFactory(style=style)
     held = LlamaFactory.holds[kind] - ({Feature.TOOL_CALLS} if style == "alpaca" else set())

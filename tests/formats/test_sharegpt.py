@@ -86,7 +86,7 @@ def test_a_pair_has_one_message_an_answer() -> None:
 
 
 @given(st.data())
-@settings(max_examples=15)
+@settings(max_examples=8)
 def test_the_system_prompt_may_have_a_column(data: st.DataObject) -> None:
     fmt = ShareGpt(system_column=True)
     whole = data.draw(rows(RecordType.SFT, ShareGpt.holds[RecordType.SFT]))
