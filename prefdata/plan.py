@@ -24,7 +24,12 @@ def plan(recipe: Recipe, *, train: bool) -> list[str]:
     steps.append(f"decide: unjudged rows are {'kept' if recipe.unjudged == 'keep' else 'dropped'}")
     test = f", {recipe.split.test:.0%} for test" if recipe.split.test else ""
     steps.append(f"split by {recipe.split.by}: {recipe.split.evaluation:.0%} held out{test}")
-    steps += [f"export: {entry.name}" for entry in recipe.export]
+    caps = ("max_chars", "per_prompt", "per_customer", "per_source", "max_ratio")
+    asked = [f"{name} {getattr(recipe.balance, name)}" for name in caps if getattr(recipe.balance, name) is not None]
+    if asked:
+        steps.append(f"balance training: {', '.join(asked)}")
+    uses = recipe.use
+    steps += [f"export: {entry.name}, for {', '.join(uses[entry.name]) or 'no stated use'}" for entry in recipe.export]
     if train and recipe.train is not None:
         steps.append(f"train: {recipe.train.name} from {recipe.model}")
     steps.append("report: report.html, report.json")

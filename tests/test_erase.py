@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,31 @@ def test_the_receipt_tells_counts_files_and_models_and_no_time_or_name(run: Path
     assert list(told["customer"]) == ["chats"]
     assert CUSTOMER not in json.dumps(told).replace(told["customer"]["chats"], "").split('"')
     assert "erased" in [json.loads(line)["event"] for line in (run / "run.log.jsonl").read_text().splitlines()]
+
+
+def test_an_erasure_that_was_cut_off_ends_with_the_next_run(
+    recipe: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = tmp_path / "whole"
+    shutil.copytree(run, whole)
+    erase(whole, CUSTOMER)
+
+    def cut(*arguments: Any, **settings: Any) -> None:
+        raise KeyboardInterrupt
+
+    for place in ("stages.write_sound", "_forget", "runner.conclude"):
+        broken = tmp_path / place
+        shutil.copytree(run, broken)
+        with monkeypatch.context() as patched:
+            patched.setattr(f"prefdata.erase.{place}", cut)
+            with pytest.raises(KeyboardInterrupt):
+                erase(broken, CUSTOMER)
+        assert not (broken / "run.json").exists()
+        prefdata.run(recipe, out=broken, train=False)
+        assert prefdata.kept_rows(broken).equals(prefdata.kept_rows(whole)), place
+        assert (broken / "report.json").read_bytes() == (whole / "report.json").read_bytes(), place
+        for name, text in texts(broken).items():
+            assert [mark for mark in CANARIES if mark in text] == [], (place, name)
 
 
 def test_two_customers_leave_two_receipts(run: Path) -> None:
