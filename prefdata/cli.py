@@ -29,8 +29,6 @@ model_app = typer.Typer(
     help="Fetch and list models.", no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False
 )
 app.add_typer(model_app, name="model")
-cli_data.register(app)
-app.command("convert")(cli_convert.convert_command)
 
 EXIT_BUG = 70
 
@@ -112,6 +110,10 @@ def last_line(result: RunResult) -> str:
         f"kept {result.kept:,} of {total:,} rows{share}, dropped {result.dropped:,}, {result.unjudged:,} unjudged, "
         f"{result.quarantined:,} quarantined of {result.read:,} units read; report {result.report}{adapter}"
     )
+
+
+app.command("convert")(cli_convert.convert_command)
+cli_data.register(app)
 
 
 @app.command()

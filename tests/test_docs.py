@@ -27,7 +27,7 @@ def test_the_code_of_a_page_runs(page: str, tmp_path: Path) -> None:
 
 def test_every_command_of_the_readme_exists() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"prefdata (run|build|explain|export|train|report|filters|schema|model)\b", text))
+    named = set(re.findall(r"prefdata (run|build|convert|diff|erase|leaks|explain|export|train|report|filters|schema|model)\b", text))
     unknown = set(re.findall(r"(?m)^\s*prefdata ([a-z]+)", text)) - named
     assert unknown == set()
     for target in set(re.findall(r"(?m)^make ([a-z-]+)", text)):
