@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
+
+from prefdata.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -27,8 +30,8 @@ def test_the_code_of_a_page_runs(page: str, tmp_path: Path) -> None:
 
 def test_every_command_of_the_readme_exists() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"prefdata (run|build|convert|diff|erase|leaks|explain|export|train|report|filters|schema|model)\b", text))
-    unknown = set(re.findall(r"(?m)^\s*prefdata ([a-z]+)", text)) - named
+    known = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    unknown = set(re.findall(r"(?m)(?:^\s*|`)prefdata ([a-z]+)", text)) - known
     assert unknown == set()
     for target in set(re.findall(r"(?m)^make ([a-z-]+)", text)):
         assert re.search(rf"(?m)^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8")), target
