@@ -25,8 +25,6 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import polars as pl
-
 NAMES = {"system": "system", "user": "human", "assistant": "gpt"}
 BATCH = 1_000
 
@@ -73,6 +71,8 @@ def real_pairs(data: Path) -> list[dict[str, Any]]:
 
 def make(data: Path, rows: int, folder: Path) -> dict[str, Path]:
     """The same rows as JSONL and as Parquet."""
+    import polars as pl
+
     pairs = real_pairs(data)
     paths = {kind: folder / f"pairs.{kind}" for kind in ("jsonl", "parquet")}
     schema = pl.Schema(
@@ -93,7 +93,7 @@ def make(data: Path, rows: int, folder: Path) -> dict[str, Path]:
 
 
 def with_prefdata(source: Path, out: Path) -> None:
-    from prefdata.convert import convert
+    from prefdata.conversion import convert
 
     convert(source, to="sharegpt", out=out)
 
@@ -143,6 +143,8 @@ def measured(arguments: list[str], threads: int, folder: Path) -> Cost:
 
 def same_rows(left: Path, right: Path) -> bool:
     """Whether both files hold the same rows, in order."""
+    import polars as pl
+
     if left.suffix == ".jsonl":
         with left.open(encoding="utf-8") as one, right.open(encoding="utf-8") as other:
             return all(json.loads(a) == json.loads(b) for a, b in zip(one, other, strict=True))
@@ -171,7 +173,9 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory(prefix="prefdata-convert-") as name:
         folder = Path(name)
-        paths = make(given.data, given.rows, folder)
+        # in a process of its own: what this one holds would count in the memory of its children
+        subprocess.run([sys.executable, __file__, "--make", given.data, str(given.rows), folder], check=True)
+        paths = {kind: folder / f"pairs.{kind}" for kind in ("jsonl", "parquet")}
         for kind, source in paths.items():
             if given.only not in (None, kind):
                 continue
@@ -191,13 +195,18 @@ def main() -> None:
                     print(f"  {side:9} {cost.seconds:8.1f} s {cost.cpu_seconds:8.1f} s CPU {cost.peak_mib:8.0f} MiB")
             if len(best) == 2:
                 ours, theirs = best["prefdata"], best["datasets"]
-                same = same_rows(folder / f"prefdata.{kind}", folder / f"datasets.{kind}")
+                outputs = [str(folder / f"{side}.{kind}") for side in best]
+                same = subprocess.run([sys.executable, __file__, "--same", *outputs], check=False).returncode == 0
                 ratio, cpu = theirs.seconds / ours.seconds, theirs.cpu_seconds / ours.cpu_seconds
                 print(f"  ratio {ratio:.1f} (CPU {cpu:.1f}); {'same rows' if same else 'ROWS DIFFER'}")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1 and sys.argv[1] == "--prefdata":
+    if len(sys.argv) > 1 and sys.argv[1] == "--make":
+        make(Path(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]))
+    elif len(sys.argv) > 1 and sys.argv[1] == "--same":
+        raise SystemExit(not same_rows(Path(sys.argv[2]), Path(sys.argv[3])))
+    elif len(sys.argv) > 1 and sys.argv[1] == "--prefdata":
         with_prefdata(Path(sys.argv[2]), Path(sys.argv[3]))
     elif len(sys.argv) > 1 and sys.argv[1] == "--datasets" and len(sys.argv) == 6:
         with_datasets(Path(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4]), streaming=sys.argv[5] == "streaming")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from prefdata.api import filter_rows, near_duplicates, read_log, score
-    from prefdata.convert import convert
+    from prefdata.conversion import convert
     from prefdata.errors import PrefdataError
     from prefdata.recipe import load as load_recipe
     from prefdata.runner import dropped_rows, kept_rows, run
@@ -25,7 +25,7 @@ _NAMES = {
     "score": "prefdata.api",
     "filter_rows": "prefdata.api",
     "near_duplicates": "prefdata.api",
-    "convert": "prefdata.convert",
+    "convert": "prefdata.conversion",
     "load_recipe": "prefdata.recipe:load",
     "RecordType": "prefdata.schema",
     "check": "prefdata.schema",

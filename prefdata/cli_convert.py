@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from prefdata.convert import Converted
+    from prefdata.conversion import Converted
 
 _BOOLEANS = {"true": True, "false": False}
 
@@ -79,7 +79,7 @@ def convert_command(
 
       prefdata convert rated.jsonl --type unpaired --label good=true --label bad=false --to swift --out kto.jsonl
     """
-    from prefdata.convert import convert
+    from prefdata.conversion import convert
     from prefdata.errors import RecipeError
     from prefdata.recognition import record_type as type_named
 
@@ -110,7 +110,7 @@ def convert_command(
 
 def told(result: Converted, *, given: bool = False) -> list[str]:
     """The result in lines; the last says where the output is."""
-    from prefdata.convert import sentence
+    from prefdata.conversion import sentence
 
     same = f"; reads the same as {', '.join(result.same)}" if result.same else ""
     how = "read as" if given else "recognised as"

@@ -218,7 +218,6 @@ def _split(
     data: bytes, line: int, offset: int, limits: ReadLimits, texts: _Texts
 ) -> tuple[int, list[pl.DataFrame] | None]:
     """Frames of the lines of `data`, the first of which comes after `line` and stands at `offset`."""
-    texts.ascii = texts.ascii and data.isascii()
     try:
         whole = pl.Series("text", [data], dtype=pl.Binary).cast(pl.String)
     except pl.exceptions.ComputeError:
@@ -227,6 +226,7 @@ def _split(
     sizes = rows.str.len_bytes().cast(pl.Int64)
     if int(sizes.max() or 0) > limits.max_line_bytes:  # type: ignore[arg-type]
         return line, None
+    texts.ascii = texts.ascii and data.isascii()
     numbers = pl.int_range(line + 1, line + 1 + len(rows), dtype=pl.Int64, eager=True)
     return line + len(rows), texts.frames(rows, numbers, (sizes + 1).cum_sum() - (sizes + 1) + offset)
 

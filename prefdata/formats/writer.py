@@ -49,6 +49,7 @@ class FrameWriter:
             _ParquetSink(self._temporary) if container == "parquet" else _JsonSink(self._temporary, container == "json")
         )
         self._written: Written | None = None
+        self._aborted = False
 
     def __enter__(self) -> FrameWriter:
         return self
@@ -56,10 +57,10 @@ class FrameWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            self.close()
-        else:
+        if kind is not None:
             self.abort()
+        elif not self._aborted:
+            self.close()
 
     def write(self, frame: pl.DataFrame) -> None:
         """Adds the rows of `frame`."""
@@ -93,6 +94,7 @@ class FrameWriter:
     def abort(self) -> None:
         """Leaves nothing behind."""
         if self._written is None:
+            self._aborted = True
             self._sink.abandon()
             self._temporary.unlink(missing_ok=True)
 

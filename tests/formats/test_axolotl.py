@@ -11,7 +11,7 @@ import pytest
 import yaml
 from canonical_rows import framed, turn
 
-from prefdata.convert import convert
+from prefdata.conversion import convert
 from prefdata.formats.axolotl import Axolotl
 from prefdata.formats.messages import MARK
 from prefdata.formats.writer import json_texts

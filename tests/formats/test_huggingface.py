@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefdata.catalogue import FORMATS
-from prefdata.convert import convert
+from prefdata.conversion import convert
 from prefdata.formats.core import Feature, identify
 from prefdata.formats.export import write_export
 from prefdata.formats.files import read_frames

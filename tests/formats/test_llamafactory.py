@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefdata.catalogue import load
-from prefdata.convert import convert
+from prefdata.conversion import convert
 from prefdata.errors import InputError
 from prefdata.formats.core import Feature, Match, identify, sides_of
 from prefdata.formats.llamafactory import LlamaFactory

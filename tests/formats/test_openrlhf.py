@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from canonical_rows import framed, turn
 
-from prefdata.convert import convert
+from prefdata.conversion import convert
 from prefdata.formats.messages import MARK
 from prefdata.formats.openrlhf import OpenRlhf
 from prefdata.formats.writer import json_texts

@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import queue
 import re
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -43,6 +45,7 @@ _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
 _FEATURES = {"margin": Feature.MARGIN, "answer": Feature.ANSWER, "tools": Feature.TOOLS}
 _NOTED = ("margin", "answer", "tools", "time", "language", "evidence", "label_confidence", "label_sources", "meta")
 _META_ROWS = 200
+_WAIT_S = 0.1
 
 logger = logging.getLogger(__name__)
 
@@ -136,7 +139,8 @@ def convert(
     run = _Conversion(reading, target, result_type, control_tokens, place, first.schema)
     with contextlib.ExitStack() as stack:
         run.stack = stack
-        for _, window in groupby(chunks, key=lambda chunk: chunk.window):
+        ahead = stack.enter_context(contextlib.closing(_Ahead(chunks)))
+        for _, window in groupby(ahead, key=lambda chunk: chunk.window):
             run.add(list(window))
             if progress is not None:
                 progress(reading.format.name, run.read)
@@ -160,6 +164,45 @@ def _first(chunks: Iterator[Chunk], path: Any) -> tuple[pl.DataFrame, Iterator[C
     faults = [row for chunk in seen for row in chunk.quarantine.select("file", "line", "reason").rows()]
     shown = "; ".join(f"{file}{f' line {line}' if line else ''}: {reason}" for file, line, reason in faults[:5])
     raise InputError(f"{_named(path)}: no row could be read" + (f" ({shown})" if shown else ""))
+
+
+class _Ahead:
+    """An iterator that is one item ahead in a thread of its own: reading goes on while the chunk before is written."""
+
+    def __init__(self, chunks: Iterator[Chunk]) -> None:
+        self._items: queue.Queue[Chunk | BaseException | None] = queue.Queue(1)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(chunks,), daemon=True)
+        self._thread.start()
+
+    def _run(self, chunks: Iterator[Chunk]) -> None:
+        end: BaseException | None = None
+        try:
+            for chunk in chunks:
+                if not self._put(chunk):
+                    return
+        except BaseException as error:  # a panic of polars is no Exception; raised again where the chunks are taken
+            end = error
+        self._put(end)
+
+    def _put(self, item: Chunk | BaseException | None) -> bool:
+        while not self._stopped.is_set():
+            try:
+                self._items.put(item, timeout=_WAIT_S)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def __iter__(self) -> Iterator[Chunk]:
+        while (item := self._items.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+
+    def close(self) -> None:
+        self._stopped.set()
+        self._thread.join()
 
 
 def _named(path: str | Path | Sequence[str | Path]) -> str:
@@ -250,7 +293,7 @@ class _Conversion:
             rows = self._retype(rows, split)
         self.retyped += rows.height
         if self.control_tokens != "keep":
-            from prefdata.convert_tokens import without_tokens
+            from prefdata.conversion_tokens import without_tokens
 
             outcome = without_tokens(rows, sides_of(self.result_type), refuse_them=self.control_tokens == "refuse")
             self._refuse_writing(rows, outcome, split)
