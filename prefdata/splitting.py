@@ -31,7 +31,7 @@ LISTED = 20
 SALTS = 16
 """Other salts tried for how evenly they would draw."""
 
-MOST_TRIED = 200_000
+MOST_TRIED = 50_000
 """Rows above which no other salt is tried."""
 
 

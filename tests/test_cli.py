@@ -20,7 +20,9 @@ def cli(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=dict(os.environ), check=False)
 
 
-@pytest.mark.parametrize("command", ["run", "build", "explain", "export", "train", "report", "model pull", "leaks", "erase", "diff"])
+@pytest.mark.parametrize(
+    "command", ["run", "build", "explain", "export", "train", "report", "model pull", "leaks", "erase", "diff"]
+)
 def test_help_of_a_command_gives_an_example(command: str) -> None:
     done = cli(*command.split(), "--help")
     assert done.returncode == 0
