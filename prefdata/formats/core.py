@@ -113,25 +113,18 @@ def refuse(frame: pl.DataFrame, rules: Mapping[str, pl.Expr], *, also: Iterable[
     A rule that is null for a row does not refuse it. `also`: REFUSED frames of earlier steps over the same rows.
     """
     names = sorted(rules)
-    found = frame.select(
-        pl.concat_list(
-            [pl.when(rules[name].fill_null(False)).then(pl.lit(name)) for name in names] or [pl.lit(None, pl.String)]
-        )
-        .list.drop_nulls()
-        .alias("reasons")
-    )
-    if found.height != frame.height:  # rules of literals alone
-        found = pl.concat([found] * frame.height) if frame.height else found.clear()
-    found = found.with_row_index(ROW)
+    flags = frame.select(rules[name].fill_null(False).alias(name) for name in names)
+    if flags.height != frame.height:  # rules of literals alone
+        flags = pl.concat([flags] * frame.height) if frame.height and names else flags.clear()
     earlier = [one for one in also if one.height]
-    if earlier:
-        more = pl.concat(earlier).explode("reasons").group_by(ROW).agg(pl.col("reasons").alias("_more"))
-        found = found.join(more, on=ROW, how="left", maintain_order="left").select(
-            ROW, pl.concat_list("reasons", pl.col("_more").fill_null([])).list.unique().list.sort().alias("reasons")
-        )
-    bad = pl.col("reasons").list.len() > 0
-    mask = found.select(~bad).to_series()
-    return Outcome(frame.filter(mask), found.filter(bad).cast(REFUSED))
+    hit = [name for name in names if flags[name].any()]
+    if not hit and not earlier:
+        return Outcome(frame, nothing_refused())
+    parts = [flags.with_row_index(ROW).filter(name).select(ROW, reasons=pl.lit(name)) for name in hit]
+    parts += [one.explode("reasons").select(pl.col(ROW).cast(pl.UInt32), "reasons") for one in earlier]
+    found = pl.concat(parts).group_by(ROW).agg(pl.col("reasons").unique().sort()).sort(ROW).cast(REFUSED)
+    kept = ~pl.int_range(frame.height, dtype=pl.UInt32, eager=True).is_in(found[ROW].implode())
+    return Outcome(frame.filter(kept), found)
 
 
 def nothing_refused() -> pl.DataFrame:
