@@ -101,7 +101,7 @@ def _nul(column: pl.Series) -> bool:
     if isinstance(column.dtype, pl.Struct):
         return any(_nul(column.struct.field(one.name)) for one in column.dtype.fields)
     if isinstance(column.dtype, pl.List):
-        return _nul(column.filter(column.list.len() > 0).list.explode()) if _texts(column.dtype) else False
+        return _texts(column.dtype) and _nul(column.explode())
     return column.dtype == pl.String and bool(column.str.contains("\x00", literal=True).any())
 
 
