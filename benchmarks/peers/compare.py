@@ -33,6 +33,7 @@ from trainers.models import pull
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 PEERS = ROOT / ".peers"
+RESULTS = "results.json"
 
 
 class Peer(NamedTuple):
@@ -80,7 +81,7 @@ EXPORTS = (
         "trl", "trl", "prompt", tools=False, remark="GRPO takes tools as functions from its caller, not from the file"
     ),
     *(
-        Export("trl", "trl", kind, options={"style": "standard"})
+        Export("trl", "trl", kind, options={"style": "standard"}, tools=False)
         for kind in ("sft", "preference", "unpaired", "prompt")
     ),
     *(Export("trl", "trl", kind, pictures=True) for kind in ("sft", "preference", "unpaired")),
@@ -92,7 +93,8 @@ EXPORTS = (
             form,
             "sft",
             settings={"loss_scale": "last_round"},
-            remark="`--loss_scale last_round`, else earlier answers are trained on too",
+            remark="`--loss_scale last_round`, else earlier answers are trained on too"
+            + (" (it does not read `weight`)" if form == "openai" else ""),
         )
         for form in ("sharegpt", "alpaca", "openai")
     ),
@@ -111,7 +113,13 @@ EXPORTS = (
         for kind in ("sft", "preference", "unpaired")
     ),
     *(Export("axolotl", "axolotl", kind) for kind in ("sft", "preference", "unpaired")),
-    Export("axolotl", "axolotl", "sft", pictures=True),
+    Export(
+        "axolotl",
+        "axolotl",
+        "sft",
+        pictures=True,
+        remark="its collator for pictures does not read `train`: every turn of the assistant is trained on",
+    ),
     *(
         Export(
             "verl",
@@ -160,6 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peers", default=",".join(PEERS_BY_NAME), help="which, by comma (default: all)")
     parser.add_argument("--write", type=Path, help="file that gets the tables")
+    parser.add_argument("--again", action="store_true", help="tell the results of the last run once more")
     parser.add_argument("--notes", action="store_true", help="name the rows that differ, on stderr")
     args = parser.parse_args(arguments)
     chosen = args.peers.split(",")
@@ -167,7 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     work = PEERS / "work"
     pictures = _pictures(work)
     lines: list[Line] = []
-    outcomes: list[tuple[refusals.Case, str]] = []
+    outcomes: list[tuple[refusals.Case, str, str]] = []
     versions: dict[str, str] = {}
     for name in chosen:
         peer = PEERS_BY_NAME[name]
@@ -177,7 +186,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         exports = [export for export in EXPORTS if export.peer == name]
         cases = [case for case in refusals.CASES if case.peer == name]
         folder = work / name
-        shutil.rmtree(folder, ignore_errors=True)
+        if not args.again:
+            shutil.rmtree(folder, ignore_errors=True)
         written = [_write(export, folder / export.name, pictures) for export in exports]
         jobs = [
             _job(export.name, export.type, folder / export.name, models, export.pictures, export.settings)
@@ -187,13 +197,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             refusals.write(case, folder / f"case-{at}", pictures[0])
             jobs.append(_job(f"case-{at}", case.type, folder / f"case-{at}", models, case.vision, {}))
         started = time.monotonic()
-        report = _run(peer, jobs, folder)
+        report = json.loads((folder / RESULTS).read_text()) if args.again else _run(peer, jobs, folder)
         print(f"{peer.title}: {len(jobs)} files, {time.monotonic() - started:.0f} s", file=sys.stderr)
         versions[name] = report["version"]
         results = {result["name"]: result for result in report["results"]}
         for export, made in zip(exports, written, strict=True):
             lines.append(_line(export, made, results[export.name]))
-        outcomes += [(case, refusals.outcome(case, results[f"case-{at}"])) for at, case in enumerate(cases)]
+        outcomes += [
+            (case, refusals.outcome(case, results[f"case-{at}"]), refusals.rule(case, folder / f"case-{at}"))
+            for at, case in enumerate(cases)
+        ]
     text = tables(lines, outcomes, versions, datetime.date.today())
     print(text)
     if args.notes:
@@ -244,7 +257,7 @@ def _job(
 
 
 def _run(peer: Peer, jobs: Sequence[Mapping[str, Any]], folder: Path) -> dict[str, Any]:
-    given, made, log = folder / "jobs.json", folder / "results.json", folder / "log.txt"
+    given, made, log = folder / "jobs.json", folder / RESULTS, folder / "log.txt"
     given.write_text(json.dumps(jobs, ensure_ascii=False, indent=1), encoding="utf-8")
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     with log.open("w", encoding="utf-8") as out:
@@ -267,7 +280,7 @@ def _line(export: Export, written: Written, result: Mapping[str, Any]) -> Line:
 
 def tables(
     lines: Iterable[Line],
-    outcomes: Iterable[tuple[refusals.Case, str]],
+    outcomes: Iterable[tuple[refusals.Case, str, str]],
     versions: Mapping[str, str],
     day: datetime.date,
 ) -> str:
@@ -302,13 +315,13 @@ def tables(
         " prompt where a row has none, its description of tools, the spacing of a tool call's JSON, and the number of"
         " places that a picture takes. *not written*: rows that our writer refuses for this target, by reason.",
         "",
-        "What the peers do with rows of their own form that are not sound; each file holds a sound row and this one.",
+        "What the peers do with rows of their own form that are not sound; each file holds a sound row and this one."
+        " *our rule*: why our reader or writer of the same format refuses it; none: it does not.",
         "",
         "| peer | type | row | what the peer does | our rule |",
         "|---|---|---|---|---|",
     ]
-    for case, outcome in outcomes:
-        rule = f"`{case.rule}`" if " " not in case.rule else case.rule
+    for case, outcome, rule in outcomes:
         out.append(f"| {PEERS_BY_NAME[case.peer].title} | {case.type} | {case.title} | {outcome} | {rule} |")
     return "\n".join(out) + "\n"
 

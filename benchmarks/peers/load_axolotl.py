@@ -32,7 +32,7 @@ axolotl.utils.data.sft.save_preprocessed_dataset = lambda *_: None
 ENTRIES: dict[str, dict[str, Any]] = {
     "sft": {"type": "chat_template"},
     "preference": {"type": "chat_template.default"},
-    "unpaired": {"type": "chatml.argilla_chat"},
+    "unpaired": {"type": {"field_prompt": "prompt", "field_completion": "completion", "field_label": "label"}},
 }
 RL = {"sft": None, "preference": "dpo", "unpaired": "kto"}
 

@@ -1,7 +1,7 @@
 """Rows in a peer's own form that it refuses, changes or trips over, each with the rule that prefdata has for it.
 
 A case is a file of two rows: a good one and the one in question. The loaders load it as they load an export; `outcome`
-says in words what became of the second row. `rules` are reasons of prefdata/formats/rules.py.
+says in words what became of the second row, `rule` what our reader and writer of the same format say to the file.
 """
 
 from __future__ import annotations
@@ -12,6 +12,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
+
+from prefdata.catalogue import load
+from prefdata.errors import PrefdataError
+from prefdata.formats.core import identify
+from prefdata.formats.files import read_frames
+from prefdata.schema import RecordType
+
+TYPES = {"sft": RecordType.SFT, "preference": RecordType.PREFERENCE, "unpaired": RecordType.UNPAIRED}
 
 Row = dict[str, Any]
 
@@ -26,6 +34,7 @@ class Case(NamedTuple):
     expected: Mapping[str, str]
     """Trained text of the second row, side by side, if it were taken as it is meant."""
     rule: str
+    """Why our writer cannot make such a row, in words; one word is the reason that is expected."""
     label: bool | None = None
     columns: Mapping[str, Any] | None = None
     """LLaMA-Factory's entry in dataset_info.json."""
@@ -56,7 +65,7 @@ LF_SFT = {"conversations": [*HQ, HA]}
 LF_PAIR = {"conversations": HQ, "chosen": HA, "rejected": HB}
 LF_UNARY = {"conversations": [*HQ, HA], "kto_tag": True}
 AX_PAIR = {"messages": Q, "chosen": A[0], "rejected": B[0]}
-AX_UNARY = {"completion": Q + A, "label": True}
+AX_UNARY = {"prompt": "What is it?", "completion": "A square.", "label": True}
 
 LF_COLUMNS = {"columns": {"messages": "conversations"}}
 LF_RANKING = {
@@ -335,7 +344,7 @@ CASES: tuple[Case, ...] = (
         "unknown role",
         [AX_PAIR, AX_PAIR | {"messages": [turn("human", "What is it?")]}],
         WANTED,
-        "unknown_role",
+        "never written: roles are mapped",
     ),
     Case(
         "axolotl",
@@ -388,6 +397,32 @@ def write(case: Case, folder: Path, picture: Path) -> Path:
         entry = {"file_name": "train.json", "formatting": "sharegpt", **case.columns}
         (folder / "dataset_info.json").write_text(json.dumps({"case": entry}), encoding="utf-8")
     return folder
+
+
+def rule(case: Case, folder: Path) -> str:
+    """Our rule for the case: the reasons for which our reader or our writer of this format refuses a row of `folder`;
+    the case's own words where the writer cannot make such a row; "none" where it could.
+    """
+    if " " in case.rule:
+        return case.rule
+    record_type = TYPES[case.type]
+    settings: Any = load("format", case.peer)
+    form = settings()
+    if case.columns is not None:
+        form = settings.described((folder / "dataset_info.json").read_text(encoding="utf-8"), "train.json") or form
+    reasons: set[str] = set()
+    try:
+        for chunk in read_frames(folder):
+            reasons |= set(chunk.quarantine["reason"].to_list())
+            if not chunk.frame.height:
+                continue
+            decoded = form.decode(chunk.frame, record_type)
+            rows = identify(decoded.rows, record_type, source="case")
+            for refused in (decoded.refused, form.encode(rows, record_type).refused):
+                reasons |= set(refused["reasons"].explode().drop_nulls().to_list())
+    except PrefdataError:
+        reasons.add("the file is refused")
+    return ", ".join(f"`{reason}`" for reason in sorted(reasons)) or "none"
 
 
 def outcome(case: Case, result: Mapping[str, Any]) -> str:
