@@ -271,7 +271,7 @@ def _run(peer: Peer, jobs: Sequence[Mapping[str, Any]], folder: Path) -> dict[st
 
 def _line(export: Export, written: Written, result: Mapping[str, Any]) -> Line:
     if result["error"]:
-        return Line(export, None, written.refused, result["error"])
+        return Line(export, None, written.refused, refusals.failure(result["error"]))
     if result.get("unsupported"):
         return Line(export, None, written.refused, f"not supported: {result['unsupported']}")
     seen = verdicts.judge(written.rows, written.names, result["rows"], tools=export.tools)

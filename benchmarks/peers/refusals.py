@@ -428,7 +428,7 @@ def rule(case: Case, folder: Path) -> str:
 def outcome(case: Case, result: Mapping[str, Any]) -> str:
     """What the peer did with the second row, in words."""
     if result["error"]:
-        return f"the whole file fails: {_short(result['error'])}"
+        return failure(result["error"])
     rows = result["rows"]
     if not rows:
         return "drops every row"
@@ -450,9 +450,10 @@ def outcome(case: Case, result: Mapping[str, Any]) -> str:
     return "takes it, but " + "; ".join(faults) if faults else "takes it"
 
 
-def _short(error: str) -> str:
-    line = " ".join(error.split())
-    return f"`{line[:110]}`" if len(line) <= 110 else f"`{line[:107]}...`"
+def failure(error: str) -> str:
+    """The peer's own words, in one line of a table."""
+    line = " ".join(error.split()).replace("`", "'").replace("|", "\\|")
+    return f"the whole file fails: `{line if len(line) <= 110 else line[:107] + '...'}`"
 
 
 def _escaped(text: str) -> str:
