@@ -26,6 +26,7 @@ import fixture_models
 import fixture_rows
 import refusals
 import verdicts
+from cases import CASES, Case
 
 from prefdata.catalogue import load
 from trainers.models import pull
@@ -176,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     work = PEERS / "work"
     pictures = _pictures(work)
     lines: list[Line] = []
-    outcomes: list[tuple[refusals.Case, str, str]] = []
+    outcomes: list[tuple[Case, str, str]] = []
     versions: dict[str, str] = {}
     for name in chosen:
         peer = PEERS_BY_NAME[name]
@@ -184,7 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{peer.title}: no environment at {peer.python.relative_to(ROOT)}; run make peers", file=sys.stderr)
             return 2
         exports = [export for export in EXPORTS if export.peer == name]
-        cases = [case for case in refusals.CASES if case.peer == name]
+        cases = [case for case in CASES if case.peer == name]
         folder = work / name
         if not args.again:
             shutil.rmtree(folder, ignore_errors=True)
@@ -280,7 +281,7 @@ def _line(export: Export, written: Written, result: Mapping[str, Any]) -> Line:
 
 def tables(
     lines: Iterable[Line],
-    outcomes: Iterable[tuple[refusals.Case, str, str]],
+    outcomes: Iterable[tuple[Case, str, str]],
     versions: Mapping[str, str],
     day: datetime.date,
 ) -> str:

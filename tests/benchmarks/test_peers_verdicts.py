@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cases
 import pytest
 import refusals
 import verdicts
@@ -82,7 +83,7 @@ def test_tools_that_the_prompt_does_not_tell_of_are_noted():
     assert verdicts.judge([with_tools], ["a"], [seen("yes<|im_end|>")], tools=False).green is True
 
 
-CASE = refusals.Case("swift", "unpaired", "t", [{}, {}], {"completion": "yes"}, "r", label=True)
+CASE = cases.Case("swift", "unpaired", "t", [{}, {}], {"completion": "yes"}, "r", label=True)
 
 
 @pytest.mark.parametrize(
