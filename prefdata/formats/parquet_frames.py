@@ -20,6 +20,9 @@ _UNPACKED = 3
 
 _CELL_BYTES = 16
 
+_CHUNKS_MAPPED = 16
+"""Chunks of one scan."""
+
 
 def parquet_frames(source: Source, account: Account, *, limits: ReadLimits, chunk_bytes: int) -> Iterator[pl.DataFrame]:
     """Frames of at most as many rows as are likely to fill `chunk_bytes`; `_line` is the row number, from 1."""
@@ -43,11 +46,14 @@ def parquet_frames(source: Source, account: Account, *, limits: ReadLimits, chun
             wanted = chunk_bytes * rows // (_UNPACKED * size) if rows else _MIN_ROWS
             step = min(_MAX_ROWS, max(_MIN_ROWS, wanted))
             done = 0
-            for frame in scanned.collect_batches(chunk_size=step, maintain_order=True):
-                for start in range(0, frame.height, step):
-                    part = frame.slice(start, step)
-                    yield _placed(part, account, done)
-                    done += part.height
+            for first in range(0, rows, _CHUNKS_MAPPED * step):
+                # a scan maps the file and keeps what it has touched: begun anew, it lets go of it
+                scan = scanned.slice(first, _CHUNKS_MAPPED * step)
+                for frame in scan.collect_batches(chunk_size=step, maintain_order=True):
+                    for start in range(0, frame.height, step):
+                        part = frame.slice(start, step)
+                        yield _placed(part, account, done)
+                        done += part.height
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError) as error:
             raise Unreadable("broken_parquet") from error
 
