@@ -10,28 +10,27 @@ import contextlib
 import json
 import logging
 import queue
-import re
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import polars as pl
 
+from prefdata.conversion_place import Place
 from prefdata.errors import InputError, RecipeError
 from prefdata.formats import rules
-from prefdata.formats.core import GIVEN, PLACES, Container, Feature, Format, Outcome, data_file, pieces, sides_of
+from prefdata.formats.core import GIVEN, PLACES, Feature, Format, Outcome, pieces, sides_of
 from prefdata.formats.export import (
     REFUSED_FILE,
     REFUSED_ROWS,
-    SUFFIX,
     reason_counts,
     refused_rows,
 )
-from prefdata.formats.files import Chunk, FrameWriter, input_files, read_frames
+from prefdata.formats.files import Chunk, FrameWriter, read_frames
 from prefdata.io import ReadLimits, write_atomic, write_parquet
 from prefdata.recognition import Reading, described, format_of, reading_as, recognised
 from prefdata.schema import SCHEMAS, RecordType, stable_hash
@@ -40,8 +39,6 @@ ControlTokens = Literal["keep", "escape", "refuse"]
 Progress = Callable[[str, int], None]
 
 _DEFAULT_LIMITS = ReadLimits()
-_SUFFIXES: Mapping[str, Container] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".parquet": "parquet"}
-_SHARD = re.compile(r"-\d{5}-of-\d{5}$")
 _FEATURES = {"margin": Feature.MARGIN, "answer": Feature.ANSWER, "tools": Feature.TOOLS}
 _NOTED = ("margin", "answer", "tools", "time", "language", "evidence", "label_confidence", "label_sources", "meta")
 _META_ROWS = 200
@@ -135,7 +132,7 @@ def convert(
             f"{target.name} does not hold {result_type}; it holds {', '.join(sorted(target.writes))}"
             + (", see --as" if written_as is None else "")
         )
-    place = _Place(Path(out), target, path)
+    place = Place(Path(out), target, path)
     run = _Conversion(reading, target, result_type, control_tokens, place, first.schema)
     with contextlib.ExitStack() as stack:
         run.stack = stack
@@ -209,47 +206,6 @@ def _named(path: str | Path | Sequence[str | Path]) -> str:
     return Path(path).name if isinstance(path, (str, Path)) else f"{len(path)} files"
 
 
-class _Place:
-    """Where the output goes: one file, or a folder with a file for every split."""
-
-    def __init__(self, out: Path, target: Format, path: str | Path | Sequence[str | Path]) -> None:
-        self.out = out
-        self.target = target
-        self.folder = out.suffix.lower() not in _SUFFIXES
-        if out.suffix.lower() in (".gz", ".zip", ".zst", ".csv", ".xlsx"):
-            raise RecipeError(f"{out.name}: written are {' '.join(_SUFFIXES)}, or a folder")
-        if self.folder and out.exists() and not out.is_dir():
-            raise RecipeError(f"{out}: is a file; give a folder, or a name that ends in {' '.join(_SUFFIXES)}")
-        if not self.folder and out.is_dir():
-            raise RecipeError(f"{out}: is a folder, although it ends like a file; give another name")
-        self.container: Container = target.container if self.folder else _SUFFIXES[out.suffix.lower()]
-        self.parent = out if self.folder else out.parent
-        taken = {source.path.resolve() for source in input_files(path)}
-        if not self.folder and out.resolve() in taken:
-            raise RecipeError(f"{out}: is the input itself; give another name")
-        if self.folder and any(one.is_relative_to(out.resolve()) for one in taken):
-            raise RecipeError(f"{out}: holds the input; give another folder")
-
-    def file(self, split: str) -> Path:
-        return self.out / data_file(self.target, split, SUFFIX[self.container]) if self.folder else self.out
-
-    def name(self, split: str) -> str:
-        """The same from the folder on."""
-        return self.file(split).relative_to(self.parent).as_posix()
-
-    def beside(self, name: str) -> Path:
-        """`name` in the folder; beside a single file with that file's name in front, so that nothing is overwritten."""
-        return self.out / name if self.folder else self.out.with_name(f"{self.out.stem}.{name}")
-
-    def split(self, file: str) -> str:
-        """The split that a file of the input belongs to, by its name, as Hugging Face's datasets tell it."""
-        if not self.folder:
-            return self.out.stem
-        name = PurePosixPath(file.rpartition("!")[2]).name
-        stem = name.removesuffix(".gz").rpartition(".")[0] or name
-        return _SHARD.sub("", stem)
-
-
 class _Conversion:
     """The running state of one conversion."""
 
@@ -261,7 +217,7 @@ class _Conversion:
         target: Format,
         result_type: RecordType,
         control_tokens: ControlTokens,
-        place: _Place,
+        place: Place,
         schema: Mapping[str, Any],
     ) -> None:
         self.reading, self.target, self.result_type = reading, target, result_type

@@ -72,10 +72,10 @@ def merged(one: pl.DataType, other: pl.DataType) -> pl.DataType | None:
             {field.name: _instance(field.dtype) for field in other.fields},
         )
         return None if fields is None else pl.Struct([pl.Field(name, dtype) for name, dtype in fields.items()])
-    numbers = {pl.Int32(): 0, pl.Int64(): 1, pl.Float64(): 2}
+    numbers: list[pl.DataType] = [pl.Int32(), pl.Int64(), pl.Float64()]
     if one in numbers and other in numbers:
-        small, large = sorted((one, other), key=numbers.__getitem__)
-        return None if small == pl.Int64 else large
+        small, large = sorted((numbers.index(one), numbers.index(other)))
+        return None if small == 1 else numbers[large]
     return None
 
 
@@ -124,4 +124,5 @@ def _inner(dtype: pl.List) -> pl.DataType:
 
 
 def _instance(dtype: Any) -> pl.DataType:
-    return dtype() if isinstance(dtype, type) else dtype
+    made: pl.DataType = dtype() if isinstance(dtype, type) else dtype
+    return made
