@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from prefdata.errors import RecipeError
-from prefdata.formats.core import Container, Format
-from prefdata.formats.export import SUFFIX, data_file
+from prefdata.formats.core import Container, Format, data_file
+from prefdata.formats.export import SUFFIX
 from prefdata.formats.files import input_files
 
 _SUFFIXES: Mapping[str, Container] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".parquet": "parquet"}
