@@ -62,7 +62,8 @@ class Axolotl:
                 return [Match(RecordType.PREFERENCE, ("columns messages, chosen, rejected",))]
             if turns.plain_messages(sample, own=TRAIN):
                 return [Match(RecordType.SFT, ("column messages: lists of role and content",))]
-        if all(schema.get(name) == pl.String for name in ("prompt", "completion")) and "label" in names:
+        plain = all(schema.get(name) == pl.String for name in ("prompt", "completion"))
+        if plain and "label" in names and not names & set(tagged.IMAGE_COLUMNS):
             return [Match(RecordType.UNPAIRED, ("columns prompt, completion, label: plain text",))]
         return []
 

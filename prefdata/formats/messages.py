@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from prefdata.formats.tool_calls import FUNCTION_CALL, calls_of, disordered, tool_calls_text
 from prefdata.schema import IMAGE, MESSAGE, MESSAGES
 
 MARK = "￼"
@@ -22,9 +23,6 @@ TOOL_CALLS = pl.List(
     pl.Struct({"id": pl.String, "type": pl.String, "function": pl.Struct({"name": pl.String, "arguments": pl.String})})
 )
 """A message's tool calls as OpenAI writes them; `arguments` is JSON text. Canonical `tool_calls` is JSON of this."""
-
-MADE_ID = "prefdata_call_"
-"""How the ids begin that calls without one get where a target wants them; read again, such a call has none."""
 
 ROLES: Mapping[str, str] = {
     "system": "system",
@@ -146,11 +144,7 @@ def _listed(values: pl.Series, *, side: str, dialect: Dialect) -> Conversation:
         .with_columns(_message=pl.int_range(pl.len(), dtype=pl.Int32).over("_row"))
         .select("_row", "_message", pl.col("turn").struct.unnest())
     )
-    calls = (
-        tool_calls_text(exploded[dialect.tool_calls])
-        if dialect.tool_calls in types
-        else pl.Series([None] * exploded.height, dtype=pl.String)
-    )
+    calls, unreadable = calls_of(exploded, (dialect.tool_calls, FUNCTION_CALL))
     contents, pictures, odd = _contents(exploded, dialect.content, types.get(dialect.content))
     role = pl.col(dialect.role).cast(pl.String).str.to_lowercase()
     named = exploded.select(
@@ -158,7 +152,8 @@ def _listed(values: pl.Series, *, side: str, dialect: Dialect) -> Conversation:
         "_message",
         role=role.replace_strict(dict(dialect.roles), default=None, return_dtype=pl.String),
         called=role.is_in(sorted(dialect.call_roles)),
-    ).with_columns(content=contents, tool_calls=calls, odd=odd, unreadable=pl.lit(False))
+    ).with_columns(content=contents, tool_calls=calls, odd=odd, unreadable=unreadable)
+    other_order = disordered(exploded, named)
     if dialect.call_roles and named["called"].any():
         named = _called(named, join=dialect.calls_join)
     named = named.with_columns(
@@ -188,6 +183,7 @@ def _listed(values: pl.Series, *, side: str, dialect: Dialect) -> Conversation:
             .select("_row", fault=pl.lit(["object_replacement_character"]))
         )
         faults = pl.concat([faults, clash])
+    faults = pl.concat([faults, other_order])
     faults = faults.explode("fault").drop_nulls("fault").group_by("_row").agg(pl.col("fault").unique().sort())
     whole = (
         pl.DataFrame({"_row": pl.int_range(height, dtype=pl.UInt32, eager=True), "there": values.is_not_null()})
@@ -215,7 +211,8 @@ def _as_they_stand(values: pl.Series, types: Mapping[str, Any], dialect: Dialect
     if types.get(dialect.role) != pl.String or types.get(dialect.content) != pl.String:
         return None
     turns = values.filter(values.list.len() > 0).explode().struct
-    if dialect.tool_calls in types and turns.field(dialect.tool_calls).null_count() < len(turns.field(dialect.role)):
+    called = [name for name in (dialect.tool_calls, FUNCTION_CALL) if name in types]
+    if any(turns.field(name).null_count() < len(turns.field(dialect.role)) for name in called):
         return None
     roles = turns.field(dialect.role)
     if roles.null_count() or turns.field(dialect.content).null_count():
@@ -240,7 +237,7 @@ def _called(turns: pl.DataFrame, *, join: bool) -> pl.DataFrame:
         role=pl.when("called").then(pl.lit("assistant")).otherwise(pl.col("role")),
         content=pl.when("called").then(pl.lit("")).otherwise(pl.col("content")),
         tool_calls=pl.when("called").then(pl.col("_read")).otherwise(pl.col("tool_calls")),
-        unreadable=pl.col("called") & pl.col("_read").is_null(),
+        unreadable=pl.col("unreadable") | (pl.col("called") & pl.col("_read").is_null()),
     )
     if not join:
         return turns
@@ -281,15 +278,21 @@ def _contents(
         .with_columns(_part=pl.int_range(pl.len(), dtype=pl.Int32).over("_turn"))
         .select("_turn", "_row", "_message", "_part", pl.col("part").struct.unnest())
     )
-    kind = pl.col("type") if "type" in fields else pl.lit("text")
     texts = [pl.col(one) for one in ("text", "value") if fields.get(one) == pl.String]
     uris = [_uri(one, fields[one]) for one in ("image", "image_url", "path", "url", "base64") if one in fields]
-    is_image = kind.is_in(["image", "image_url", "input_image"])
     parts = parts.with_columns(
         _text=pl.coalesce(texts) if texts else pl.lit(None, pl.String),
-        _uri=pl.when(is_image).then(pl.coalesce(uris) if uris else pl.lit(None, pl.String)),
+        _uri=pl.coalesce(uris) if uris else pl.lit(None, pl.String),
+    )
+    bare = pl.when(pl.col("_text").is_null() & pl.col("_uri").is_not_null()).then(pl.lit("image"))
+    untold = bare.otherwise(pl.when(pl.col("_text").is_not_null()).then(pl.lit("text")))
+    kind = pl.coalesce(pl.col("type").cast(pl.String), untold) if "type" in fields else untold
+    is_image = kind.is_in(["image", "image_url", "input_image"]).fill_null(False)
+    is_text = kind.is_in(["text", "input_text", "output_text"]).fill_null(False)
+    parts = parts.with_columns(
+        _uri=pl.when(is_image).then("_uri"),
         _image=is_image,
-        _known=kind.is_in(["text", "input_text", "output_text", "image", "image_url", "input_image"]),
+        _known=is_image | (is_text & pl.col("_text").is_not_null()),
     )
     text = parts.group_by("_turn", maintain_order=True).agg(
         pl.when("_image").then(pl.lit(MARK)).otherwise(pl.col("_text")).fill_null("").str.join("").alias("content"),
@@ -314,48 +317,10 @@ def _uri(name: str, dtype: Any) -> pl.Expr:
         names = {one.name for one in dtype.fields}
         for key in ("url", "path"):
             if key in names:
-                return column.struct.field(key).cast(pl.String)
+                address = column.struct.field(key).cast(pl.String)
+                # beside bytes, a path is only the name that the picture once had
+                return pl.when(column.struct.field("bytes").is_null()).then(address) if "bytes" in names else address
     return pl.lit(None, pl.String)
-
-
-def tool_calls_text(values: pl.Series) -> pl.Series:
-    """Tool calls of any of the usual shapes as canonical JSON text; null stays null, and so does an empty list.
-
-    A batch kernel: only messages that have tool calls are looped over.
-    """
-    if values.dtype == pl.Null:
-        return pl.Series([None] * len(values), dtype=pl.String)
-    return pl.Series([_calls(value) for value in values.to_list()], dtype=pl.String)
-
-
-def _calls(value: Any) -> str | None:
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            return None
-    if isinstance(value, dict):
-        value = [value]
-    if not value or not isinstance(value, list):
-        return None
-    calls = []
-    for one in value:
-        inner = (one.get("function") or one) if isinstance(one, dict) else None
-        if not isinstance(inner, dict) or not isinstance(inner.get("name"), str):
-            return None
-        arguments = inner.get("arguments")
-        text = arguments if isinstance(arguments, str) else json.dumps(_set(arguments or {}), ensure_ascii=False)
-        own = isinstance(one.get("id"), str) and not one["id"].startswith(MADE_ID)
-        call: dict[str, Any] = {"id": one["id"]} if own else {}
-        calls.append({**call, "type": "function", "function": {"name": inner.get("name"), "arguments": text}})
-    return json.dumps(calls, ensure_ascii=False, separators=(",", ":"))
-
-
-def _set(value: Any) -> Any:
-    """Without the nulls that Arrow puts where a key is missing."""
-    if isinstance(value, dict):
-        return {key: _set(one) for key, one in value.items() if one is not None}
-    return value
 
 
 def spoken(values: pl.Series, *, role: str, apart: bool) -> pl.Series:

@@ -19,8 +19,9 @@ import polars as pl
 
 from prefdata.formats import rules, tagged, turns
 from prefdata.formats.core import Container, Feature, Match, Outcome, pieces, refuse, set_aside, sides_of
-from prefdata.formats.messages import MADE_ID, TOOL_CALLS
+from prefdata.formats.messages import TOOL_CALLS
 from prefdata.formats.shapes import absent, conversations, json_text, last_answer
+from prefdata.formats.tool_calls import MADE_ID
 from prefdata.reading.json_frames_types import merged_types
 from prefdata.schema import RecordType
 

@@ -15,6 +15,9 @@ from prefdata.schema import IMAGE, MESSAGES
 
 TAG = "<image>"
 
+_BYTES = r"^(?:$|(?:iVBORw0KGgo|R0lGOD[dl]h|UklGR|/9j/[A-Za-z0-9+/]{60})[A-Za-z0-9+/]*={0,2}$)"
+"""No address but nothing, or what PNG, GIF, WebP and JPEG begin with in base64."""
+
 
 def tags_to_marks(
     frame: pl.DataFrame, uris: pl.Series, *, sides: Mapping[str, str], tag: str = TAG, lead: bool = False
@@ -179,10 +182,7 @@ def placed(
     `rows`: the file's columns, of which `images` or `image` give addresses; `found`: the pictures that stand as parts.
     A row without such parts gets its pictures before the text of the first user turn.
     """
-    uris = pl.Series([None] * rows.height, dtype=pl.List(pl.String))
-    for name in ("images", "image"):
-        if name in rows.columns:
-            uris = uris_of(rows[name])
+    uris, both = uris_beside(rows, ("images", "image"))
     parts_there = found.list.len().fill_null(0) > 0
     bare = pl.select(pl.when(~parts_there).then(uris)).to_series()
     frame, wrong = tags_to_marks(frame, bare, sides=sides, tag="\x00", lead=True)
@@ -190,7 +190,19 @@ def placed(
         filled, odd = fill(found, pl.select(pl.when(parts_there).then(uris)).to_series())
         images = pl.select(pl.when(parts_there).then(filled).otherwise(frame["images"])).to_series()
         frame, wrong = frame.with_columns(images.alias("images")), wrong | odd
-    return frame, pl.lit(wrong)
+    return frame, pl.lit(wrong | both)
+
+
+def uris_beside(rows: pl.DataFrame, names: Iterable[str]) -> tuple[pl.Series, pl.Series]:
+    """Addresses of pictures in that one of the columns `names` that has some in a row, and whether two have others."""
+    uris = pl.Series([None] * rows.height, dtype=pl.List(pl.String))
+    both = pl.Series([False] * rows.height, dtype=pl.Boolean)
+    for name in [one for one in names if one in rows.columns]:
+        more = uris_of(rows[name])
+        there, known = (one.list.len().fill_null(0) > 0 for one in (more, uris))
+        both = both | (there & known & more.ne_missing(uris))
+        uris = pl.select(pl.when(known).then(uris).otherwise(more)).to_series()
+    return uris, both
 
 
 def uris_of(values: pl.Series) -> pl.Series:
@@ -198,13 +210,18 @@ def uris_of(values: pl.Series) -> pl.Series:
     `{"bytes", "path"}`, or of `{"image"}`; null where there are none, and where a picture has no address."""
     if values.dtype == pl.Null:
         return values.cast(pl.List(pl.String))
+    if values.dtype == pl.String:
+        values = values.replace("", None)
     if not isinstance(values.dtype, pl.List):
         values = pl.select(pl.when(values.is_not_null()).then(pl.concat_list(values))).to_series()
     inner = values.dtype.inner  # type: ignore[attr-defined]
     if isinstance(inner, pl.Struct):
         names = [one.name for one in inner.fields]
         key = next((name for name in ("path", "url", "image") if name in names), None)
-        values = values.list.eval(pl.element().struct.field(key) if key else pl.lit(None, pl.String))
+        address = pl.element().struct.field(key) if key else pl.lit(None, pl.String)
+        if "bytes" in names:  # beside bytes, a path is only the name that the picture once had
+            address = pl.when(pl.element().struct.field("bytes").is_null()).then(address)
+        values = values.list.eval(address)
     if values.dtype not in (pl.List(pl.String), pl.List(pl.Null)):
         nothing = pl.when(pl.element().is_null()).then(pl.lit(None, pl.String))
         values = values.list.eval(nothing)  # no addresses, and yet as many pictures
@@ -212,8 +229,9 @@ def uris_of(values: pl.Series) -> pl.Series:
 
 
 def without_address() -> pl.Expr:
-    """A picture of the row has none."""
-    return pl.col("images").list.eval(pl.element().struct.field("uri").is_null()).list.any()
+    """A picture of the row has none, or its bytes in place of one."""
+    uri = pl.element().struct.field("uri")
+    return pl.col("images").list.eval(uri.is_null() | uri.str.contains(_BYTES).fill_null(False)).list.any()
 
 
 def parts(side: str, *, tool_calls: bool = False) -> pl.Expr:

@@ -51,6 +51,7 @@ REASONS: Mapping[str, str] = {
     "tie": "both answers were rated the same",
     "tool_call_unanswered": "a tool call has no result after it, or a result no call before it",
     "tool_definitions": "the row defines tools, which the target does not take",
+    "tool_results_order": "the results of tools name their calls in another order than that of the calls",
     "tool_turns": "there are tool calls or tool results, which the target does not take",
     "too_many_images": "the row has more pictures than the target takes in one",
     "trained_turns": "the turns that are marked as trained on are not the last ones",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import polars as pl
 
 from prefdata.errors import InputError
 from prefdata.formats.core import REFUSED, ROW, answers_of
 from prefdata.formats.messages import OPENAI, Conversation, Dialect, conversation, message
+from prefdata.formats.tool_calls import plain
 from prefdata.schema import IMAGE, MESSAGES, RecordType
 
 
@@ -190,7 +190,7 @@ def number(frame: pl.DataFrame, column: str) -> tuple[pl.DataFrame, pl.Expr]:
 
 
 def json_text(values: pl.Series) -> pl.Series:
-    """A column of nested values (or of JSON text) as JSON text without the nulls that Arrow fills in; null stays.
+    """A column of nested values (or of JSON text) as JSON text without what Arrow fills in; null stays. See `plain`.
 
     A batch kernel: only values that are there are looped over.
     """
@@ -199,14 +199,6 @@ def json_text(values: pl.Series) -> pl.Series:
     if not values.null_count() < len(values):
         return pl.Series([None] * len(values), dtype=pl.String)
     return pl.Series(
-        [None if one is None else json.dumps(_set(one), ensure_ascii=False) for one in values.to_list()],
+        [None if one is None else json.dumps(plain(one), ensure_ascii=False) for one in values.to_list()],
         dtype=pl.String,
     )
-
-
-def _set(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _set(one) for key, one in value.items() if one is not None}
-    if isinstance(value, list):
-        return [_set(one) for one in value]
-    return value

@@ -28,11 +28,7 @@ def incoming(
     `rows`: the file's columns; the addresses are in `column`, or in one of IMAGE_COLUMNS. `found`: pictures that stand
     as parts in the messages; in a row that has them, a tag is text.
     """
-    uris = pl.Series([None] * rows.height, dtype=pl.List(pl.String))
-    for name in (column,) if column else IMAGE_COLUMNS:
-        if name in rows.columns:
-            uris = placeholders.uris_of(rows[name])
-            break
+    uris, both = placeholders.uris_beside(rows, (column,) if column else IMAGE_COLUMNS)
     if found is None or not (found.list.len() > 0).any():
         frame, wrong = placeholders.tags_to_marks(frame, uris, sides=sides)
     else:
@@ -43,7 +39,7 @@ def incoming(
         frame, wrong = frame.with_columns(images.alias("images")), wrong | odd
     nowhere = frame.select(placeholders.without_address()).to_series()
     return frame, {
-        "image_count": pl.lit(wrong),
+        "image_count": pl.lit(wrong | both),
         "other_media": _other_media(rows),
         "picture_without_address": pl.lit(nowhere & ~wrong),
     }

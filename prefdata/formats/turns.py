@@ -92,13 +92,9 @@ def in_parts(frame: pl.DataFrame, rows: pl.DataFrame, found: pl.Series) -> tuple
 
     The n-th part without an address gets the n-th of a column of addresses.
     """
-    uris = pl.Series([None] * rows.height, dtype=pl.List(pl.String))
-    for name in tagged.IMAGE_COLUMNS:
-        if name in rows.columns:
-            uris = placeholders.uris_of(rows[name])
-            break
+    uris, both = placeholders.uris_beside(rows, tagged.IMAGE_COLUMNS)
     images, wrong = placeholders.fill(found, uris)
-    return frame.with_columns(images.alias("images")), pl.lit(wrong)
+    return frame.with_columns(images.alias("images")), pl.lit(wrong | both)
 
 
 def parted(frame: pl.DataFrame, side: str) -> pl.Series:

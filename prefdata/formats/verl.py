@@ -60,7 +60,8 @@ class Verl:
         if turns.plain_messages(sample.drop("images") if tags else sample):
             where = "column messages" + (": <image> in the text, column images" if tags else "")
             return [Match(RecordType.SFT, (where,))]
-        if all(sample.schema.get(name) == pl.String for name in ("prompt", "chosen", "rejected")):
+        others = {"margin", *tagged.IMAGE_COLUMNS} & set(sample.columns)  # which pairs do not have here
+        if not others and all(sample.schema.get(name) == pl.String for name in ("prompt", "chosen", "rejected")):
             return [Match(RecordType.PREFERENCE, ("columns prompt, chosen, rejected: plain text",))]
         return []
 
@@ -96,6 +97,8 @@ class Verl:
         refusals["prompt_ends_with_assistant"] = rules.prompt_ends_with_assistant()
         if record_type is RecordType.SFT:
             refusals["multi_turn_answer"] = rules.multi_turn_answer("completion")
+            # the default system prompt before it would be trained on
+            refusals["prompt_not_by_user"] = rules.first_by_assistant()
         result = refuse(rows, refusals)
         frame = result.rows.with_columns(placeholders.tagged(sides))
         columns = self._prompts(frame) if record_type is RecordType.PROMPT else [_whole()]
