@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from prefdata.reading.account import RESERVED, ReadLimits
+from prefdata.reading.json_frames_plain import has_dtype, plainer
 from prefdata.reading.json_frames_types import NoDtype, final, fitted, merged_types, types_of
 from prefdata.reading.json_records import Refused, checked, parse
 
@@ -213,7 +214,7 @@ class Decoder:
 
     def _add_slow(
         self,
-        slow: Mapping[int, Mapping[str, Any]],
+        slow: dict[int, dict[str, Any]],
         parts: dict[int, list[tuple[pl.Series, pl.Series]]],
         refused: list[tuple[int, str]],
     ) -> None:
@@ -221,6 +222,8 @@ class Decoder:
         members: dict[int, list[int]] = {}
         for position in sorted(slow):
             try:
+                if not has_dtype(slow[position]):
+                    slow[position] = plainer(slow[position])
                 members.setdefault(self._placed(slow[position]), []).append(position)
             except NoDtype as error:
                 refused.append((position, str(error)))
