@@ -345,7 +345,7 @@ CASES: tuple[Case, ...] = (
         "assistant speaks first",
         [{"messages": Q + A}, {"messages": [turn("assistant", "Welcome!"), *Q, *A]}],
         ONE,
-        "prompt_not_by_user",
+        "first_by_assistant",
     ),
     Case(
         "verl",

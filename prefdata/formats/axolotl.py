@@ -109,6 +109,8 @@ class Axolotl:
                 "image_count": rules.image_count(*sides),
                 "answer_images": rules.answer_images(),
                 "prompt_ends_with_assistant": rules.prompt_ends_with_assistant(),
+                # its collator for pictures does not read `train`
+                "earlier_answers": rules.images() & rules.earlier_answers(),
             }
             result = refuse(rows, refusals)
             return Outcome(_conversations(result.rows), result.refused)
@@ -120,6 +122,8 @@ class Axolotl:
         }
         if record_type is RecordType.PREFERENCE:
             refusals["prompt_ends_with_assistant"] = rules.prompt_ends_with_assistant()
+            # it looks for the answer's text in the whole rendered conversation
+            refusals["answer_in_template"] = rules.answer_in_template("chosen") | rules.answer_in_template("rejected")
             columns = [written("prompt").alias("messages")]
             columns += [written(side).list.first().alias(side) for side in answers_of(record_type)]
         else:

@@ -14,14 +14,18 @@ from prefdata.schema import RecordType
 
 REASONS: Mapping[str, str] = {
     "ambiguous_label": "the label is text or a number; only true and false are labels (--label says which is which)",
+    "answer_ends_with_call": "the answer ends with a tool call, and the target wants it to end with text",
     "answer_images": "the answer holds pictures, which the target takes in the prompt only",
+    "answer_in_template": "the target looks for the answer's text and would find it in the words of the chat template",
     "answer_not_by_assistant": "the answer does not begin with a turn of the assistant",
     "differing_prompts": "chosen and rejected do not answer the same prompt",
+    "earlier_answers": "there are turns of the assistant before the answer, on which the target would train too",
     "empty_answer": "an answer has no text and no tool call",
     "empty_prompt": "there is nothing before the answer",
     "empty_turn": "a turn of the prompt has no text",
     "equal_sides": "chosen and rejected are the same",
     "image_address": "a picture is given as a file; the target takes http(s) and data: addresses only",
+    "first_by_assistant": "the conversation begins with the assistant, and the target would train on the words before",
     "image_count": "there are more or fewer pictures than places for them",
     "image_outside_user_turn": "a picture stands in a turn that is not the user's; the target takes it there only",
     "images": "the target takes no pictures with this type",
@@ -39,21 +43,22 @@ REASONS: Mapping[str, str] = {
     "object_replacement_character": "the text of a row with pictures holds U+FFFC, which marks their places",
     "other_feedback": "the row is of another kind of feedback than the type that is read",
     "other_media": "the row has video, audio or objects, which are not held",
-    "prompt_not_by_user": "the last turn of the prompt is not the user's; the target takes it as one",
     "picture_without_address": "a picture has no address: the bytes of a picture are not held",
     "prompt_ends_with_assistant": "the prompt ends with a turn of the assistant",
     "prompt_in_answer": "the answers repeat the prompt, and it cannot be told apart from them",
+    "prompt_not_by_user": "the last turn of the prompt is not the user's; the target takes it as one",
     "repeated_comparison": "the same two answers to the same prompt are compared in an earlier row",
+    "repeated_role": "two turns of one side follow each other; the target joins them without a space",
     "second_system_prompt": "a column and a turn give different system prompts",
     "system_not_first": "a system turn stands after the first place",
     "system_prompt": "the target takes no system prompt with this type",
     "text_beside_call": "a turn has text beside its tool call; the target takes one of them",
     "tie": "both answers were rated the same",
+    "too_many_images": "the row has more pictures than the target takes in one",
     "tool_call_unanswered": "a tool call has no result after it, or a result no call before it",
     "tool_definitions": "the row defines tools, which the target does not take",
     "tool_results_order": "the results of tools name their calls in another order than that of the calls",
     "tool_turns": "there are tool calls or tool results, which the target does not take",
-    "too_many_images": "the row has more pictures than the target takes in one",
     "trained_turns": "the turns that are marked as trained on are not the last ones",
     "unknown_part": "a message holds a part that is neither text nor picture",
     "unknown_role": "a message has a role that is not known",
@@ -162,6 +167,43 @@ def not_alternating(*, tools: bool = False) -> pl.Expr:
         talk = talk.list.eval(pl.element().replace("tool", "user"))
     expected = pl.when(pl.int_range(pl.len()) % 2 == 0).then(pl.lit("user")).otherwise(pl.lit("assistant"))
     return (talk.list.len() % 2 == 0) | talk.list.eval(pl.element() != expected).list.any()
+
+
+def repeated_role() -> pl.Expr:
+    """Two turns of the user, or two of the assistant, follow each other in the prompt."""
+    same = (pl.element() == pl.element().shift(1)) & pl.element().is_in(["user", "assistant"])
+    return _roles("prompt").list.eval(same).list.any()
+
+
+def first_by_assistant() -> pl.Expr:
+    """The conversation begins with the assistant."""
+    return _roles("prompt").list.first() == "assistant"
+
+
+def earlier_answers() -> pl.Expr:
+    """A turn of the assistant stands in the prompt."""
+    return _roles("prompt").list.contains("assistant")
+
+
+def answer_ends_with_call(side: str) -> pl.Expr:
+    """The last turn of the answer calls tools."""
+    return pl.col(side).list.last().struct.field("tool_calls").is_not_null()
+
+
+TEMPLATE_WORDS = (
+    "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\n"
+    "<|im_start|>user\n<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
+    "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nCutting Knowledge Date: December 2023\n"
+    "Today Date: 26 Jul 2024\n\n<|eot_id|><bos><start_of_turn>user\n<end_of_turn>\n<start_of_turn>model\n"
+    "<s>[INST] [/INST]</s><|system|>\n<|user|>\n<|assistant|>\n"
+)
+"""What the usual chat templates say around turns: ChatML, Qwen, Llama 3, Gemma, Mistral, Zephyr."""
+
+
+def answer_in_template(side: str) -> pl.Expr:
+    """The text of the answer stands in TEMPLATE_WORDS."""
+    text = pl.col(side).list.last().struct.field("content").str.strip_chars()
+    return pl.lit(TEMPLATE_WORDS).str.contains(text, literal=True)
 
 
 def tool_turns(*sides: str) -> pl.Expr:

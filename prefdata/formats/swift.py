@@ -46,7 +46,6 @@ CHAT = frozenset(
     {
         Feature.SYSTEM,
         Feature.TURNS,
-        Feature.REPEATED_ROLE,
         Feature.ANSWER_TURNS,
         Feature.TOOL_CALLS,
         Feature.TEXT_WITH_CALL,
@@ -124,7 +123,7 @@ class Swift:
         other = "rejected_messages" if pairs and "rejected_messages" in rows.columns else ""
         taken = [*([column] if column else ["query", "response", "history"]), *tagged.IMAGE_COLUMNS, *tagged.MEDIA]
         taken += ["system", "tools", other]
-        taken += ["rejected_response", "rejected_images", "margin"] if pairs else []
+        taken += ["rejected_response", "rejected_images", "rejected_tools", "margin"] if pairs else []
         taken += ["label"] if record_type is RecordType.UNPAIRED else []
         taken += [self.answer_column] if record_type is RecordType.PROMPT else []
         frame, refusals = set_aside(rows, taken), dict[str, pl.Expr]()
@@ -167,12 +166,16 @@ class Swift:
         return Outcome(pieces(result.rows, record_type), result.refused)
 
     def encode(self, rows: pl.DataFrame, record_type: RecordType) -> Outcome:
-        """Refused are system turns after the first place, prompts that end with the assistant's own turn, and the tag
-        `<image>` in a text; with `rejected_response` also answers that are not one turn of plain text."""
+        """Refused are system turns after the first place, prompts that end with the assistant's own turn, two turns of
+        one side in a row, in KTO answers that end with a tool call, and the tag `<image>` in a text; with
+        `rejected_response` also answers that are not one turn of plain text."""
         sides = sides_of(record_type)
         refusals = rules.answers(record_type) | tagged.tag_rules(sides)
         refusals["system_not_first"] = rules.system_not_first()
         refusals["prompt_ends_with_assistant"] = rules.prompt_ends_with_assistant()
+        refusals["repeated_role"] = rules.repeated_role()
+        if record_type is RecordType.UNPAIRED:
+            refusals["answer_ends_with_call"] = rules.answer_ends_with_call("completion")
         plain = record_type is RecordType.PREFERENCE and self.rejected == "response"
         if plain:
             refusals["multi_turn_answer"] = tagged.all_of("multi_turn_answer", answers_of(record_type))
@@ -187,6 +190,8 @@ class Swift:
         if result.rows.select(rules.images().any()).item():
             columns += _pictures(record_type, plain=plain)
         columns += tagged.extra_columns(frame, ("label", "margin", "tools"))
+        if record_type is RecordType.PREFERENCE and not plain and frame["tools"].null_count() < frame.height:
+            columns.append(pl.col("tools").alias("rejected_tools"))
         if record_type is RecordType.PROMPT and frame["answer"].null_count() < frame.height:
             columns.append(pl.col("answer").alias(self.answer_column))
         return Outcome(frame.select(columns), result.refused)

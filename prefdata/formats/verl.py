@@ -98,7 +98,7 @@ class Verl:
         if record_type is RecordType.SFT:
             refusals["multi_turn_answer"] = rules.multi_turn_answer("completion")
             # the default system prompt before it would be trained on
-            refusals["prompt_not_by_user"] = rules.first_by_assistant()
+            refusals["first_by_assistant"] = rules.first_by_assistant()
         result = refuse(rows, refusals)
         frame = result.rows.with_columns(placeholders.tagged(sides))
         columns = self._prompts(frame) if record_type is RecordType.PROMPT else [_whole()]

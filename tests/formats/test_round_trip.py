@@ -36,6 +36,14 @@ ALL: dict[RecordType, frozenset[Feature]] = {
 """Features that a row of a type can have."""
 
 
+STRICTER: dict[tuple[str, RecordType], set[str]] = {
+    ("swift", RecordType.UNPAIRED): {"answer_ends_with_call"},
+    ("axolotl", RecordType.SFT): {"earlier_answers"},
+    ("axolotl", RecordType.PREFERENCE): {"answer_in_template"},
+    ("verl", RecordType.SFT): {"first_by_assistant"},
+}
+"""Refusals of rows whose every feature is held: the target trips over how they stand together."""
+
 LIMITED = [(name, kind) for name, kind in CASES if ALL[kind] - load("format", name)().holds[kind]]
 
 
@@ -84,8 +92,12 @@ def test_what_a_format_holds_comes_back_the_same(name: str, kind: RecordType, da
     fmt = load("format", name)()
     given_rows = data.draw(rows(kind, fmt.holds[kind] & ALL[kind]))
     written = fmt.encode(given_rows, kind)
-    assert written.refused.to_dicts() == []
-    same(given_rows, back(fmt, written.rows, kind), compared(kind))
+    reasons = {reason for row in written.refused["reasons"].to_list() for reason in row}
+    assert reasons <= STRICTER.get((name, kind), set())
+    refused = set(written.refused[ROW].to_list())
+    kept = [at for at in range(given_rows.height) if at not in refused]
+    if kept:
+        same(given_rows[kept], back(fmt, written.rows, kind), compared(kind))
 
 
 @pytest.mark.parametrize(("name", "kind"), LIMITED)
