@@ -110,7 +110,7 @@ def convert_command(
 
 def told(result: Converted, *, given: bool = False) -> list[str]:
     """The result in lines; the last says where the output is."""
-    from prefdata.conversion import sentence
+    from prefdata.conversion_reasons import sentence
 
     same = f"; reads the same as {', '.join(result.same)}" if result.same else ""
     how = "read as" if given else "recognised as"
@@ -129,6 +129,8 @@ def told(result: Converted, *, given: bool = False) -> list[str]:
         lines.append(f"{result.target} does not hold, left out: {held}")
     if result.other_columns:
         lines.append(f"columns that no format asks for, left out: {', '.join(result.other_columns)}")
+    if result.context:
+        lines.append(f"{result.context:,} rows have turns of the assistant before the answer: context, not trained on")
     total = f"wrote {result.written:,} rows of {result.read:,} read"
     if result.written_as != result.type or result.decoded > result.read:
         total += f" ({result.retyped:,} {result.written_as} rows made of them)"

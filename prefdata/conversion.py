@@ -7,19 +7,19 @@ own acceptance rules. No row changes but in form; a row that cannot pass is refu
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import logging
-import queue
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import polars as pl
 
+from prefdata.conversion_ahead import Ahead
 from prefdata.conversion_place import Place
 from prefdata.errors import InputError, RecipeError
 from prefdata.formats import rules
@@ -42,7 +42,6 @@ _DEFAULT_LIMITS = ReadLimits()
 _FEATURES = {"margin": Feature.MARGIN, "answer": Feature.ANSWER, "tools": Feature.TOOLS}
 _NOTED = ("margin", "answer", "tools", "time", "language", "evidence", "label_confidence", "label_sources", "meta")
 _META_ROWS = 200
-_WAIT_S = 0.1
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +80,8 @@ class Converted(NamedTuple):
     """What the target does not hold -> rows that had it."""
     other_columns: tuple[str, ...]
     """Columns of the source that are no part of what the formats know; the target does not get them."""
+    context: int
+    """SFT rows in which the assistant speaks before the answer too: there it is context, which is not trained on."""
     files: dict[str, dict[str, Any]]
     """File -> rows and sha256, of the data files."""
     out: Path
@@ -114,6 +115,10 @@ def convert(
     started = time.monotonic()
     wanted = RecordType(type) if type is not None else None
     target = format_of(to, settings)
+    if not target.writes:
+        raise RecipeError(f"{to} is read only; `prefdata filters` lists what is written")
+    if control_tokens not in get_args(ControlTokens):
+        raise RecipeError(f"control_tokens {control_tokens!r}: expected {', '.join(get_args(ControlTokens))}")
     chunks = read_frames(path, limits=limits)
     first, chunks = _first(chunks, path)
     where = _named(path)
@@ -134,15 +139,35 @@ def convert(
         )
     place = Place(Path(out), target, path)
     run = _Conversion(reading, target, result_type, control_tokens, place, first.schema)
+    try:
+        files = _through(run, chunks, progress)
+    except _LatePictures:
+        return convert(
+            path,
+            to=to,
+            out=out,
+            source=source,
+            type=type,
+            written_as=written_as,
+            labels=labels,
+            control_tokens=control_tokens,
+            settings={**(settings or {}), "images": True},
+            source_settings=source_settings,
+            limits=limits,
+            progress=progress,
+        )
+    return run.result(files, time.monotonic() - started)
+
+
+def _through(run: _Conversion, chunks: Iterator[Chunk], progress: Progress | None) -> dict[str, dict[str, Any]]:
     with contextlib.ExitStack() as stack:
         run.stack = stack
-        ahead = stack.enter_context(contextlib.closing(_Ahead(chunks)))
+        ahead = stack.enter_context(contextlib.closing(Ahead(chunks)))
         for _, window in groupby(ahead, key=lambda chunk: chunk.window):
             run.add(list(window))
             if progress is not None:
-                progress(reading.format.name, run.read)
-        files = run.finish()
-    return run.result(files, time.monotonic() - started)
+                progress(run.reading.format.name, run.read)
+        return run.finish()
 
 
 def _first(chunks: Iterator[Chunk], path: Any) -> tuple[pl.DataFrame, Iterator[Chunk]]:
@@ -161,45 +186,6 @@ def _first(chunks: Iterator[Chunk], path: Any) -> tuple[pl.DataFrame, Iterator[C
     faults = [row for chunk in seen for row in chunk.quarantine.select("file", "line", "reason").rows()]
     shown = "; ".join(f"{file}{f' line {line}' if line else ''}: {reason}" for file, line, reason in faults[:5])
     raise InputError(f"{_named(path)}: no row could be read" + (f" ({shown})" if shown else ""))
-
-
-class _Ahead:
-    """An iterator that is one item ahead in a thread of its own: reading goes on while the chunk before is written."""
-
-    def __init__(self, chunks: Iterator[Chunk]) -> None:
-        self._items: queue.Queue[Chunk | BaseException | None] = queue.Queue(1)
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(chunks,), daemon=True)
-        self._thread.start()
-
-    def _run(self, chunks: Iterator[Chunk]) -> None:
-        end: BaseException | None = None
-        try:
-            for chunk in chunks:
-                if not self._put(chunk):
-                    return
-        except BaseException as error:  # a panic of polars is no Exception; raised again where the chunks are taken
-            end = error
-        self._put(end)
-
-    def _put(self, item: Chunk | BaseException | None) -> bool:
-        while not self._stopped.is_set():
-            try:
-                self._items.put(item, timeout=_WAIT_S)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def __iter__(self) -> Iterator[Chunk]:
-        while (item := self._items.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-
-    def close(self) -> None:
-        self._stopped.set()
-        self._thread.join()
 
 
 def _named(path: str | Path | Sequence[str | Path]) -> str:
@@ -230,7 +216,7 @@ class _Conversion:
         self.broken: list[tuple[str, str]] = []
         self.seen: set[str] = set()
         self.read = self.taken = self.decoded = self.candidates = self.retyped = 0
-        self.quarantined = self.unbuilt = self.refused_at_reading = self.refused_at_writing = 0
+        self.context = self.quarantined = self.unbuilt = self.refused_at_reading = self.refused_at_writing = 0
 
     def add(self, window: list[Chunk]) -> None:
         """Takes the chunks of one window, which are of one file, through to its writer."""
@@ -254,6 +240,7 @@ class _Conversion:
             outcome = without_tokens(rows, sides_of(self.result_type), refuse_them=self.control_tokens == "refuse")
             self._refuse_writing(rows, outcome, split)
             rows = outcome.rows
+        self._see_pictures(rows)
         outcome = self.target.encode(rows, self.result_type)
         self._refuse_writing(rows, outcome, split)
         if split not in self.writers:
@@ -340,8 +327,17 @@ class _Conversion:
         self.refused_at_writing += outcome.refused.height
         self.gone.append(refused_rows(rows, outcome, split=split, step="writing"))
 
+    def _see_pictures(self, rows: pl.DataFrame) -> None:
+        """A format that writes all rows in another shape where one has pictures does so from the first row on."""
+        if getattr(self.target, "images", False) is None and rows.select(rules.images().any()).item():
+            if self.writers:
+                raise _LatePictures
+            self.target = dataclasses.replace(self.target, images=True)  # type: ignore[type-var]
+
     def _note(self, rows: pl.DataFrame) -> None:
-        """Counts the values that the target does not hold."""
+        """Counts the values that the target does not hold, and rows whose answer is not all that the assistant says."""
+        if self.result_type is RecordType.SFT:
+            self.context += int(rows.select(rules.has_role("prompt", "assistant").sum()).item())
         held = self.target.holds.get(self.result_type, frozenset())
         for name in _NOTED:
             if name not in rows.columns or _FEATURES.get(name) in held:
@@ -349,7 +345,7 @@ class _Conversion:
             filled = rows.height - rows[name].null_count()
             if filled:
                 self.left_out[name] += filled
-        if "meta" in rows.columns and not any(name.startswith("meta.") for name in self.left_out):
+        if "meta" in rows.columns:
             texts = rows["meta"].drop_nulls().head(_META_ROWS).to_list()
             for key in {key: None for text in texts for key in json.loads(text)}:
                 self.left_out[f"meta.{key}"] += 0
@@ -364,17 +360,20 @@ class _Conversion:
             path = self.place.file(split)
             path.parent.mkdir(parents=True, exist_ok=True)
             self.writers[split] = self.stack.enter_context(FrameWriter(path, self.place.container))
-        files = {}
-        for split in sorted(self.writers):
-            done = self.writers[split].close()
-            files[self.place.name(split)] = {"rows": done.rows, "sha256": done.sha256}
+        before = self.place.refused_before(self.writers)
         names = {split: self.place.name(split) for split in sorted(self.writers)}
-        for name, text in self.target.beside(names, self.result_type, columns=list(self.columns)).items():
+        beside = self.target.beside(names, self.result_type, columns=list(self.columns))
+        beside = {name: self.place.with_entries(name, text) for name, text in beside.items()}
+        files = {}
+        for split, name in names.items():
+            done = self.writers[split].close()
+            files[name] = {"rows": done.rows, "sha256": done.sha256}
+        for name, text in beside.items():
             path = self.place.beside(name)
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(path, text.encode())
         refused = self.place.beside(REFUSED_FILE)
-        gone = pl.concat(self.gone)
+        gone = pl.concat([before, *self.gone])
         if gone.height:
             write_parquet(refused, gone)
         else:
@@ -419,43 +418,16 @@ class _Conversion:
             unreadable=steps["unreadable"],
             left_out={name: count for name, count in self.left_out.items() if not name.startswith("meta.")},
             other_columns=tuple(name.removeprefix("meta.") for name in self.left_out if name.startswith("meta.")),
+            context=self.context,
             files=files,
             out=self.place.out,
             seconds=round(seconds, 3),
         )
 
 
+class _LatePictures(Exception):
+    """The first pictures, after rows that were written in the shape of rows without."""
+
+
 class _Unbalanced(RuntimeError):
     """Rows that are neither written nor accounted for: a fault of ours."""
-
-
-def sentence(reason: str) -> str:
-    """What a reason means."""
-    from prefdata.build.built import REASONS as BUILDING
-
-    return (
-        rules.REASONS.get(reason)
-        or BUILDING.get(reason)
-        or UNREADABLE.get(reason)
-        or _OWN.get(reason)
-        or reason.replace("_", " ")
-    )
-
-
-_OWN = {"control_tokens": "a text holds a model's own control token"}
-
-UNREADABLE: Mapping[str, str] = {
-    "bad_encoding": "the bytes are not in the encoding of the file",
-    "duplicate_key": "a key stands twice in one object",
-    "line_too_long": "longer than a record may be",
-    "lone_surrogate": "half of a surrogate pair, which is no character",
-    "malformed_json": "no JSON",
-    "mixed_list": "the values of a list are of several types",
-    "nested_too_deep": "nested deeper than 200 levels",
-    "non_finite_number": "NaN and Infinity are no JSON",
-    "not_object": "JSON, but no object",
-    "nul_character": "a text holds the character NUL",
-    "number_out_of_range": "a number that 64 bits do not hold",
-    "reserved_column": "a column is called _file, _line, _offset or _key",
-    "too_many_columns": "more columns than a file may have",
-}

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from prefdata.errors import RecipeError
+import polars as pl
+
+from prefdata.errors import InputError, RecipeError
 from prefdata.formats.core import Container, Format, data_file
-from prefdata.formats.export import SUFFIX
+from prefdata.formats.export import REFUSED_FILE, REFUSED_ROWS, SUFFIX
 from prefdata.formats.files import input_files
+from prefdata.recognition import DATASET_INFO
 
 _SUFFIXES: Mapping[str, Container] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".parquet": "parquet"}
 _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
@@ -30,7 +34,9 @@ class Place:
             raise RecipeError(f"{out}: is a folder, although it ends like a file; give another name")
         self.container: Container = target.container if self.folder else _SUFFIXES[out.suffix.lower()]
         self.parent = out if self.folder else out.parent
-        taken = {source.path.resolve() for source in input_files(path)}
+        sources = input_files(path)
+        self.inputs = [source.name for source in sources]
+        taken = {source.path.resolve() for source in sources}
         if not self.folder and out.resolve() in taken:
             raise RecipeError(f"{out}: is the input itself; give another name")
         if self.folder and any(one.is_relative_to(out.resolve()) for one in taken):
@@ -46,6 +52,29 @@ class Place:
     def beside(self, name: str) -> Path:
         """`name` in the folder; beside a single file with that file's name in front, so that nothing is overwritten."""
         return self.out / name if self.folder else self.out.with_name(f"{self.out.stem}.{name}")
+
+    def with_entries(self, name: str, text: str) -> str:
+        """`text` of the file `name` beside the data, with the entries of other data where it is LLaMA-Factory's
+        dataset_info.json, which is one for all. Raises InputError where what is there is none."""
+        path = self.beside(name)
+        if path.name != DATASET_INFO or not path.is_file():
+            return text
+        try:
+            entries = {**json.loads(path.read_text(encoding="utf-8")), **json.loads(text)}
+        except (ValueError, TypeError) as error:
+            raise InputError(f"{path.name}: is no JSON object of entries; give another folder") from error
+        return json.dumps(entries, indent=2, ensure_ascii=False) + "\n"
+
+    def refused_before(self, splits: Iterable[str]) -> pl.DataFrame:
+        """What conversions of other files than these `splits` refused into the same folder; it is kept."""
+        path = self.beside(REFUSED_FILE)
+        if not (self.folder and path.is_file()):
+            return pl.DataFrame(schema=REFUSED_ROWS)
+        old = pl.read_parquet(path)
+        if old.schema != REFUSED_ROWS:
+            raise InputError(f"{path.name}: holds no refused rows; give another folder")
+        ours = pl.col("split").is_in(list(splits)) | pl.col("file").is_in(self.inputs)
+        return old.filter(~ours.fill_null(False))
 
     def split(self, file: str) -> str:
         """The split that a file of the input belongs to, by its name, as Hugging Face's datasets tell it."""

@@ -53,9 +53,10 @@ def read_frames(
     """The rows of all files of `path` (a file, a folder, a list of them), sorted by file name, in chunks.
 
     JSON as strict as `prefdata.io`: a key that stands twice, a lone surrogate, NaN, whole numbers beyond 64 bits and
-    lists of several types are quarantined (but see `plainer`). Whole numbers beside fractions become fractions where they fit exactly. A
-    file that breaks off gives its rows up to there, and a row of the quarantine with `line` null. Bytes in Parquet
-    become base64 text. Raises InputError where there is nothing to read, or a file changes while it is read.
+    lists of several types (but see `plainer`) are quarantined. Whole numbers beside fractions become fractions where
+    they fit exactly. A file that breaks off gives its rows up to there, and a row of the quarantine with `line` null.
+    Bytes in Parquet become base64 text. Raises InputError where there is nothing to read, or a file changes while it
+    is read.
     """
     window = 0
     for source in input_files(path, limits=limits):
