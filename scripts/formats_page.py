@@ -16,7 +16,7 @@ from typing import Any
 
 from prefdata import catalogue
 from prefdata.build.built import REASONS as BUILDING
-from prefdata.convert import convert
+from prefdata.conversion import convert
 from prefdata.formats.core import Feature
 from prefdata.formats.rules import REASONS
 from prefdata.schema import RecordType
