@@ -31,6 +31,7 @@ from prefdata.formats.export import (
     refused_rows,
 )
 from prefdata.formats.files import Chunk, FrameWriter, read_frames
+from prefdata.formats.messages import unread_fields
 from prefdata.io import ReadLimits, write_atomic, write_parquet
 from prefdata.recognition import Reading, described, format_of, reading_as, recognised
 from prefdata.schema import SCHEMAS, RecordType, stable_hash
@@ -274,6 +275,8 @@ class _Conversion:
             pl.lit(None, dtype=dtype).alias(name) for name, dtype in self.schema.items() if name not in frame.columns
         ]
         outcome = self.reading.format.decode(frame.with_columns(lacking), self.reading.type)
+        for name in unread_fields(frame):
+            self.left_out[f"meta.{name}"] += 0
         self.read += frame.height
         self.refused_at_reading += outcome.refused.height
         self.taken += frame.height - outcome.refused.height

@@ -80,6 +80,8 @@ def recognised(
                     break
             else:
                 readings.append((Reading(form, match.type, tuple(match.reasons)), rows, refused))
+    some = [one for one in readings if one[1].height]
+    readings = some or readings  # what refuses all rows is no way to read them
     if len(readings) == 1:
         return readings[0][0]
     if not readings:

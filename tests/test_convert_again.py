@@ -112,3 +112,18 @@ def test_what_cannot_be_asked_for_is_said(tmp_path: Path) -> None:
         prefdata.convert(source, to="hh_rlhf", out=tmp_path / "out.jsonl")
     with pytest.raises(RecipeError, match="control_tokens 'hide': expected keep, escape, refuse"):
         prefdata.convert(source, to="trl", out=tmp_path / "out.jsonl", control_tokens="hide")  # type: ignore[arg-type]
+
+
+def test_fields_of_messages_that_no_format_reads_are_told(tmp_path: Path) -> None:
+    source = write(tmp_path / "in.jsonl", [{"messages": [Q | {"name": None}, A | {"reasoning": "hm", "weight": 1}]}])
+    result = prefdata.convert(source, to="trl", out=tmp_path / "out.jsonl")
+    assert (result.written, result.other_columns) == (1, ("messages.reasoning",))
+
+
+def test_a_format_that_would_refuse_all_rows_is_no_other_way(tmp_path: Path) -> None:
+    row = {"prompt": "q", "chosen": [Q, A], "rejected": [Q, B], "score_chosen": 8.0, "score_rejected": 3.0}
+    row |= {"messages": [Q, A]}
+    result = prefdata.convert(write(tmp_path / "in.jsonl", [row, row]), to="trl", out=tmp_path / "out.jsonl")
+    assert (result.source, result.written) == ("ultrafeedback", 2)
+    again = prefdata.convert(write(tmp_path / "in.jsonl", [EQUAL, EQUAL]), to="trl", out=tmp_path / "out.jsonl")
+    assert (again.source, again.refused_writing) == ("trl", {"equal_sides": 2})

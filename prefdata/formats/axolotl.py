@@ -18,8 +18,16 @@ import polars as pl
 
 from prefdata.formats import rules, tagged, turns
 from prefdata.formats.core import Container, Feature, Match, Outcome, answers_of, pieces, refuse, set_aside, sides_of
-from prefdata.formats.messages import TOOL_CALLS, fields_of, is_conversation, written
-from prefdata.formats.shapes import absent, boolean_label, conversations, json_text, last_answer, shared_prompt
+from prefdata.formats.messages import TOOL_CALLS, fields_of, is_conversation, is_message, written
+from prefdata.formats.shapes import (
+    absent,
+    boolean_label,
+    conversations,
+    json_text,
+    last_answer,
+    other_pictures,
+    shared_prompt,
+)
 from prefdata.schema import RecordType
 
 TEXT = frozenset({Feature.SYSTEM, Feature.TURNS, Feature.REPEATED_ROLE, Feature.IMAGE_TAG})
@@ -58,7 +66,7 @@ class Axolotl:
         """By messages with chosen and rejected; messages; prompt, completion and label as plain text."""
         names, schema = set(sample.columns), sample.schema
         if is_conversation(schema.get("messages")):
-            if {"chosen", "rejected"} <= names:
+            if all(is_message(schema.get(name)) for name in ("chosen", "rejected")):
                 return [Match(RecordType.PREFERENCE, ("columns messages, chosen, rejected",))]
             if turns.plain_messages(sample, own=TRAIN):
                 return [Match(RecordType.SFT, ("column messages: lists of role and content",))]
@@ -93,7 +101,10 @@ class Axolotl:
         elif "messages" in sides:
             frame = frame.rename({"messages": "prompt"})
         else:
+            pictures = frame["images"]
             frame = shared_prompt(frame)
+            other = pl.lit(other_pictures(pictures, frame["prompt"]))
+            refusals["differing_prompts"] = other & ~refusals["image_count"]
         if "tools" in frame.columns:
             frame = frame.with_columns(json_text(frame["tools"]).alias("tools"))
         result = refuse(frame, absent(record_type) | refusals, also=[faults])

@@ -47,6 +47,13 @@ ROLES: Mapping[str, str] = {
 """Names of roles that are met, in lower case, and what they are here."""
 
 
+READ = frozenset(
+    {"role", "from", "content", "value", "tool_calls", "function_call", "tool_call_id"}
+    | {"weight", "train", "training", "loss", "loss_weight"}
+)
+"""Keys of a message that one format or another reads."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Dialect:
     """How a tool writes one message."""
@@ -79,6 +86,20 @@ def fields_of(dtype: pl.DataType | None) -> dict[str, Any]:
     """Fields of the objects in a column of lists of objects, name -> dtype; empty where it is none."""
     inner = dtype.inner if isinstance(dtype, pl.List) else None
     return {one.name: one.dtype for one in inner.fields} if isinstance(inner, pl.Struct) else {}
+
+
+def unread_fields(frame: pl.DataFrame) -> list[str]:
+    """What messages hold that is read by no format, `<column>.<field>`."""
+    found = []
+    for column, dtype in frame.schema.items():
+        fields = fields_of(dtype)
+        if not {"role", "from"} & set(fields):
+            continue
+        for name in [one for one in fields if one not in READ]:
+            given = pl.col(column).list.eval(pl.element().struct.field(name).is_not_null()).list.any()
+            if frame.select(given.any()).item():
+                found.append(f"{column}.{name}")
+    return found
 
 
 def holds_text(frame: pl.DataFrame, column: str, text: str, dialect: Dialect = OPENAI) -> bool:

@@ -17,7 +17,15 @@ import polars as pl
 from prefdata.formats import placeholders, rules, tagged
 from prefdata.formats.core import Container, Feature, Match, Outcome, pieces, refuse, set_aside, sides_of
 from prefdata.formats.messages import is_conversation, written
-from prefdata.formats.shapes import absent, boolean_label, conversations, json_text, last_answer, shared_prompt
+from prefdata.formats.shapes import (
+    absent,
+    boolean_label,
+    conversations,
+    json_text,
+    last_answer,
+    other_pictures,
+    shared_prompt,
+)
 from prefdata.schema import RecordType
 
 CHAT = frozenset(
@@ -84,15 +92,16 @@ class OpenRlhf:
         frame, found, faults = conversations(frame, sides)
         frame, refusals = tagged.incoming(frame, rows, sides=sides, found=found)
         if pairs and "prompt" not in sides:
+            pictures = frame["images"]
             frame = shared_prompt(frame)
+            other = pl.lit(other_pictures(pictures, frame["prompt"]))
+            refusals["differing_prompts"] = other & ~refusals["image_count"]
         elif pairs:
             refusals["prompt_in_answer"] = rules.prompt_in_answer("chosen") & (pl.col("prompt").list.len() > 0)
         elif prompts:
             frame = frame.rename({"input": "prompt"})
             if "label" in frame.columns:
-                label = frame["label"]
-                plain = label.dtype == pl.String or isinstance(label.dtype, (pl.List, pl.Struct))
-                frame = frame.with_columns((json_text(label) if plain else label.cast(pl.String)).alias("answer"))
+                frame = frame.with_columns(json_text(frame["label"]).alias("answer"))
                 frame = frame.with_columns(pl.when(pl.col("answer") != "").then("answer").alias("answer"))
         elif "output" in sides:
             frame = frame.rename({"input": "prompt", "output": "completion"})

@@ -92,6 +92,25 @@ def shared_prompt(frame: pl.DataFrame) -> pl.DataFrame:
     ).drop("_shared")
 
 
+def other_pictures(images: pl.Series, prompt: pl.Series) -> pl.Series:
+    """Whether the shared turns have other pictures on one side than on the other."""
+    both = pl.DataFrame({"_row": pl.int_range(len(prompt), dtype=pl.UInt32, eager=True)})
+    pictures = (
+        pl.DataFrame({"images": images, "turns": prompt.list.len().cast(pl.Int32)})
+        .with_row_index("_row")
+        .filter(pl.col("images").list.len() > 0)
+        .explode("images")
+        .unnest("images")
+        .filter(pl.col("message") < pl.col("turns"))
+    )
+    for side in ("chosen", "rejected"):
+        seen = (
+            pictures.filter(pl.col("side") == side).group_by("_row", maintain_order=True).agg(pl.col("uri").alias(side))
+        )
+        both = both.join(seen, on="_row", how="left", maintain_order="left")
+    return both.select(pl.col("chosen").ne_missing(pl.col("rejected"))).to_series()
+
+
 def moved(frame: pl.DataFrame, cut: pl.Expr, sides: Mapping[str, str], *, below: bool = False) -> pl.DataFrame:
     """`images` after a conversation was cut before message number `cut`, sorted by side, message and part.
 

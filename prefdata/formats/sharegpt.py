@@ -26,7 +26,15 @@ from prefdata.formats.core import (
     sides_of,
 )
 from prefdata.formats.messages import SHAREGPT, is_conversation, written
-from prefdata.formats.shapes import absent, conversations, json_text, last_answer, shared_prompt, with_system
+from prefdata.formats.shapes import (
+    absent,
+    conversations,
+    json_text,
+    last_answer,
+    other_pictures,
+    shared_prompt,
+    with_system,
+)
 from prefdata.schema import MESSAGES, RecordType
 
 HELD = frozenset(
@@ -89,7 +97,10 @@ class ShareGpt:
         elif column:
             frame = frame.rename({column: "prompt"})
         elif record_type is RecordType.PREFERENCE:
+            pictures = frame["images"]
             frame = shared_prompt(frame)
+            other = pl.lit(other_pictures(pictures, frame["prompt"]))
+            refusals["differing_prompts"] = other & ~refusals["image_count"]
         if "tools" in frame.columns:
             frame = frame.with_columns(json_text(frame["tools"]).alias("tools"))
         result = refuse(frame, absent(record_type) | refusals, also=[faults])

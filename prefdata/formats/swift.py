@@ -37,6 +37,7 @@ from prefdata.formats.shapes import (
     json_text,
     last_answer,
     number,
+    other_pictures,
     shared_prompt,
     with_system,
 )
@@ -271,7 +272,7 @@ def _with_rejected_messages(
     whole = left.with_columns(right["rejected"], concatenated([left["images"], right["images"]]).alias("images"))
     whole, wrong["second_system_prompt"] = _system(whole, rows, {"chosen": "chosen", "rejected": "rejected"})
     cut = shared_prompt(whole)
-    wrong["differing_prompts"] = pl.lit(_other_pictures(whole["images"], cut["prompt"]))
+    wrong["differing_prompts"] = pl.lit(other_pictures(whole["images"], cut["prompt"]))
     return cut, wrong
 
 
@@ -289,25 +290,6 @@ def _with_rejected_response(
     size = roles.list.eval((pl.element() == "user").reverse().cum_sum() == 0).list.sum()
     bad = frame.select(pl.int_range(pl.len()).is_in(faults["_row"].to_list())).to_series()
     return last_answer(frame, column, answer="chosen", size=size), wrong | {"not_a_conversation": pl.lit(bad)}
-
-
-def _other_pictures(images: pl.Series, prompt: pl.Series) -> pl.Series:
-    """Whether the shared turns have other pictures on one side than on the other."""
-    both = pl.DataFrame({"_row": pl.int_range(len(prompt), dtype=pl.UInt32, eager=True)})
-    pictures = (
-        pl.DataFrame({"images": images, "turns": prompt.list.len().cast(pl.Int32)})
-        .with_row_index("_row")
-        .filter(pl.col("images").list.len() > 0)
-        .explode("images")
-        .unnest("images")
-        .filter(pl.col("message") < pl.col("turns"))
-    )
-    for side in ("chosen", "rejected"):
-        seen = (
-            pictures.filter(pl.col("side") == side).group_by("_row", maintain_order=True).agg(pl.col("uri").alias(side))
-        )
-        both = both.join(seen, on="_row", how="left", maintain_order="left")
-    return both.select(pl.col("chosen").ne_missing(pl.col("rejected"))).to_series()
 
 
 def _conversations(frame: pl.DataFrame, canonical: pl.DataFrame, record_type: RecordType) -> list[pl.Expr]:

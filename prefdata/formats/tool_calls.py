@@ -72,7 +72,8 @@ def tool_calls_text(values: pl.Series) -> pl.Series:
 
 
 def _calls(value: Any) -> str | None:
-    if isinstance(value, str):
+    as_told = isinstance(value, str)
+    if as_told:
         try:
             value = json.loads(value)
         except ValueError:
@@ -87,11 +88,15 @@ def _calls(value: Any) -> str | None:
         if not isinstance(inner, dict) or not isinstance(inner.get("name"), str):
             return None
         arguments = inner.get("arguments")
-        text = arguments if isinstance(arguments, str) else json.dumps(plain(arguments or {}), ensure_ascii=False)
+        text = arguments if isinstance(arguments, str) else _arguments(arguments or {}, as_told)
         own = isinstance(one.get("id"), str) and not one["id"].startswith(MADE_ID)
         call: dict[str, Any] = {"id": one["id"]} if own else {}
         calls.append({**call, "type": "function", "function": {"name": inner.get("name"), "arguments": text}})
     return json.dumps(calls, ensure_ascii=False, separators=(",", ":"))
+
+
+def _arguments(value: Any, as_told: bool) -> str:
+    return json.dumps(value if as_told else plain(value), ensure_ascii=False)
 
 
 def plain(value: Any) -> Any:

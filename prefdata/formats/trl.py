@@ -28,7 +28,16 @@ from prefdata.formats.core import (
 )
 from prefdata.formats.messages import fields_of, holds_text, is_conversation, written
 from prefdata.formats.placeholders import placed
-from prefdata.formats.shapes import absent, boolean_label, conversations, json_text, last_answer, number, shared_prompt
+from prefdata.formats.shapes import (
+    absent,
+    boolean_label,
+    conversations,
+    json_text,
+    last_answer,
+    number,
+    other_pictures,
+    shared_prompt,
+)
 from prefdata.schema import SCHEMAS, RecordType
 
 CHAT = frozenset(
@@ -136,7 +145,10 @@ class Trl:
             frame = last_answer(frame, "messages")
             refusals["no_answer"] = pl.col("completion").is_null()
         elif record_type is RecordType.PREFERENCE and "prompt" not in sides:
+            pictures = frame["images"]
             frame = shared_prompt(frame)
+            other = pl.lit(other_pictures(pictures, frame["prompt"]))
+            refusals["differing_prompts"] = other & ~refusals["image_count"]
         elif record_type is RecordType.PREFERENCE:
             refusals["prompt_in_answer"] = rules.prompt_in_answer("chosen") & (pl.col("prompt").list.len() > 0)
         elif record_type is RecordType.UNPAIRED:

@@ -155,5 +155,4 @@ def _with_truth(frame: pl.DataFrame) -> pl.DataFrame:
     if "ground_truth" not in names:
         return frame
     truth = frame["reward_model"].struct.field("ground_truth")
-    plain = truth.dtype == pl.String or isinstance(truth.dtype, (pl.List, pl.Struct))
-    return frame.with_columns((json_text(truth) if plain else truth.cast(pl.String)).alias("answer"))
+    return frame.with_columns(json_text(truth).alias("answer"))

@@ -8,7 +8,9 @@ from typing import Any
 import polars as pl
 import pytest
 
+from prefdata.catalogue import load
 from prefdata.formats.openai import OpenAi
+from prefdata.formats.sharegpt import ShareGpt
 from prefdata.formats.trl import Trl
 from prefdata.schema import RecordType
 
@@ -95,11 +97,43 @@ def test_arguments_have_no_traces_of_other_rows() -> None:
     assert calls == ['{"n": 42, "at": [{"x": 1}]}', '{"n": 1.5, "at": [{"y": 2}], "more": true}']
 
 
+def test_arguments_in_json_text_are_taken_as_they_are() -> None:
+    turns = [
+        {"from": "human", "value": "q"},
+        {"from": "function_call", "value": '{"name": "f", "arguments": {"a": 1.0, "b": null}}'},
+        {"from": "observation", "value": "r"},
+        {"from": "gpt", "value": "done"},
+    ]
+    row = ShareGpt().decode(pl.DataFrame({"conversations": [turns]}), RecordType.SFT).rows.to_dicts()[0]
+    assert json.loads(row["prompt"][1]["tool_calls"])[0]["function"]["arguments"] == '{"a": 1.0, "b": null}'
+
+
+@pytest.mark.parametrize("other", ["b.png", None])
+@pytest.mark.parametrize("name", ["trl", "openrlhf", "axolotl"])
+def test_prompts_that_differ_in_their_pictures_are_no_shared_prompt(name: str, other: str | None) -> None:
+    def talk(picture: str | None, answer: str) -> list[dict[str, Any]]:
+        parts = [{"type": "image", "image": picture}] if picture else []
+        asked = {"role": "user", "content": [*parts, {"type": "text", "text": "q" if picture else "\ufffcq"}]}
+        return [asked, {"role": "assistant", "content": [{"type": "text", "text": answer}]}]
+
+    rows = pl.DataFrame(
+        {"chosen": [talk("a.png", "x")] * 2, "rejected": [talk("a.png", "y"), talk(other, "y")]}, strict=False
+    )
+    outcome = load("format", name)().decode(rows, RecordType.PREFERENCE)
+    assert outcome.rows["images"].to_list() == [[{"uri": "a.png", "side": "prompt", "message": 0, "part": 0}]]
+    assert outcome.refused.height == 1
+
+
 def test_a_reference_answer_is_the_same_whatever_stands_in_other_rows() -> None:
     prompts = [[USER]] * 3
     for answers, expected in ([[42, 7, None], ["42", "7", None]], [[42.0, 3.5, None], ["42", "3.5", None]]):
-        rows = Trl().decode(pl.DataFrame({"prompt": prompts, "answer": answers}), RecordType.PROMPT).rows
-        assert rows["answer"].to_list() == expected
+        for name, columns in (
+            ("trl", {"prompt": prompts, "answer": answers}),
+            ("openrlhf", {"input": prompts, "label": answers}),
+            ("verl", {"prompt": prompts, "reward_model": [{"ground_truth": one} for one in answers]}),
+        ):
+            rows = load("format", name)().decode(pl.DataFrame(columns), RecordType.PROMPT).rows
+            assert rows["answer"].to_list() == expected
 
 
 @pytest.mark.parametrize("part", [{"type": "text", "content": "lost"}, {"type": "text"}, {"audio": "a.wav"}])
