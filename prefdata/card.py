@@ -48,8 +48,13 @@ def write_card(
 
 
 def recipe_hash(recipe: Mapping[str, Any]) -> str:
-    """SHA-256 of a resolved recipe: its JSON with sorted keys and no spaces."""
-    text = json.dumps(recipe, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    """SHA-256 of what a resolved recipe says about the rows: its JSON with sorted keys and no spaces.
+
+    Left out are the size of shards and the folders that the sources stand in, which change nothing.
+    """
+    sources = [{**source, "path": [Path(path).name for path in source["path"]]} for source in recipe["sources"]]
+    said = {name: value for name, value in recipe.items() if name != "shard_rows"} | {"sources": sources}
+    text = json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -81,7 +86,7 @@ def render(
             ],
         ),
         "",
-        f"SHA-256 of the resolved recipe: `{recipe_hash(recipe)}`.",
+        f"SHA-256 of the resolved recipe (without shard size and folders): `{recipe_hash(recipe)}`.",
         *_table("Columns", (), columns or []),
         *_whence(report, facts),
         *_table(
