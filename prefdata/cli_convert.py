@@ -130,7 +130,9 @@ def told(result: Converted, *, given: bool = False) -> list[str]:
     if result.other_columns:
         lines.append(f"columns that no format asks for, left out: {', '.join(result.other_columns)}")
     if result.context:
-        lines.append(f"{result.context:,} rows have turns of the assistant before the answer: context, not trained on")
+        lines.append(
+            f"{result.context:,} rows have turns of the assistant before the answer: context, not to be trained on"
+        )
     total = f"wrote {result.written:,} rows of {result.read:,} read"
     if result.written_as != result.type or result.decoded > result.read:
         total += f" ({result.retyped:,} {result.written_as} rows made of them)"

@@ -82,7 +82,7 @@ class Converted(NamedTuple):
     other_columns: tuple[str, ...]
     """Columns of the source that are no part of what the formats know; the target does not get them."""
     context: int
-    """SFT rows in which the assistant speaks before the answer too: there it is context, which is not trained on."""
+    """SFT rows in which the assistant speaks before the answer too: there it is context, not to be trained on."""
     files: dict[str, dict[str, Any]]
     """File -> rows and sha256, of the data files."""
     out: Path

@@ -45,6 +45,13 @@ guessed: the ways are listed, and `--from` and `--type` choose. Every record is 
   it means: HALOs and ms-swift would take the text "false" for true. (HALOs writes 1 and 0 itself; there they count.)
 - A picture's place is kept: content parts, `<image>` tags and TRL's rule for text with pictures are rewritten into each
   other. A literal `<image>` in a text is refused where the target would take it for a picture.
+  Two columns of pictures that differ, and pictures as bytes, are refused.
+- Of a conversation, the last turn is the answer, or the turns that a flag of its tool marks; what the assistant says
+  before is context, not to be trained on; the command says in how many rows. Files say so where they can; LLaMA-Factory
+  needs `mask_history: true`, and ms-swift `--loss_scale last_round` for files in other tools' formats.
+- Results of tools stand in the order of their calls, which their ids have to confirm. Numbers among arguments and
+  reference answers are written as `42`, never `42.0`; a key without a value is left out of arguments that are no text.
+- A folder may take several conversions: `dataset_info.json` and `refused.parquet` keep what is said of other files.
 - Each writer applies the target's own acceptance rules first, so that nothing is dropped there in silence.
 - `--as` makes pairs into unpaired rows or SFT, unpaired rows into SFT, and anything into prompts.
 

@@ -96,7 +96,7 @@ def test_turns_that_become_context_are_told(tmp_path: Path) -> None:
     result = prefdata.convert(source, to="swift", out=tmp_path / "out.jsonl")
     assert result.context == 1
     shown = CliRunner().invoke(app, ["convert", str(source), "--to", "trl", "--out", str(tmp_path / "b.jsonl")]).output
-    assert "1 rows have turns of the assistant before the answer: context, not trained on" in shown
+    assert "1 rows have turns of the assistant before the answer: context, not to be trained on" in shown
 
 
 def test_columns_of_later_chunks_are_told_too(tmp_path: Path) -> None:
