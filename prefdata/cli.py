@@ -328,7 +328,11 @@ def _print_json(data: Any) -> None:
 
 
 def _stopped(number: int, frame: Any) -> None:
-    print("prefdata: interrupted; the same command goes on where it was", file=sys.stderr, flush=True)
+    print(
+        "prefdata: interrupted; given again, a run goes on where it was, other commands begin anew",
+        file=sys.stderr,
+        flush=True,
+    )
     raise SystemExit(128 + number)
 
 

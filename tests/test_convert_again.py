@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 import prefdata
-from prefdata.cli import app
+from prefdata.cli import _stopped, app
 from prefdata.errors import InputError, RecipeError
 
 Q, A, B = ({"role": role, "content": text} for role, text in (("user", "q"), ("assistant", "a"), ("assistant", "b")))
@@ -127,3 +128,19 @@ def test_a_format_that_would_refuse_all_rows_is_no_other_way(tmp_path: Path) -> 
     assert (result.source, result.written) == ("ultrafeedback", 2)
     again = prefdata.convert(write(tmp_path / "in.jsonl", [EQUAL, EQUAL]), to="trl", out=tmp_path / "out.jsonl")
     assert (again.source, again.refused_writing) == ("trl", {"equal_sides": 2})
+
+
+def test_an_interrupted_conversion_leaves_no_file_and_does_not_promise_to_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(*_: object) -> None:
+        with pytest.raises(SystemExit):
+            _stopped(signal.SIGINT, None)
+        raise KeyboardInterrupt
+
+    source = write(tmp_path / "in.jsonl", [PAIR])
+    with pytest.raises(KeyboardInterrupt):
+        prefdata.convert(source, to="trl", out=tmp_path / "out.jsonl", progress=stop)
+    assert [one.name for one in tmp_path.iterdir()] == ["in.jsonl"]
+    told = "prefdata: interrupted; given again, a run goes on where it was, other commands begin anew\n"
+    assert capsys.readouterr().err == told
