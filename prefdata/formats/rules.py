@@ -228,9 +228,24 @@ def text_beside_call(*sides: str) -> pl.Expr:
     return pl.any_horizontal([pl.col(side).list.eval(both).list.any() for side in sides])
 
 
-def prompt_in_answer(side: str) -> pl.Expr:
-    """The answer begins with the whole prompt."""
-    return pl.col(side).list.head(pl.col("prompt").list.len()) == pl.col("prompt")
+def prompt_in_answer() -> pl.Expr:
+    """`chosen` begins with all turns of the prompt, or the texts of both answers with the text of its last turn."""
+    turns = pl.col("chosen").list.head(pl.col("prompt").list.len()) == pl.col("prompt")
+    return (turns & (pl.col("prompt").list.len() > 0)) | _prompt_text_in_answers()
+
+
+REPEATED = 10
+"""Characters from which on a prompt that both answers begin with is no chance ("Hi" and "Hi, ..." is)."""
+
+
+def _prompt_text_in_answers() -> pl.Expr:
+    """The texts of both answers begin with the text of the prompt's last turn."""
+    text = pl.col("prompt").list.last().struct.field("content").str.strip_chars()
+    begins = [
+        pl.col(side).list.first().struct.field("content").str.strip_chars_start().str.starts_with(text)
+        for side in ("chosen", "rejected")
+    ]
+    return (text.str.len_chars() >= REPEATED) & begins[0] & begins[1]
 
 
 def images() -> pl.Expr:

@@ -22,7 +22,11 @@ WRITERS = {
     kind: [name for name in catalogue.FORMATS if kind in catalogue.load("format", name).writes] for kind in RecordType
 }
 
-REFUSED_PAIRS = {"verl": {"multi_turn_prompt": 1645}, "llamafactory": {"not_alternating": 4}}
+REFUSED_PAIRS = {
+    "verl": {"multi_turn_prompt": 1645},
+    "llamafactory": {"not_alternating": 4},
+    "swift": {"repeated_role": 4},
+}
 """What a target does not take of the 2,303 pairs: verl holds one turn, and four conversations have two
 turns of one side in a row."""
 

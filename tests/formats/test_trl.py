@@ -94,6 +94,18 @@ def test_a_prompt_that_its_answers_repeat_is_refused() -> None:
     assert reasons(Trl().decode(frame, RecordType.PREFERENCE)) == {0: ["prompt_in_answer"]}
 
 
+def test_a_prompt_that_both_answers_repeat_as_text_is_refused_and_a_greeting_is_not() -> None:
+    asked = "Q: what is a lease?"
+    frame = pl.DataFrame(
+        {
+            "prompt": [asked, "Hi", asked],
+            "chosen": [asked + " A: a contract", "Hi, how can I help?", asked + " A contract."],
+            "rejected": [asked + " A: a dog", "Hi there", "A dog."],
+        }
+    )
+    assert reasons(Trl().decode(frame, RecordType.PREFERENCE)) == {0: ["prompt_in_answer"]}
+
+
 def test_a_message_without_content_is_refused_where_it_is_read() -> None:
     frame = pl.DataFrame({"messages": [[{"role": "user", "content": None}, {"role": "assistant", "content": "a"}]]})
     assert reasons(Trl().decode(frame, RecordType.SFT)) == {0: ["missing_content"]}
