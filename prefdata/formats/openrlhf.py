@@ -97,7 +97,7 @@ class OpenRlhf:
             other = pl.lit(other_pictures(pictures, frame["prompt"]))
             refusals["differing_prompts"] = other & ~refusals["image_count"]
         elif pairs:
-            refusals["prompt_in_answer"] = rules.prompt_in_answer()
+            refusals["prompt_in_answer"] = rules.prompt_in_answer(text=rows.schema["chosen"] == pl.String)
         elif prompts:
             frame = frame.rename({"input": "prompt"})
             if "label" in frame.columns:

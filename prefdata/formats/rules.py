@@ -228,10 +228,14 @@ def text_beside_call(*sides: str) -> pl.Expr:
     return pl.any_horizontal([pl.col(side).list.eval(both).list.any() for side in sides])
 
 
-def prompt_in_answer() -> pl.Expr:
-    """`chosen` begins with all turns of the prompt, or the texts of both answers with the text of its last turn."""
+def prompt_in_answer(*, text: bool) -> pl.Expr:
+    """`chosen` begins with all turns of the prompt.
+
+    With `text`, for sides that a file holds as plain text: the texts of both answers begin with that of the prompt.
+    """
     turns = pl.col("chosen").list.head(pl.col("prompt").list.len()) == pl.col("prompt")
-    return (turns & (pl.col("prompt").list.len() > 0)) | _prompt_text_in_answers()
+    repeated = turns & (pl.col("prompt").list.len() > 0)
+    return repeated | _prompt_text_in_answers() if text else repeated
 
 
 REPEATED = 10

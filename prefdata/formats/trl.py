@@ -150,7 +150,7 @@ class Trl:
             other = pl.lit(other_pictures(pictures, frame["prompt"]))
             refusals["differing_prompts"] = other & ~refusals["image_count"]
         elif record_type is RecordType.PREFERENCE:
-            refusals["prompt_in_answer"] = rules.prompt_in_answer()
+            refusals["prompt_in_answer"] = rules.prompt_in_answer(text=rows.schema["chosen"] == pl.String)
         elif record_type is RecordType.UNPAIRED:
             frame, refusals["ambiguous_label"] = boolean_label(frame, "label", labels=self.labels)
         if record_type is RecordType.PREFERENCE:
