@@ -28,3 +28,9 @@ def shared_data() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Bytes are named by their kind alone: packed ones hold the time, so that a name made of them would differ
+    between the processes that run the tests in parallel, which then refuse to start."""
+    return "bytes" if isinstance(val, bytes) else None

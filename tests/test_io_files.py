@@ -130,8 +130,6 @@ def test_gzip_and_zip_are_read_like_files(tmp_path: Path) -> None:
         ("a.xlsx", b"id\n1\n", "bad_zip"),
         ("a.xlsx", zipped({"x": b""}), "broken_xlsx"),
     ],
-    # packed bytes hold the time and noise: a name made of them would differ between the processes that run the tests
-    ids=lambda value: f"{len(value)}_bytes" if isinstance(value, bytes) else value,
 )
 def test_a_file_that_cannot_be_read_is_one_row_of_the_quarantine(
     tmp_path: Path, name: str, data: bytes, reason: str
