@@ -12,6 +12,7 @@ import polars as pl
 from prefdata import catalogue
 from prefdata.errors import InputError, RecipeError
 from prefdata.formats.core import PLACES, ROW, Format
+from prefdata.formats.messages import READ
 from prefdata.recipe import settings_of
 from prefdata.schema import RecordType
 
@@ -151,12 +152,24 @@ def _columns(sample: pl.DataFrame) -> str:
     return ", ".join(shown[:_SHOWN_COLUMNS]) + more if shown else "none"
 
 
+KNOWN_KEYS = (
+    READ
+    | {"messages", "input", "tools", "function", "name", "arguments", "id"}
+    | {"text", "type", "image", "image_url", "images", "url", "path", "human", "user", "assistant", "bot"}
+    | {"answer", "rank", "replies", "response", "overall_score", "style", "ground_truth"}
+)
+"""Keys inside columns that a format reads. Others may be data themselves, a person's address for one."""
+
+
 def _kind(dtype: Any) -> str:
+    """A dtype in words; of the keys of an object only those of KNOWN_KEYS by name."""
     if isinstance(dtype, pl.Struct):
-        return "object of " + "/".join(field.name for field in dtype.fields[:8])
+        known = [field.name for field in dtype.fields if field.name in KNOWN_KEYS]
+        other = len(dtype.fields) - len(known)
+        return "object of " + "/".join([*known, f"{other} unknown key{'s' if other > 1 else ''}"] if other else known)
     if isinstance(dtype, pl.List):
         return "list of " + _kind(dtype.inner).removeprefix("object of ")
-    return str(dtype).lower()
+    return str(dtype.base_type()).lower()
 
 
 def _types(types: Any) -> str:

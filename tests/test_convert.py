@@ -153,10 +153,20 @@ def test_unknown_columns_are_listed_with_what_each_format_looks_for(tmp_path: Pa
     source = write(tmp_path / "odd.jsonl", [{"frage": "q", "n": 1, "liste": [{"x": "y"}]}])
     with pytest.raises(InputError) as error:
         prefdata.convert(source, to="trl", out=tmp_path / "out")
-    assert "odd.jsonl: no format recognises these columns: frage (string), n (int64), liste (list of x)" in str(
-        error.value
+    assert (
+        "odd.jsonl: no format recognises these columns: frage (string), n (int64), liste (list of 1 unknown key)"
+        in (str(error.value))
     )
     assert "  - alpaca: By the columns `instruction` and `output`" in str(error.value)
+
+
+def test_keys_of_objects_that_no_format_knows_are_counted_and_not_shown(tmp_path: Path) -> None:
+    by_person = {"ann@example.org": "hello", "bob@example.org": 1, "role": "user"}
+    source = write(tmp_path / "odd.jsonl", [{"said": by_person, "also": [by_person]}])
+    with pytest.raises(InputError) as error:
+        prefdata.convert(source, to="trl", out=tmp_path / "out")
+    assert "said (object of role/2 unknown keys), also (list of role/2 unknown keys)" in str(error.value)
+    assert "example.org" not in str(error.value)
 
 
 def test_a_label_that_is_text_needs_its_meaning(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Unpaired-preference rows from mined turns, from pairs and from ratings; ids, content hashes, order of writing."""
+"""Unpaired-preference rows from mined turns, from pairs and from ratings; ids, content hashes."""
 
 from __future__ import annotations
 
@@ -128,19 +128,3 @@ def from_ratings(
         evidence=with_json(evidence, of=pl.col("evidence")),
     )
     return finish(made, RecordType.UNPAIRED, [pieces.unmade, unmade])
-
-
-def interleaved(rows: pl.DataFrame) -> pl.DataFrame:
-    """`rows` in the order in which they are written for KTO: both labels spread evenly over the whole file.
-
-    Within a label the order is that of a hash of the id; rows without a label are spread likewise. Trainers that read
-    in sequence (TRL's KTO) see both labels in every batch, whatever the order of `rows` was.
-    """
-    draw = stable_hash([rows["id"]], purpose="interleave")
-    return (
-        rows.with_columns(draw.alias("_draw"))
-        .sort("_draw", "id")
-        .with_columns(_place=(pl.int_range(pl.len()).over("label") + 0.5) / pl.len().over("label"))
-        .sort("_place", "label", "_draw", "id", nulls_last=True)
-        .drop("_draw", "_place")
-    )

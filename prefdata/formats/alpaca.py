@@ -16,7 +16,7 @@ import polars as pl
 from prefdata.formats import instructions, rules
 from prefdata.formats.core import Container, Feature, Match, Outcome, pieces, refuse, set_aside
 from prefdata.formats.messages import message
-from prefdata.formats.shapes import absent
+from prefdata.formats.shapes import common_rules
 from prefdata.schema import RecordType
 
 
@@ -44,7 +44,7 @@ class Alpaca:
         frame, refusals = instructions.prompt(set_aside(rows, [*instructions.Names(), "output"]), instructions.Names())
         output = pl.col("output") if rows.schema.get("output") == pl.String else pl.lit(None, pl.String)
         answer = pl.when(output.is_not_null()).then(message("assistant", output)).alias("completion")
-        result = refuse(frame.with_columns(answer), absent(record_type) | refusals)
+        result = refuse(frame.with_columns(answer), common_rules(record_type, rows) | refusals)
         return Outcome(pieces(result.rows, record_type), result.refused)
 
     def encode(self, rows: pl.DataFrame, record_type: RecordType) -> Outcome:

@@ -18,10 +18,11 @@ import polars as pl
 
 from prefdata.formats import rules, tagged, turns
 from prefdata.formats.core import Container, Feature, Match, Outcome, answers_of, pieces, refuse, set_aside, sides_of
+from prefdata.formats.features import CALLS, PICTURES, TEXT
 from prefdata.formats.messages import TOOL_CALLS, fields_of, is_conversation, is_message, written
 from prefdata.formats.shapes import (
-    absent,
     boolean_label,
+    common_rules,
     conversations,
     json_text,
     last_answer,
@@ -30,17 +31,7 @@ from prefdata.formats.shapes import (
 )
 from prefdata.schema import RecordType
 
-TEXT = frozenset({Feature.SYSTEM, Feature.TURNS, Feature.REPEATED_ROLE, Feature.IMAGE_TAG})
-CHAT = TEXT | {
-    Feature.ANSWER_TURNS,
-    Feature.TOOL_CALLS,
-    Feature.CALL_IDS,
-    Feature.TEXT_WITH_CALL,
-    Feature.TOOLS,
-    Feature.IMAGES,
-    Feature.IMAGE_FILES,
-    Feature.IMAGE_PLACES,
-}
+CHAT = TEXT | CALLS | PICTURES | {Feature.ANSWER_TURNS, Feature.TOOLS}
 TRAIN = ("train", "training")
 """Keys that say whether a turn is trained on; the first is written."""
 
@@ -107,7 +98,7 @@ class Axolotl:
             refusals["differing_prompts"] = other & ~refusals["image_count"]
         if "tools" in frame.columns:
             frame = frame.with_columns(json_text(frame["tools"]).alias("tools"))
-        result = refuse(frame, absent(record_type) | refusals, also=[faults])
+        result = refuse(frame, common_rules(record_type, rows) | refusals, also=[faults])
         return Outcome(pieces(result.rows, record_type), result.refused)
 
     def encode(self, rows: pl.DataFrame, record_type: RecordType) -> Outcome:

@@ -75,7 +75,7 @@ def write_export(
 def _frames(given: pl.DataFrame | Iterable[pl.DataFrame], record_type: RecordType) -> Iterable[pl.DataFrame]:
     if not isinstance(given, pl.DataFrame):
         return given
-    return [interleave(given) if record_type is RecordType.UNPAIRED and "id" in given.columns else given]
+    return [interleave(given.sort("id")) if record_type is RecordType.UNPAIRED and "id" in given.columns else given]
 
 
 def passed_rows(height: int, outcome: Outcome) -> pl.Series:

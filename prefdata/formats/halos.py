@@ -26,8 +26,9 @@ from prefdata.formats.core import (
     set_aside,
     sides_of,
 )
+from prefdata.formats.features import TEXT
 from prefdata.formats.messages import written
-from prefdata.formats.shapes import absent, boolean_label, conversations
+from prefdata.formats.shapes import boolean_label, common_rules, conversations
 from prefdata.formats.tagged import all_of
 from prefdata.schema import RecordType
 
@@ -40,8 +41,6 @@ SIDES: Mapping[RecordType, Mapping[str, str]] = {
     RecordType.UNPAIRED: {"prompt": "prompt", "output": "completion"},
     RecordType.PREFERENCE: {"prompt": "prompt", "output_A": "chosen", "output_B": "rejected"},
 }
-
-TEXT = frozenset({Feature.SYSTEM, Feature.TURNS, Feature.REPEATED_ROLE, Feature.IMAGE_TAG})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +89,7 @@ class Halos:
             )
         else:
             frame = frame.rename({"output": "completion"})
-        result = refuse(frame, absent(record_type) | refusals, also=[faults])
+        result = refuse(frame, common_rules(record_type, rows) | refusals, also=[faults])
         return Outcome(pieces(result.rows, record_type), result.refused)
 
     def encode(self, rows: pl.DataFrame, record_type: RecordType) -> Outcome:

@@ -5,27 +5,24 @@ Bai et al., 2022, arXiv:2204.05862; https://github.com/anthropics/hh-rlhf
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import polars as pl
 
 from prefdata.formats import rules, transcripts
-from prefdata.formats.core import Container, Feature, Match, Outcome, pieces, refuse, spare_columns
-from prefdata.formats.shapes import last_answer
+from prefdata.formats.core import Match, Outcome, pieces, refuse, spare_columns
+from prefdata.formats.read_only import ReadOnly
+from prefdata.formats.shapes import common_rules, last_answer
 from prefdata.schema import RecordType
 
 
 @dataclass(frozen=True, kw_only=True)
-class HhRlhf:
+class HhRlhf(ReadOnly):
     """Transcripts that begin with `Human:`. Refused are pairs that do not answer the same conversation."""
 
     name: ClassVar[str] = "hh_rlhf"
-    reads: ClassVar[frozenset[RecordType]] = frozenset({RecordType.PREFERENCE})
-    writes: ClassVar[frozenset[RecordType]] = frozenset()
-    container: ClassVar[Container] = "jsonl"
-    holds: ClassVar[Mapping[RecordType, frozenset[Feature]]] = {}
 
     def recognise(self, sample: pl.DataFrame) -> Sequence[Match]:
         """By `chosen` and `rejected`, no `prompt`, and texts that begin with `Human:`."""
@@ -42,7 +39,7 @@ class HhRlhf:
 
     def decode(self, rows: pl.DataFrame, record_type: RecordType) -> Outcome:
         """The last turn of each side is its answer; what is before must be the same on both."""
-        frame, refusals = rows, {}
+        frame = rows
         for side in ("chosen", "rejected"):
             messages, odd = transcripts.parsed(side)
             frame = frame.with_columns(messages.alias(f"_{side}"), odd.alias(f"_odd_{side}"))
@@ -51,7 +48,7 @@ class HhRlhf:
         odd = pl.col("_odd_chosen") | pl.col("_odd_rejected")
         no_answer = pl.col("_first").is_null() | pl.col("_second").is_null()
         frame = frame.with_columns(chosen="_first", rejected="_second", _odd=odd.fill_null(True), _none=no_answer)
-        refusals = {
+        refusals = common_rules(record_type, rows) | {
             "not_a_conversation": pl.col("_odd"),
             "no_answer": ~pl.col("_odd") & pl.col("_none"),
             "differing_prompts": ~pl.col("_odd") & ~pl.col("_none") & (pl.col("prompt") != pl.col("_before")),
@@ -62,11 +59,3 @@ class HhRlhf:
         result = refuse(frame, refusals)
         spare = spare_columns(rows, ["chosen", "rejected"])
         return Outcome(pieces(result.rows, record_type, spare=spare), result.refused)
-
-    def encode(self, rows: pl.DataFrame, record_type: RecordType) -> Outcome:
-        """Not written: `writes` is empty."""
-        raise ValueError("hh_rlhf is read only")
-
-    def beside(self, files: Mapping[str, str], record_type: RecordType) -> Mapping[str, str]:
-        """Nothing."""
-        return {}

@@ -31,10 +31,11 @@ from prefdata.formats.core import (
     set_aside,
     sides_of,
 )
+from prefdata.formats.features import PICTURES
 from prefdata.formats.messages import CALL_ROLES, ROLES, Dialect, fields_of, is_conversation, is_message, written
 from prefdata.formats.shapes import (
-    absent,
     boolean_label,
+    common_rules,
     conversations,
     json_text,
     last_answer,
@@ -43,17 +44,7 @@ from prefdata.formats.shapes import (
 )
 from prefdata.schema import RecordType
 
-CHAT = frozenset(
-    {
-        Feature.SYSTEM,
-        Feature.TURNS,
-        Feature.TOOL_CALLS,
-        Feature.TOOLS,
-        Feature.IMAGES,
-        Feature.IMAGE_FILES,
-        Feature.IMAGE_PLACES,
-    }
-)
+CHAT = PICTURES | {Feature.SYSTEM, Feature.TURNS, Feature.TOOL_CALLS, Feature.TOOLS}
 
 TAGS: Mapping[str, Mapping[str, str]] = {
     "sharegpt": {
@@ -204,7 +195,7 @@ class LlamaFactory:
         if used["tools"]:
             text = json_text(frame[used["tools"]]).replace("", None)
             frame = frame.with_columns(text.alias("tools"))
-        result = refuse(frame, absent(record_type) | refusals | wrong, also=[faults])
+        result = refuse(frame, common_rules(record_type, rows) | refusals | wrong, also=[faults])
         return Outcome(pieces(result.rows, record_type), result.refused)
 
     def _talk(

@@ -5,7 +5,7 @@ Zhu et al., 2023, Starling-7B; https://huggingface.co/datasets/berkeley-nest/Nec
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,20 +14,17 @@ import polars as pl
 from prefdata.build.pairs import Policy
 from prefdata.build.preference import from_rankings
 from prefdata.formats import fanned, transcripts
-from prefdata.formats.core import Container, Feature, Match, Outcome, spare_columns
+from prefdata.formats.core import Match, Outcome, spare_columns
 from prefdata.formats.messages import message
+from prefdata.formats.read_only import ReadOnly
 from prefdata.schema import MESSAGES, RecordType
 
 
 @dataclass(frozen=True, kw_only=True)
-class Nectar:
+class Nectar(ReadOnly):
     """A prompt, as a transcript or as text, and ranked answers."""
 
     name: ClassVar[str] = "nectar"
-    reads: ClassVar[frozenset[RecordType]] = frozenset({RecordType.PREFERENCE})
-    writes: ClassVar[frozenset[RecordType]] = frozenset()
-    container: ClassVar[Container] = "jsonl"
-    holds: ClassVar[Mapping[RecordType, frozenset[Feature]]] = {}
 
     pairs: Policy = "all_pairs"
     """Which answers to one prompt are paired: all_pairs, best_worst or best_random."""
@@ -72,11 +69,3 @@ class Nectar:
         )
         pieces = fanned.numbered(answers).select("id", "key", "source", "meta", "answer", "rank", prompt="_prompt")
         return fanned.outcome(keyed, from_rankings(pieces, policy=self.pairs), path="$.chosen")
-
-    def encode(self, rows: pl.DataFrame, record_type: RecordType) -> Outcome:
-        """Not written: `writes` is empty."""
-        raise ValueError("nectar is read only")
-
-    def beside(self, files: Mapping[str, str], record_type: RecordType) -> Mapping[str, str]:
-        """Nothing."""
-        return {}

@@ -6,7 +6,7 @@ Köpf et al., 2023, arXiv:2304.07327; https://github.com/LAION-AI/Open-Assistant
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,7 +15,8 @@ import polars as pl
 from prefdata.build.pairs import Policy
 from prefdata.build.trees import NODES, tree_pairs
 from prefdata.formats import fanned
-from prefdata.formats.core import Container, Feature, Match, Outcome, spare_columns
+from prefdata.formats.core import Match, Outcome, spare_columns
+from prefdata.formats.read_only import ReadOnly
 from prefdata.schema import RecordType
 
 ROLES = {"prompter": "user", "assistant": "assistant"}
@@ -28,14 +29,10 @@ MAX_DEPTH = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class Oasst:
+class Oasst(ReadOnly):
     """Ranked replies at every level of a tree become pairs; the prompt is the path from the root."""
 
     name: ClassVar[str] = "oasst"
-    reads: ClassVar[frozenset[RecordType]] = frozenset({RecordType.PREFERENCE})
-    writes: ClassVar[frozenset[RecordType]] = frozenset()
-    container: ClassVar[Container] = "jsonl"
-    holds: ClassVar[Mapping[RecordType, frozenset[Feature]]] = {}
 
     pairs: Policy = "all_pairs"
     """Which siblings are paired: all_pairs, best_worst or best_random."""
@@ -57,14 +54,6 @@ class Oasst:
         nodes = _nodes(keyed["_key"], keyed["prompt"])
         built = tree_pairs(nodes, source=fanned.SOURCE, policy=self.pairs, reviewed_only=self.reviewed_only)
         return fanned.outcome(keyed, built, path="$.chosen")
-
-    def encode(self, rows: pl.DataFrame, record_type: RecordType) -> Outcome:
-        """Not written: `writes` is empty."""
-        raise ValueError("oasst is read only")
-
-    def beside(self, files: Mapping[str, str], record_type: RecordType) -> Mapping[str, str]:
-        """Nothing."""
-        return {}
 
 
 def _nodes(keys: pl.Series, roots: pl.Series) -> pl.DataFrame:

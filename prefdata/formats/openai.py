@@ -19,8 +19,9 @@ import polars as pl
 
 from prefdata.formats import rules, tagged, turns
 from prefdata.formats.core import Container, Feature, Match, Outcome, pieces, refuse, set_aside, sides_of
+from prefdata.formats.features import CALLS, TEXT
 from prefdata.formats.messages import TOOL_CALLS
-from prefdata.formats.shapes import absent, conversations, json_text, last_answer
+from prefdata.formats.shapes import common_rules, conversations, json_text, last_answer
 from prefdata.formats.tool_calls import MADE_ID
 from prefdata.reading.json_frames_types import merged_types
 from prefdata.schema import RecordType
@@ -33,18 +34,7 @@ CALLED = pl.List(
 )
 """MESSAGES with the id of the call that a result of a tool answers."""
 
-CHAT = frozenset(
-    {
-        Feature.SYSTEM,
-        Feature.TURNS,
-        Feature.REPEATED_ROLE,
-        Feature.TOOL_CALLS,
-        Feature.CALL_IDS,
-        Feature.TEXT_WITH_CALL,
-        Feature.TOOLS,
-        Feature.IMAGE_TAG,
-    }
-)
+CHAT = TEXT | CALLS | {Feature.TOOLS}
 
 PAIR = {"messages": "prompt", "preferred_output": "chosen", "non_preferred_output": "rejected"}
 """Columns of preferences, those in `input` put beside the others, and the sides they hold."""
@@ -93,7 +83,7 @@ class OpenAi:
         if "tools" in frame.columns:
             text = json_text(frame["tools"])
             frame = frame.with_columns(pl.select(pl.when(text != "[]").then(text)).to_series().alias("tools"))
-        result = refuse(frame, absent(record_type) | refusals, also=[faults])
+        result = refuse(frame, common_rules(record_type, rows) | refusals, also=[faults])
         return Outcome(pieces(result.rows, record_type), result.refused)
 
     def encode(self, rows: pl.DataFrame, record_type: RecordType) -> Outcome:

@@ -16,10 +16,11 @@ import polars as pl
 
 from prefdata.formats import placeholders, rules, tagged
 from prefdata.formats.core import Container, Feature, Match, Outcome, pieces, refuse, set_aside, sides_of
+from prefdata.formats.features import CALLS, PICTURES, TEXT, TURNS
 from prefdata.formats.messages import is_conversation, written
 from prefdata.formats.shapes import (
-    absent,
     boolean_label,
+    common_rules,
     conversations,
     json_text,
     last_answer,
@@ -28,20 +29,8 @@ from prefdata.formats.shapes import (
 )
 from prefdata.schema import RecordType
 
-CHAT = frozenset(
-    {
-        Feature.SYSTEM,
-        Feature.TURNS,
-        Feature.REPEATED_ROLE,
-        Feature.ANSWER_TURNS,
-        Feature.TOOL_CALLS,
-        Feature.CALL_IDS,
-        Feature.TEXT_WITH_CALL,
-        Feature.IMAGE_TAG,
-    }
-)
-PROMPTS = frozenset({Feature.SYSTEM, Feature.TURNS, Feature.REPEATED_ROLE, Feature.ANSWER})
-PICTURES = frozenset({Feature.IMAGES, Feature.IMAGE_PLACES, Feature.IMAGE_FILES})
+CHAT = TEXT | CALLS | {Feature.ANSWER_TURNS}
+PROMPTS = TURNS | PICTURES | {Feature.ANSWER}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +44,7 @@ class OpenRlhf:
     holds: ClassVar[Mapping[RecordType, frozenset[Feature]]] = {
         RecordType.SFT: CHAT,
         RecordType.PREFERENCE: CHAT | {Feature.MARGIN},
-        RecordType.PROMPT: PROMPTS | PICTURES,
+        RecordType.PROMPT: PROMPTS,
     }
 
     whole: bool = False
@@ -109,7 +98,7 @@ class OpenRlhf:
             frame = last_answer(frame, "input")
         if record_type is RecordType.UNPAIRED:
             frame, refusals["ambiguous_label"] = boolean_label(frame, "label", labels=self.labels)
-        result = refuse(frame, absent(record_type) | refusals, also=[faults])
+        result = refuse(frame, common_rules(record_type, rows) | refusals, also=[faults])
         return Outcome(pieces(result.rows, record_type), result.refused)
 
     def encode(self, rows: pl.DataFrame, record_type: RecordType) -> Outcome:

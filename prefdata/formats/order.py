@@ -5,11 +5,10 @@ from __future__ import annotations
 import polars as pl
 
 
-def interleave(frame: pl.DataFrame) -> pl.DataFrame:
-    """The rows in an order that spreads the rarer label evenly, so that every stretch holds both; ties by id."""
-    return (
-        frame.sort("id")
-        .with_columns(place=(pl.int_range(pl.len()).over("label") + 0.5) / pl.len().over("label"))
-        .sort(["place", "label", "id"])
-        .drop("place")
-    )
+def interleave(rows: pl.DataFrame) -> pl.DataFrame:
+    """`rows` with both labels spread evenly, so that trainers that read in file order see both in every batch.
+
+    Rows of one label keep their order; those without a label are spread likewise.
+    """
+    place = (pl.int_range(pl.len()).over("label") + 0.5) / pl.len().over("label")
+    return rows.sort(place, pl.col("label").cast(pl.Int8).fill_null(2), maintain_order=True)

@@ -29,8 +29,8 @@ def conversations(
     }
     images = concatenated([one.images for one in found.values()])
     faults = concatenated([one.faults for one in found.values()])
-    refused = pl.DataFrame({"reasons": faults.list.unique().list.sort()}).with_row_index(ROW)
-    refused = refused.filter(pl.col("reasons").list.len() > 0).cast(REFUSED)
+    faulty = pl.DataFrame({"reasons": faults}).with_row_index(ROW).filter(pl.col("reasons").list.len() > 0)
+    refused = faulty.with_columns(pl.col("reasons").list.unique().list.sort()).cast(REFUSED)
     return frame.with_columns(one.messages.alias(column) for column, one in found.items()), images, refused
 
 
@@ -170,12 +170,22 @@ def with_system(
     return frame, pl.lit(frame["_two"])
 
 
-def absent(record_type: RecordType) -> dict[str, pl.Expr]:
-    """Rules of every decoder: a row without a prompt or without an answer is none of its type."""
+SCORES = ("score_chosen", "score_rejected")
+"""Columns in which sets of pairs keep how their sides were rated (UltraFeedback's binarised sets, TRL's)."""
+
+
+def common_rules(record_type: RecordType, rows: pl.DataFrame) -> dict[str, pl.Expr]:
+    """Rules of every decoder: a row without a prompt or without an answer is none of its type, and none a pair of
+    which the file says, in SCORES as numbers, that both sides are as good or the rejected one is better."""
     found = {"empty_prompt": pl.col("prompt").is_null()}
     answers = answers_of(record_type)
     if answers:
         found["no_answer"] = pl.any_horizontal(pl.col(side).is_null() for side in answers)
+    if record_type is RecordType.PREFERENCE and all(
+        name in rows.columns and rows.schema[name].is_numeric() for name in SCORES
+    ):
+        chosen, rejected = (rows[name].cast(pl.Float64).fill_nan(None) for name in SCORES)
+        found |= {"tie": pl.lit(chosen == rejected), "worse_chosen": pl.lit(chosen < rejected)}
     return found
 
 
@@ -184,20 +194,45 @@ def boolean_label(
 ) -> tuple[pl.DataFrame, pl.Expr]:
     """`label` (Boolean, null where there is none), and the rule true for values that are no label.
 
-    Booleans only; `labels` maps other values by their text; `binary`: the format itself writes 1 and 0.
+    Booleans only; `labels` maps other values by their text, which is "1" for the number 1.0 too; `binary`: the format
+    itself writes 1 and 0.
     """
     dtype = frame.schema[column]
     value = pl.col(column)
     if dtype in (pl.Boolean, pl.Null):
         return frame.with_columns(label=value.cast(pl.Boolean)), pl.lit(False)
     if labels:
-        label = value.cast(pl.String).replace_strict(dict(labels), default=None, return_dtype=pl.Boolean)
+        text, meant = _as_text(value, dtype), dict(labels)
+        if dtype.is_numeric():
+            meant = {_whole(name): label for name, label in labels.items()}
+        label = text.replace_strict(meant, default=None, return_dtype=pl.Boolean)
     elif binary and dtype.is_numeric():
         label = pl.when(value == 1).then(True).when(value == 0).then(False)
     else:
         label = pl.lit(None, pl.Boolean)
     frame = frame.with_columns(_label=value, label=label)
     return frame, pl.col("_label").is_not_null() & pl.col("label").is_null()
+
+
+def _as_text(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """The text of a value, of a whole number without a point."""
+    if not (dtype.is_float() or dtype.is_decimal()):
+        return value.cast(pl.String)
+    whole = value.cast(pl.Int64, strict=False)
+    return (
+        pl.when(whole.cast(pl.Float64) == value.cast(pl.Float64))
+        .then(whole.cast(pl.String))
+        .otherwise(value.cast(pl.String))
+    )
+
+
+def _whole(name: str) -> str:
+    """`name` as `_as_text` writes it, where it is a whole number."""
+    try:
+        number_ = float(name)
+    except ValueError:
+        return name
+    return str(int(number_)) if number_.is_integer() else name
 
 
 def number(frame: pl.DataFrame, column: str) -> tuple[pl.DataFrame, pl.Expr]:

@@ -25,9 +25,10 @@ from prefdata.formats.core import (
     set_aside,
     sides_of,
 )
+from prefdata.formats.features import PICTURES, TURNS
 from prefdata.formats.messages import SHAREGPT, is_conversation, written
 from prefdata.formats.shapes import (
-    absent,
+    common_rules,
     conversations,
     json_text,
     last_answer,
@@ -37,19 +38,7 @@ from prefdata.formats.shapes import (
 )
 from prefdata.schema import MESSAGES, RecordType
 
-HELD = frozenset(
-    {
-        Feature.SYSTEM,
-        Feature.TURNS,
-        Feature.REPEATED_ROLE,
-        Feature.TOOL_CALLS,
-        Feature.TOOLS,
-        Feature.IMAGES,
-        Feature.IMAGE_FILES,
-        Feature.IMAGE_PLACES,
-        Feature.ANSWER_IMAGES,
-    }
-)
+HELD = TURNS | PICTURES | {Feature.TOOL_CALLS, Feature.TOOLS, Feature.ANSWER_IMAGES}
 
 NAMES = {"system": "system", "user": "human", "assistant": "gpt", "tool": "tool", "function_call": "function_call"}
 
@@ -103,7 +92,7 @@ class ShareGpt:
             refusals["differing_prompts"] = other & ~refusals["image_count"]
         if "tools" in frame.columns:
             frame = frame.with_columns(json_text(frame["tools"]).alias("tools"))
-        result = refuse(frame, absent(record_type) | refusals, also=[faults])
+        result = refuse(frame, common_rules(record_type, rows) | refusals, also=[faults])
         return Outcome(pieces(result.rows, record_type), result.refused)
 
     def encode(self, rows: pl.DataFrame, record_type: RecordType) -> Outcome:

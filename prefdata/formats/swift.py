@@ -28,10 +28,11 @@ from prefdata.formats.core import (
     set_aside,
     sides_of,
 )
+from prefdata.formats.features import PICTURES
 from prefdata.formats.messages import CALL_ROLES, OPENAI, SHAREGPT, Dialect, fields_of, holds_text, is_conversation
 from prefdata.formats.shapes import (
-    absent,
     boolean_label,
+    common_rules,
     concatenated,
     conversations,
     json_text,
@@ -43,20 +44,15 @@ from prefdata.formats.shapes import (
 )
 from prefdata.schema import MESSAGES, RecordType
 
-CHAT = frozenset(
-    {
-        Feature.SYSTEM,
-        Feature.TURNS,
-        Feature.ANSWER_TURNS,
-        Feature.TOOL_CALLS,
-        Feature.TEXT_WITH_CALL,
-        Feature.TOOLS,
-        Feature.IMAGES,
-        Feature.IMAGE_FILES,
-        Feature.IMAGE_PLACES,
-        Feature.ANSWER_IMAGES,
-    }
-)
+CHAT = PICTURES | {
+    Feature.SYSTEM,
+    Feature.TURNS,
+    Feature.ANSWER_TURNS,
+    Feature.TOOL_CALLS,
+    Feature.TEXT_WITH_CALL,
+    Feature.TOOLS,
+    Feature.ANSWER_IMAGES,
+}
 
 DIALECTS = tuple(replace(one, call_roles=CALL_ROLES, calls_join=True) for one in (OPENAI, SHAREGPT))
 COLUMNS = ("messages", "conversations", "conversation")
@@ -163,7 +159,7 @@ class Swift:
             frame, refusals["margin_not_a_number"] = number(frame, "margin")
         if "tools" in frame.columns:
             frame = frame.with_columns(json_text(frame["tools"]).alias("tools"))
-        result = refuse(frame, absent(record_type) | refusals | wrong, also=[faults])
+        result = refuse(frame, common_rules(record_type, rows) | refusals | wrong, also=[faults])
         return Outcome(pieces(result.rows, record_type), result.refused)
 
     def encode(self, rows: pl.DataFrame, record_type: RecordType) -> Outcome:

@@ -26,11 +26,12 @@ from prefdata.formats.core import (
     set_aside,
     sides_of,
 )
+from prefdata.formats.features import CALLS, PICTURES, TEXT
 from prefdata.formats.messages import fields_of, holds_text, is_conversation, written
 from prefdata.formats.placeholders import placed
 from prefdata.formats.shapes import (
-    absent,
     boolean_label,
+    common_rules,
     conversations,
     json_text,
     last_answer,
@@ -40,23 +41,7 @@ from prefdata.formats.shapes import (
 )
 from prefdata.schema import SCHEMAS, RecordType
 
-CHAT = frozenset(
-    {
-        Feature.SYSTEM,
-        Feature.TURNS,
-        Feature.REPEATED_ROLE,
-        Feature.ANSWER_TURNS,
-        Feature.TOOL_CALLS,
-        Feature.CALL_IDS,
-        Feature.TEXT_WITH_CALL,
-        Feature.TOOLS,
-        Feature.IMAGES,
-        Feature.IMAGE_FILES,
-        Feature.IMAGE_PLACES,
-        Feature.ANSWER_IMAGES,
-        Feature.IMAGE_TAG,
-    }
-)
+CHAT = TEXT | CALLS | PICTURES | {Feature.ANSWER_TURNS, Feature.TOOLS, Feature.ANSWER_IMAGES}
 
 SHAPES: Mapping[RecordType, tuple[str, ...]] = {
     RecordType.UNPAIRED: ("prompt", "completion", "label"),
@@ -66,12 +51,10 @@ SHAPES: Mapping[RecordType, tuple[str, ...]] = {
 }
 """Columns by which a type is told, the first that fits; `messages` is SFT as well."""
 
-ANSWERED = frozenset({"output", "output_A", "output_B", "response", "responses", "completions", "reward_model"})
-"""Columns beside `prompt` that say that another tool's answers are there, or its reward."""
-
-
-ANSWER_LIKE = re.compile(r"response|answers|output|completion|chosen|rejected|label|replies|kto_tag", re.I)
-"""Columns beside which a `prompt` is not there for its own sake."""
+ANSWER_LIKE = re.compile(
+    r"response|answers|output|completion|chosen|rejected|label|replies|kto_tag|^reward_model$", re.I
+)
+"""Columns beside which a `prompt` is not there for its own sake: answers, or another tool's reward."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,8 +95,6 @@ class Trl:
         for record_type, wanted in SHAPES.items():
             if not names.issuperset(wanted):
                 continue
-            if record_type is RecordType.PROMPT and names & ANSWERED:
-                return []
             if record_type is RecordType.PROMPT and any(ANSWER_LIKE.search(name) for name in names):
                 return []
             sides = [name for name in wanted if name != "label"]
@@ -157,7 +138,7 @@ class Trl:
             frame, refusals["margin_not_a_number"] = number(frame, "margin")
         texts = [name for name in ("tools", "answer") if name in frame.columns]
         frame = frame.with_columns(json_text(frame[name]).alias(name) for name in texts)
-        result = refuse(frame, absent(record_type) | refusals, also=[faults])
+        result = refuse(frame, common_rules(record_type, rows) | refusals, also=[faults])
         return Outcome(pieces(result.rows, record_type), result.refused)
 
     def encode(self, rows: pl.DataFrame, record_type: RecordType) -> Outcome:
@@ -165,6 +146,7 @@ class Trl:
         sides = sides_of(record_type)
         refusals = rules.answers(record_type)
         refusals["image_count"] = rules.image_count(*sides)
+        refusals["empty_turn"] = _nothing_asked()
         if self.style == "standard":
             refusals |= {
                 "multi_turn_prompt": rules.multi_turn_prompt(),
@@ -204,3 +186,11 @@ class Trl:
     ) -> Mapping[str, str]:
         """Nothing: TRL loads the files as they are."""
         return {}
+
+
+def _nothing_asked() -> pl.Expr:
+    """The last turn of the prompt, unless it is a tool's result, is blank and calls no tool: the answer to it would be
+    trained on. A picture is a mark in the text."""
+    last = pl.col("prompt").list.last().struct
+    blank = last.field("content").fill_null("").str.strip_chars().str.len_bytes() == 0
+    return blank & last.field("tool_calls").is_null() & (last.field("role") != "tool")

@@ -6,7 +6,7 @@ pairs are drawn; and its binarised sets (`prompt` as text that `chosen` and `rej
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -15,23 +15,18 @@ import polars as pl
 from prefdata.build.pairs import Policy
 from prefdata.build.preference import from_ratings
 from prefdata.formats import fanned, rules
-from prefdata.formats.core import Container, Feature, Match, Outcome, pieces, refuse, spare_columns
+from prefdata.formats.core import Match, Outcome, pieces, refuse, spare_columns
 from prefdata.formats.messages import is_conversation, message
-from prefdata.formats.shapes import conversations, shared_prompt
+from prefdata.formats.read_only import ReadOnly
+from prefdata.formats.shapes import SCORES, common_rules, conversations, shared_prompt
 from prefdata.schema import RecordType
-
-SCORES = ("score_chosen", "score_rejected")
 
 
 @dataclass(frozen=True, kw_only=True)
-class UltraFeedback:
+class UltraFeedback(ReadOnly):
     """Rated completions, or pairs whose sides are whole conversations that repeat the prompt."""
 
     name: ClassVar[str] = "ultrafeedback"
-    reads: ClassVar[frozenset[RecordType]] = frozenset({RecordType.PREFERENCE})
-    writes: ClassVar[frozenset[RecordType]] = frozenset()
-    container: ClassVar[Container] = "jsonl"
-    holds: ClassVar[Mapping[RecordType, frozenset[Feature]]] = {}
 
     score: Literal["overall_score", "fine-grained_score"] = "overall_score"
     """Which score of a completion orders them. The fine-grained one is the mean over four aspects."""
@@ -69,15 +64,13 @@ class UltraFeedback:
         user = pl.col("prompt").list.eval(
             pl.element().struct.field("content").filter(pl.element().struct.field("role") == "user")
         )
-        refusals = {
+        refusals = common_rules(record_type, rows) | {
             "differing_prompts": (pl.col("prompt").list.len() == 0) | ~user.list.contains(pl.col("_text")),
             "empty_answer": rules.empty_answer("chosen") | rules.empty_answer("rejected"),
         }
         if set(SCORES) <= set(rows.columns):
-            margin = pl.col(SCORES[0]).cast(pl.Float64) - pl.col(SCORES[1]).cast(pl.Float64)
-            frame = frame.with_columns(margin=margin.cast(pl.Float32))
-            refusals["tie"] = pl.col("margin") == 0
-            refusals["worse_chosen"] = pl.col("margin") < 0
+            chosen, rejected = (pl.col(name).cast(pl.Float64, strict=False) for name in SCORES)
+            frame = frame.with_columns(margin=(chosen - rejected).cast(pl.Float32))
         spare = spare_columns(rows, ["prompt", "chosen", "rejected", "messages"])
         result = refuse(frame, refusals, also=[faults])
         return Outcome(pieces(result.rows, record_type, spare=spare), result.refused)
@@ -104,11 +97,3 @@ class UltraFeedback:
         )
         built = from_ratings(pieces_, policy=self.pairs, min_margin=self.min_margin)
         return fanned.outcome(keyed, built, path="$.chosen")
-
-    def encode(self, rows: pl.DataFrame, record_type: RecordType) -> Outcome:
-        """Not written: `writes` is empty."""
-        raise ValueError("ultrafeedback is read only")
-
-    def beside(self, files: Mapping[str, str], record_type: RecordType) -> Mapping[str, str]:
-        """Nothing."""
-        return {}

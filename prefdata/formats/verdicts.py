@@ -7,7 +7,7 @@ Li et al., 2023, arXiv:2310.05470: label 0 the first answer, 1 the second, 2 a t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,8 +15,9 @@ import polars as pl
 
 from prefdata.build.preference import from_verdicts
 from prefdata.formats import fanned
-from prefdata.formats.core import Container, Feature, Match, Outcome, spare_columns
+from prefdata.formats.core import Match, Outcome, spare_columns
 from prefdata.formats.messages import message
+from prefdata.formats.read_only import ReadOnly
 from prefdata.schema import RecordType
 
 AUTOJ = ("response 1", "response 2")
@@ -31,14 +32,10 @@ def _annotators(names: Sequence[str]) -> list[str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdicts:
+class Verdicts(ReadOnly):
     """Two answers and who found which better; the verdict of most makes the pair."""
 
     name: ClassVar[str] = "verdicts"
-    reads: ClassVar[frozenset[RecordType]] = frozenset({RecordType.PREFERENCE})
-    writes: ClassVar[frozenset[RecordType]] = frozenset()
-    container: ClassVar[Container] = "jsonl"
-    holds: ClassVar[Mapping[RecordType, frozenset[Feature]]] = {}
 
     min_agreement: float = 0.5
     """Least share of the annotators who say the same, [0, 1]."""
@@ -87,11 +84,3 @@ class Verdicts:
         merged = keyed.select("_key").join(seen, on="_key", how="anti")
         repeated = merged.with_columns(reasons=pl.lit(["repeated_comparison"], pl.List(pl.String)))
         return fanned.outcome(keyed, built, path="$.comparison", also=[repeated])
-
-    def encode(self, rows: pl.DataFrame, record_type: RecordType) -> Outcome:
-        """Not written: `writes` is empty."""
-        raise ValueError("verdicts is read only")
-
-    def beside(self, files: Mapping[str, str], record_type: RecordType) -> Mapping[str, str]:
-        """Nothing."""
-        return {}

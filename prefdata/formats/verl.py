@@ -16,12 +16,11 @@ import polars as pl
 
 from prefdata.formats import placeholders, rules, tagged, turns
 from prefdata.formats.core import Container, Feature, Match, Outcome, answers_of, pieces, refuse, set_aside, sides_of
+from prefdata.formats.features import PICTURES, TURNS
 from prefdata.formats.messages import holds_text, is_conversation, written
-from prefdata.formats.shapes import absent, conversations, json_text, last_answer
+from prefdata.formats.shapes import common_rules, conversations, json_text, last_answer
 from prefdata.schema import RecordType
 
-PICTURES = frozenset({Feature.IMAGES, Feature.IMAGE_PLACES, Feature.IMAGE_FILES})
-TEXT = frozenset({Feature.SYSTEM, Feature.TURNS, Feature.REPEATED_ROLE})
 IMAGE = pl.List(pl.Struct({"image": pl.String}))
 REWARD = ("reward_model", "data_source")
 """Columns of which one tells prompts for RL."""
@@ -36,9 +35,9 @@ class Verl:
     writes: ClassVar[frozenset[RecordType]] = reads
     container: ClassVar[Container] = "parquet"
     holds: ClassVar[Mapping[RecordType, frozenset[Feature]]] = {
-        RecordType.SFT: TEXT | PICTURES | {Feature.ANSWER_IMAGES},
+        RecordType.SFT: TURNS | PICTURES | {Feature.ANSWER_IMAGES},
         RecordType.PREFERENCE: frozenset({Feature.IMAGE_TAG}),
-        RecordType.PROMPT: TEXT | PICTURES | {Feature.ANSWER},
+        RecordType.PROMPT: TURNS | PICTURES | {Feature.ANSWER},
     }
 
     ability: str = "chat"
@@ -79,7 +78,7 @@ class Verl:
             frame = _with_truth(frame)
         if "tools" in frame.columns:
             frame = frame.with_columns(json_text(frame["tools"]).alias("tools"))
-        result = refuse(frame, absent(record_type) | refusals, also=[faults])
+        result = refuse(frame, common_rules(record_type, rows) | refusals, also=[faults])
         return Outcome(pieces(result.rows, record_type), result.refused)
 
     def encode(self, rows: pl.DataFrame, record_type: RecordType) -> Outcome:

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from prefdata.build.unpaired import from_pairs, from_ratings, interleaved
+from prefdata.build.unpaired import from_pairs, from_ratings
 from prefdata.errors import InputError
 from prefdata.schema import SCHEMAS, RecordType
 
@@ -121,11 +121,3 @@ def test_wrong_settings_and_frames_say_what_is_wrong() -> None:
         from_ratings(rated(("1", "q", "A", 1.0)).drop("rating"), threshold=0)
     with pytest.raises(InputError, match="id: null or shared by several rows"):
         from_ratings(rated(("1", "q", "A", 1.0), ("1", "q", "B", 1.0)), threshold=0)
-
-
-def test_interleaved_spreads_the_rarer_label_evenly_in_any_order() -> None:
-    rows = pl.DataFrame({"id": [f"{number:03d}" for number in range(40)], "label": [False] * 30 + [True] * 10})
-    order = interleaved(rows)
-    assert [int(part["label"].sum()) for part in order.iter_slices(4)] == [1] * 10
-    assert interleaved(rows.reverse()).equals(order)
-    assert sorted(order["id"].to_list()) == rows["id"].to_list()

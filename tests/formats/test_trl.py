@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import polars as pl
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prefdata import catalogue
+from prefdata.conversion import convert
 from prefdata.formats.core import Outcome, identify
 from prefdata.formats.export import write_export
+from prefdata.formats.messages import MARK
 from prefdata.formats.order import interleave
 from prefdata.formats.trl import Trl
-from prefdata.schema import MESSAGES, RecordType, conform
+from prefdata.schema import MESSAGES, SCHEMAS, RecordType, conform
 
 
 def rows(labels: list[bool]) -> pl.DataFrame:
@@ -50,6 +55,12 @@ def test_labels_are_spread_evenly(labels: list[bool]) -> None:
     good = sum(labels)
     for end in range(len(labels) + 1):
         assert abs(sum(spread[:end]) - end * good / len(labels)) <= 1.0
+
+
+def test_rows_of_one_label_and_rows_without_keep_their_order() -> None:
+    labels = [None, True, True, True, False, None]
+    frame = pl.DataFrame({"at": range(6), "label": labels}, schema_overrides={"label": pl.Boolean})
+    assert interleave(frame).rows() == [(1, True), (0, None), (4, False), (2, True), (5, None), (3, True)]
 
 
 def messages(*contents: str, roles: tuple[str, ...] = ("user", "assistant")) -> list[dict[str, str]]:
@@ -161,3 +172,85 @@ def test_plain_text_holds_one_turn_and_no_system_prompt() -> None:
     sent = Trl(style="standard", ids=False).encode(read, RecordType.SFT)
     assert sent.rows.to_dicts() == [{"prompt": "q", "completion": "a"}]
     assert reasons(sent) == {1: ["system_prompt"], 2: ["multi_turn_prompt"]}
+
+
+def scored(**scores: list[float | None]) -> pl.DataFrame:
+    count = len(next(iter(scores.values())))
+    side = {name: [messages(f"{name} {at}", roles=(role,)) for at in range(count)] for name, role in SIDES.items()}
+    return pl.DataFrame({**side, **scores})
+
+
+SIDES = {"prompt": "user", "chosen": "assistant", "rejected": "assistant"}
+
+
+@pytest.mark.parametrize("name", ["trl", "huggingface", "openrlhf"])
+def test_pairs_that_were_rated_equal_or_the_other_way_round_are_refused(name: str) -> None:
+    frame = scored(score_chosen=[8.0, 8.0, 7.5, None, float("nan")], score_rejected=[7.0, 8.0, 8.0, 8.0, float("nan")])
+    outcome = catalogue.load("format", name)().decode(frame, RecordType.PREFERENCE)
+    assert reasons(outcome) == {1: ["tie"], 2: ["worse_chosen"]}
+    assert outcome.rows["margin"].to_list() == [None, None, None]  # TRL takes a margin from a column of that name only
+    assert json.loads(outcome.rows["meta"][0]) == {"score_chosen": 8.0, "score_rejected": 7.0}
+
+
+def test_scores_that_are_no_numbers_or_alone_say_nothing() -> None:
+    for scores in ({"score_chosen": ["b"], "score_rejected": ["b"]}, {"score_chosen": [1.0]}):
+        assert reasons(Trl().decode(scored(**scores), RecordType.PREFERENCE)) == {}  # type: ignore[arg-type]
+
+
+def test_files_of_rated_pairs_are_still_read_in_one_way(tmp_path: Path) -> None:
+    scored(score_chosen=[2, 2], score_rejected=[1, 2]).write_parquet(tmp_path / "pairs.parquet")
+    result = convert(tmp_path / "pairs.parquet", to="trl", out=tmp_path / "out.jsonl")
+    assert (result.source, result.refused_reading, result.written) == ("trl", {"tie": 1}, 1)
+
+
+def asked(*turns: tuple[str, str | None, str | None]) -> pl.DataFrame:
+    prompt = [{"role": role, "content": text, "tool_calls": calls} for role, text, calls in turns]
+    row = {"id": "1", "prompt": prompt, "completion": [{"role": "assistant", "content": "a", "tool_calls": None}]}
+    wanted = {"id": pl.String, "prompt": MESSAGES, "completion": MESSAGES}
+    return pl.DataFrame([row], schema=wanted).with_columns(
+        images=pl.lit(None, SCHEMAS[RecordType.SFT]["images"]), tools=pl.lit(None, pl.String)
+    )
+
+
+CALL = '[{"type":"function","function":{"name":"f","arguments":"{}"}}]'
+
+
+@pytest.mark.parametrize(
+    ("turns", "expected"),
+    [
+        ([("user", "", None)], ["empty_turn"]),
+        ([("user", " \n", None)], ["empty_turn"]),
+        ([("system", "s", None), ("user", None, None)], ["empty_turn"]),
+        ([("user", "", None), ("assistant", "b", None), ("user", "q", None)], []),
+        ([("user", "q", None), ("assistant", "", CALL)], []),
+        ([("user", "q", None), ("assistant", "", CALL), ("tool", "", None)], []),
+        ([("user", MARK, None)], []),
+    ],
+)
+def test_an_answer_to_nothing_is_not_written(
+    turns: list[tuple[str, str | None, str | None]], expected: list[str]
+) -> None:
+    found = reasons(Trl().encode(asked(*turns), RecordType.SFT))
+    assert found.get(0, []) == expected
+
+
+@pytest.mark.parametrize("dtype", [pl.Int64, pl.Float64, pl.Float32, pl.UInt8])
+def test_a_label_that_is_a_number_is_told_by_its_whole_value(dtype: type[pl.DataType]) -> None:
+    frame = pl.DataFrame({"prompt": ["q", "q", "q"], "completion": ["a", "b", "c"], "label": [1, 0, 2]})
+    frame = frame.cast({"label": dtype})
+    for labels in ({"1": True, "0": False}, {"1.0": True, "0.0": False}):
+        told = Trl(labels=labels).decode(frame, RecordType.UNPAIRED)
+        assert told.rows["label"].to_list() == [True, False]
+        assert reasons(told) == {2: ["ambiguous_label"]}
+
+
+def test_a_label_between_whole_numbers_is_told_by_its_text() -> None:
+    frame = pl.DataFrame({"prompt": ["q", "q"], "completion": ["a", "b"], "label": [0.5, 1.0]})
+    told = Trl(labels={"0.5": True}).decode(frame, RecordType.UNPAIRED)
+    assert (told.rows["label"].to_list(), reasons(told)) == ([True], {1: ["ambiguous_label"]})
+
+
+def test_label_words_that_look_like_numbers_stay_words() -> None:
+    frame = pl.DataFrame({"prompt": ["q", "q"], "completion": ["a", "b"], "label": ["1", "1.0"]})
+    told = Trl(labels={"1": True}).decode(frame, RecordType.UNPAIRED)
+    assert reasons(told) == {1: ["ambiguous_label"]}
