@@ -26,9 +26,9 @@ from prefdata.reading.sources import SUFFIXES, Source, sources
 
 __all__ = ["Chunk", "FrameWriter", "Written", "input_files", "read_frames", "write_export"]
 
-CHUNK_BYTES = 16 * MIB
+CHUNK_BYTES = 8 * MIB
 
-BESIDE = frozenset({"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json", "refused.parquet"})
+BESIDE = frozenset({"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"})
 """Files that stand beside the data in a folder."""
 
 _READ = frozenset({".jsonl", ".ndjson", ".json", ".parquet", ".pq"})

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from prefdata.formats import screens
 from prefdata.formats.messages import MARK
+from prefdata.formats.screens import screened
 from prefdata.schema import RecordType
 
 REASONS: Mapping[str, str] = {
@@ -94,7 +96,12 @@ def answer_not_by_assistant(side: str) -> pl.Expr:
 
 def equal_sides() -> pl.Expr:
     """Both sides of a pair hold the same."""
-    return pl.col("chosen") == pl.col("rejected")
+    last = [pl.col(side).list.last().struct.field("content") for side in ("chosen", "rejected")]
+    return screened(
+        pl.col("chosen") == pl.col("rejected"),
+        ("chosen", "rejected"),
+        lambda frame: frame.select(last[0].eq_missing(last[1])).to_series(),
+    )
 
 
 def equal_texts() -> pl.Expr:
@@ -218,14 +225,16 @@ def tool_definitions() -> pl.Expr:
 
 def tool_calls(side: str) -> pl.Expr:
     """A turn that calls tools."""
-    return _calls(side).list.drop_nulls().list.len() > 0
+    calls = _calls(side).list.drop_nulls().list.len() > 0
+    return screened(calls, (side,), lambda frame: screens.calls_tools(frame, side))
 
 
 def text_beside_call(*sides: str) -> pl.Expr:
     """A turn that calls tools has text as well."""
     element = pl.element()
     both = element.struct.field("tool_calls").is_not_null() & (element.struct.field("content").str.len_bytes() > 0)
-    return pl.any_horizontal([pl.col(side).list.eval(both).list.any() for side in sides])
+    found = pl.any_horizontal([pl.col(side).list.eval(both).list.any() for side in sides])
+    return screened(found, sides, lambda frame: screens.calls_tools(frame, *sides))
 
 
 def prompt_in_answer(*, text: bool) -> pl.Expr:
@@ -234,7 +243,12 @@ def prompt_in_answer(*, text: bool) -> pl.Expr:
     With `text`, for sides that a file holds as plain text: the texts of both answers begin with that of the prompt.
     """
     turns = pl.col("chosen").list.head(pl.col("prompt").list.len()) == pl.col("prompt")
-    repeated = turns & (pl.col("prompt").list.len() > 0)
+    first = [pl.col(side).list.first().struct.field("content") for side in ("prompt", "chosen")]
+    repeated = screened(
+        turns & (pl.col("prompt").list.len() > 0),
+        ("prompt", "chosen"),
+        lambda frame: frame.select(first[0].eq_missing(first[1])).to_series(),
+    )
     return repeated | _prompt_text_in_answers() if text else repeated
 
 
@@ -267,13 +281,16 @@ def image_count(*sides: str) -> pl.Expr:
     marks = pl.sum_horizontal(
         [_contents(side).list.eval(pl.element().str.count_matches(MARK, literal=True)).list.sum() for side in sides]
     )
-    return images() & (marks != pl.col("images").list.len())
+    return screened(
+        marks != pl.col("images").list.len(), ("images", *sides), lambda frame: frame.select(images()).to_series()
+    )
 
 
 def literal_image_tag(*sides: str, tag: str = "<image>") -> pl.Expr:
     """A text or a tool call holds what the target reads as the place of a picture (or of other media)."""
     found = pl.element().str.contains(tag, literal=True).fill_null(False)
-    return pl.any_horizontal([one(side).list.eval(found).list.any() for side in sides for one in (_contents, _calls)])
+    told = pl.any_horizontal([one(side).list.eval(found).list.any() for side in sides for one in (_contents, _calls)])
+    return screened(told, sides, lambda frame: screens.holds_text(frame, tag, *sides))
 
 
 def answers(record_type: RecordType) -> dict[str, pl.Expr]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from prefdata.formats import placeholders, rules
+from prefdata.formats import placeholders, rules, screens
 from prefdata.formats.messages import spoken
 from prefdata.schema import RecordType
 
@@ -57,11 +57,9 @@ def _other_media(rows: pl.DataFrame) -> pl.Expr:
 
 def outgoing(frame: pl.DataFrame, sides: Sequence[str], *, call_role: str, apart: bool = False) -> pl.DataFrame:
     """`frame` with tags for marks, and tool calls as turns of `call_role`. See `messages.spoken`."""
-    facts = frame.select(_images=rules.images().any(), **{side: rules.tool_calls(side).any() for side in sides})
-    there = facts.row(0, named=True) if frame.height else {}
-    if there.get("_images"):
+    if screens.has_pictures(frame):
         frame = frame.with_columns(placeholders.tagged(sides))
-    calling = [side for side in sides if there.get(side)]
+    calling = [side for side in sides if screens.calls_tools(frame, side)]
     return frame.with_columns(spoken(frame[side], role=call_role, apart=apart).alias(side) for side in calling)
 
 
@@ -75,7 +73,7 @@ def extra_columns(frame: pl.DataFrame, names: Sequence[str]) -> list[pl.Expr]:
     columns = []
     for name in names:
         if name == "images":
-            if frame.select(rules.images().any()).item():
+            if screens.has_pictures(frame):
                 columns.append(pl.when(rules.images()).then(placeholders.uris()).alias("images"))
         elif name in frame.columns and (name == "label" or frame[name].null_count() < frame.height):
             columns.append(pl.col(name))

@@ -19,11 +19,15 @@ from polars.io.plugins import register_io_source
 
 from prefdata.errors import ResourceError, SchemaError
 from prefdata.formats.core import Container, without_nulls
-from prefdata.io import ROW_GROUP, sha256_file
+from prefdata.io import sha256_file
 from prefdata.reading.json_frames_types import fitted, merged_types
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _WAIT_S = 0.5
+
+_ROW_GROUP = 16_384
+"""Rows of a group: what the writer holds at a time. Smallest and largest values are not written: of texts, nobody asks
+for them."""
 
 
 class Written(NamedTuple):
@@ -261,7 +265,9 @@ class _ParquetStream:
 
 
 def _sink(frame: pl.LazyFrame, path: Path) -> None:
-    frame.sink_parquet(path, compression="zstd", compression_level=1, row_group_size=ROW_GROUP, maintain_order=True)
+    frame.sink_parquet(
+        path, compression="zstd", compression_level=1, row_group_size=16_384, maintain_order=True, statistics=False
+    )
 
 
 def _fitted(frame: pl.DataFrame, schema: dict[str, Any]) -> pl.DataFrame:
