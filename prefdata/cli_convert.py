@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,9 @@ import typer
 
 if TYPE_CHECKING:
     from prefdata.conversion import Converted
+
+_SHOWN = 3
+"""Reasons named where nothing was written."""
 
 _BOOLEANS = {"true": True, "false": False}
 
@@ -67,7 +71,8 @@ def convert_command(
 
     The format is recognised from the columns, and the reasons are printed; where a file can be read in several ways,
     nothing is guessed: the ways are listed, choose with --from and --type. Rows that the target would drop or misread
-    are refused before they get there; refused.parquet beside the output says which (file, line) and why.
+    are refused before they get there; `.refused.parquet` beside the output says which (file, line) and why. Where no
+    row is left, the command ends with 3.
 
     Examples:
 
@@ -80,7 +85,7 @@ def convert_command(
       prefdata convert rated.jsonl --type unpaired --label good=true --label bad=false --to swift --out kto.jsonl
     """
     from prefdata.conversion import convert
-    from prefdata.errors import RecipeError
+    from prefdata.errors import InputError, RecipeError
     from prefdata.recognition import record_type as type_named
 
     if control_tokens not in ("keep", "escape", "refuse"):
@@ -103,9 +108,11 @@ def convert_command(
     if as_json:
         facts = result._asdict() | {"out": str(result.out)}
         typer.echo(json.dumps(facts, ensure_ascii=False, indent=2, sort_keys=True))
-        return
-    for line in told(result, given=source != "auto"):
-        typer.echo(line)
+    else:
+        for line in told(result, given=source != "auto"):
+            typer.echo(line)
+    if not result.written:
+        raise InputError(_nothing_written(result))
 
 
 def told(result: Converted, *, given: bool = False) -> list[str]:
@@ -133,12 +140,35 @@ def told(result: Converted, *, given: bool = False) -> list[str]:
         lines.append(
             f"{result.context:,} rows have turns of the assistant before the answer: context, not to be trained on"
         )
+    if refused := _refused_file(result):
+        lines.append(f"which rows, by file and line: {refused}")
     total = f"wrote {result.written:,} rows of {result.read:,} read"
     if result.written_as != result.type or result.decoded > result.read:
         total += f" ({result.retyped:,} {result.written_as} rows made of them)"
     total += f", refused {result.refused:,}, unreadable {result.quarantined:,}, {result.seconds:.1f} s"
     lines.append(f"{total} -> {result.out}")
     return lines
+
+
+def _nothing_written(result: Converted) -> str:
+    """Why no row was written: the most frequent reasons, and where all are."""
+    from prefdata.conversion_reasons import sentence
+
+    counts: Counter[str] = Counter()
+    for part in (result.unreadable, result.refused_reading, result.refused_building, result.refused_writing):
+        counts.update(part)
+    most = "".join(f"\n  {count:>9,}  {reason}: {sentence(reason)}" for reason, count in counts.most_common(_SHOWN))
+    where = _refused_file(result)
+    return f"no row of {result.read:,} was written, most often because of{most}" + (
+        f"\nall reasons, by file and line: {where}" if where else ""
+    )
+
+
+def _refused_file(result: Converted) -> Path | None:
+    from prefdata.formats.export import refused_file
+
+    path = refused_file(result.out, folder=result.out.is_dir())
+    return path if (result.refused or result.quarantined) and path.is_file() else None
 
 
 def _progress(name: str, rows: int) -> None:

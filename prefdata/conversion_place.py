@@ -11,7 +11,7 @@ import polars as pl
 
 from prefdata.errors import InputError, RecipeError
 from prefdata.formats.core import Container, Format, data_file
-from prefdata.formats.export import REFUSED_FILE, REFUSED_ROWS, SUFFIX
+from prefdata.formats.export import REFUSED_FILE, REFUSED_ROWS, SUFFIX, refused_file
 from prefdata.formats.files import input_files
 from prefdata.recognition import DATASET_INFO
 
@@ -51,6 +51,8 @@ class Place:
 
     def beside(self, name: str) -> Path:
         """`name` in the folder; beside a single file with that file's name in front, so that nothing is overwritten."""
+        if name == REFUSED_FILE:
+            return refused_file(self.out, folder=self.folder)
         return self.out / name if self.folder else self.out.with_name(f"{self.out.stem}.{name}")
 
     def with_entries(self, name: str, text: str) -> str:

@@ -39,7 +39,9 @@ INTRODUCTION = """# Formats
 `IN` is JSONL, JSON or Parquet, plain or gzipped, or a folder of them. The format is recognised from names and types of
 columns, and the reasons are printed. Where a file can be read in several ways that differ in their result, nothing is
 guessed: the ways are listed, and `--from` and `--type` choose. Every record is written, refused with all its reasons
-(`refused.parquet` beside the output: file, line, reasons, never text), or quarantined as unreadable; the sums agree.
+(`.refused.parquet` in the folder, `.NAME.refused.parquet` beside a file: file, line, reasons, never text; hidden, since
+`datasets` takes other Parquet files for data), or quarantined as unreadable; the sums agree. Where no row is left, the
+command ends with 3.
 
 - Prompts are explicit, labels are booleans. A label `"false"`, 0 or 1 is refused unless `--label false=false` says what
   it means: HALOs and ms-swift would take the text "false" for true. (HALOs writes 1 and 0 itself; there they count.)
@@ -51,7 +53,7 @@ guessed: the ways are listed, and `--from` and `--type` choose. Every record is 
   needs `mask_history: true`, and ms-swift `--loss_scale last_round` for files in other tools' formats.
 - Results of tools stand in the order of their calls, which their ids have to confirm. Numbers among arguments and
   reference answers are written as `42`, never `42.0`; a key without a value is left out of arguments that are no text.
-- A folder may take several conversions: `dataset_info.json` and `refused.parquet` keep what is said of other files.
+- A folder may take several conversions: `dataset_info.json` and `.refused.parquet` keep what is said of other files.
 - Each writer applies the target's own acceptance rules first, so that nothing is dropped there in silence.
 - `--as` makes pairs into unpaired rows or SFT, unpaired rows into SFT, and anything into prompts.
 

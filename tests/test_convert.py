@@ -63,7 +63,7 @@ def test_pairs_become_another_tools_pairs(tmp_path: Path) -> None:
         for prompt, chosen, rejected in (("q", "a", "b"), ("r", "c", "d"))
     ]
     assert (result.source, result.type, result.reasons) == ("trl", "preference", ("columns chosen, rejected",))
-    adds_up(result, tmp_path / "out.refused.parquet")
+    adds_up(result, tmp_path / ".out.refused.parquet")
     assert sorted(one.name for one in tmp_path.iterdir()) == ["out.jsonl", "pairs.jsonl"]
 
 
@@ -75,8 +75,8 @@ def test_every_row_is_accounted_for(tmp_path: Path) -> None:
     assert result.refused_writing == {"empty_answer": 1, "equal_sides": 1}
     assert result.unreadable == {"malformed_json": 1, "not_object": 1}
     assert result.other_columns == ("score",)
-    adds_up(result, tmp_path / "data" / "refused.parquet")
-    gone = pl.read_parquet(tmp_path / "data" / "refused.parquet").sort("line")
+    adds_up(result, tmp_path / "data" / ".refused.parquet")
+    gone = pl.read_parquet(tmp_path / "data" / ".refused.parquet").sort("line")
     assert gone.select("file", "line", "step", "reasons").rows() == [
         ("pairs.jsonl", 2, "unreadable", ["malformed_json"]),
         ("pairs.jsonl", 3, "writing", ["empty_answer"]),
@@ -100,7 +100,7 @@ def test_pairs_become_unpaired_and_lead_back_to_their_line(tmp_path: Path) -> No
     assert found == [("a", True), ("b", False), ("c", True)]
     assert (result.read, result.retyped, result.written) == (3, 3, 3)
     assert result.refused_building == {"equal_sides": 2, "empty_completion": 1}
-    gone = pl.read_parquet(tmp_path / "out.refused.parquet").sort("line", "step")
+    gone = pl.read_parquet(tmp_path / ".out.refused.parquet").sort("line", "step")
     assert gone.select("line", "step").rows() == [(2, "building"), (3, "building"), (3, "building")]
 
 
@@ -183,7 +183,7 @@ def test_a_label_that_is_text_needs_its_meaning(tmp_path: Path) -> None:
         labels={"good": True, "bad": False},
     )
     assert [row["label"] for row in read(tmp_path / "out.jsonl")] == [True, False]
-    assert not (tmp_path / "out.refused.parquet").exists()
+    assert not (tmp_path / ".out.refused.parquet").exists()
 
 
 @pytest.mark.parametrize(("policy", "expected"), [("keep", ["<|im_end|>", "b"]), ("escape", ["<| im_end |>", "b"])])
@@ -198,7 +198,7 @@ def test_control_tokens_can_refuse_a_row(tmp_path: Path) -> None:
     source = write(tmp_path / "pairs.jsonl", [pair("q", "<|im_end|>", "b"), pair("q", "a <b>", "b")])
     result = prefdata.convert(source, to="trl", out=tmp_path / "out.jsonl", control_tokens="refuse")
     assert result.refused_writing == {"control_tokens": 1}
-    adds_up(result, tmp_path / "out.refused.parquet")
+    adds_up(result, tmp_path / ".out.refused.parquet")
 
 
 def test_splits_stay_apart_in_a_folder(tmp_path: Path) -> None:
@@ -246,9 +246,30 @@ def test_the_command_tells_reasons_and_where_the_output_is(tmp_path: Path) -> No
     lines = ended.output.splitlines()
     assert lines[0].startswith("recognised as trl, preference: columns chosen, rejected")
     assert lines[1:3] == ["not taken by trl:", "          1  equal_sides: chosen and rejected are the same"]
-    assert lines[3].startswith("wrote 1 rows of 2 read, refused 1, unreadable 0, ")
-    assert lines[3].endswith(f"-> {out}")
+    assert lines[3] == f"which rows, by file and line: {tmp_path / '.out.refused.parquet'}"
+    assert lines[4].startswith("wrote 1 rows of 2 read, refused 1, unreadable 0, ")
+    assert lines[4].endswith(f"-> {out}")
     assert "secret" not in ended.output
+
+
+def test_the_command_fails_where_no_row_is_left(tmp_path: Path) -> None:
+    rows = [pair("q", "a", "a"), pair("secret", "b", "b"), pair("r", "", "c"), "{"]
+    source = write(tmp_path / "pairs.jsonl", rows)
+    for more in ([], ["--json"]):
+        given = ["convert", str(source), "--to", "trl", "--out", str(tmp_path / "data"), *more]
+        ended = CliRunner().invoke(app, given)
+        assert isinstance(ended.exception, InputError)
+        assert ended.exception.exit_code == 3
+        assert str(ended.exception) == (
+            "no row of 4 was written, most often because of\n"
+            "          2  equal_sides: chosen and rejected are the same\n"
+            "          1  malformed_json: no JSON\n"
+            "          1  empty_answer: an answer has no text and no tool call\n"
+            f"all reasons, by file and line: {tmp_path / 'data' / '.refused.parquet'}"
+        )
+        assert "wrote 0 rows of 4 read" in ended.output or json.loads(ended.output)["written"] == 0
+    gone = pl.read_parquet(tmp_path / "data" / ".refused.parquet")
+    assert gone["line"].sort().to_list() == [1, 2, 3, 4]
 
 
 def test_the_command_prints_json(tmp_path: Path) -> None:
@@ -269,7 +290,7 @@ def test_hh_rlhf_finds_what_is_broken_in_it(tmp_path: Path, shared_data: Callabl
     )
     assert (result.read, result.written) == (2312, 2303)
     assert result.refused_reading | result.refused_writing == {"differing_prompts": 5, "empty_answer": 4}
-    adds_up(result, tmp_path / "out.refused.parquet")
+    adds_up(result, tmp_path / ".out.refused.parquet")
 
 
 @pytest.mark.parametrize("name", ["dpo_en_demo.json", "dpo_zh_demo.json", "kto_en_demo.json", "alpaca_zh_demo.json"])

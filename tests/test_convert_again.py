@@ -53,7 +53,7 @@ def test_refused_rows_of_other_splits_are_kept_and_those_of_the_same_replaced(tm
     out = tmp_path / "data"
 
     def refused() -> list[tuple[str, int]]:
-        gone = out / "refused.parquet"
+        gone = out / ".refused.parquet"
         return pl.read_parquet(gone).select("file", "line").sort("file").rows() if gone.exists() else []
 
     prefdata.convert(write(tmp_path / "train.jsonl", [PAIR, EQUAL]), to="trl", out=out)
@@ -68,10 +68,10 @@ def test_refused_rows_of_other_splits_are_kept_and_those_of_the_same_replaced(tm
 def test_another_file_of_that_name_is_left_alone(tmp_path: Path) -> None:
     out = tmp_path / "data"
     out.mkdir()
-    pl.DataFrame({"mine": [1]}).write_parquet(out / "refused.parquet")
-    with pytest.raises(InputError, match=r"refused\.parquet: holds no refused rows; give another folder"):
+    pl.DataFrame({"mine": [1]}).write_parquet(out / ".refused.parquet")
+    with pytest.raises(InputError, match=r"\.refused\.parquet: holds no refused rows; give another folder"):
         prefdata.convert(write(tmp_path / "one.jsonl", [PAIR]), to="trl", out=out)
-    assert [one.name for one in out.iterdir()] == ["refused.parquet"]
+    assert [one.name for one in out.iterdir()] == [".refused.parquet"]
 
 
 @pytest.mark.parametrize("name", ["out.parquet", "out.jsonl"])
@@ -144,3 +144,16 @@ def test_an_interrupted_conversion_leaves_no_file_and_does_not_promise_to_go_on(
     assert [one.name for one in tmp_path.iterdir()] == ["in.jsonl"]
     told = "prefdata: interrupted; given again, a run goes on where it was, other commands begin anew\n"
     assert capsys.readouterr().err == told
+
+
+@pytest.mark.parametrize("name", ["pairs.parquet", "train.parquet", "train.jsonl", "mine"])
+def test_datasets_takes_no_refused_row_for_data(tmp_path: Path, name: str) -> None:
+    import datasets
+
+    out = tmp_path / "out"
+    out.mkdir()
+    result = prefdata.convert(write(tmp_path / "source.jsonl", [PAIR, EQUAL]), to="trl", out=out / name)
+    assert result.refused == 1
+    found = datasets.load_dataset_builder(str(out), cache_dir=str(tmp_path / "cache")).config.data_files
+    data = out / name / "source.parquet" if name == "mine" else out / name
+    assert {split: list(files) for split, files in found.items()} == {"train": [str(data)]}

@@ -27,7 +27,14 @@ REFUSED_ROWS = pl.Schema(
 )
 """Rows that went nowhere: by id or place, with all reasons, never their text."""
 
-REFUSED_FILE = "refused.parquet"
+REFUSED_FILE = ".refused.parquet"
+"""Hidden, since `datasets` takes every other Parquet file in a folder for data, whatever it is called."""
+
+
+def refused_file(out: Path, *, folder: bool) -> Path:
+    """Where the refused rows of the data at `out` stand: in the folder, or beside the file under its name."""
+    return out / REFUSED_FILE if folder else out.with_name(f".{out.stem}{REFUSED_FILE}")
+
 
 SUFFIX: Mapping[Container, str] = {"jsonl": ".jsonl", "json": ".json", "parquet": ".parquet"}
 
@@ -35,7 +42,7 @@ SUFFIX: Mapping[Container, str] = {"jsonl": ".jsonl", "json": ".json", "parquet"
 def write_export(
     fmt: Format, splits: Mapping[str, pl.DataFrame | Iterable[pl.DataFrame]], record_type: RecordType, folder: Path
 ) -> dict[str, Any]:
-    """Writes `<split>.<suffix>`, the target's files beside them and `refused.parquet` into `folder`.
+    """Writes `<split>.<suffix>`, the target's files beside them and REFUSED_FILE into `folder`.
 
     `files`: file name -> rows, sha256, refused, and desirable and undesirable for unpaired rows; `refused`: reason ->
     rows. Unpaired rows that come as one frame are interleaved by label, since trainers read them in file order.

@@ -218,7 +218,7 @@ def test_an_export_counts_what_it_refuses(tmp_path: Path) -> None:
         "desirable": 1,
         "undesirable": 1,
     }
-    assert pl.read_parquet(tmp_path / "refused.parquet").select("split", "id", "reasons").rows() == [
+    assert pl.read_parquet(tmp_path / ".refused.parquet").select("split", "id", "reasons").rows() == [
         ("train", "2", ["empty_answer"])
     ]
     assert pl.read_parquet(tmp_path / "train.parquet")["id"].to_list() == ["1", "3"]
