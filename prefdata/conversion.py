@@ -30,10 +30,11 @@ from prefdata.formats.export import (
     reason_counts,
     refused_rows,
 )
-from prefdata.formats.files import Chunk, FrameWriter, read_frames
+from prefdata.formats.files import Chunk, FrameWriter
 from prefdata.formats.messages import unread_fields
 from prefdata.io import ReadLimits, write_atomic, write_parquet
-from prefdata.recognition import Reading, described, format_of, reading_as, recognised
+from prefdata.opening import open_dataset, with_columns_of
+from prefdata.recognition import Reading, format_of
 from prefdata.schema import SCHEMAS, RecordType, stable_hash
 
 ControlTokens = Literal["keep", "escape", "refuse"]
@@ -114,24 +115,13 @@ def convert(
     Example: `prefdata.convert("pairs.jsonl", to="trl", out="data")`.
     """
     started = time.monotonic()
-    wanted = RecordType(type) if type is not None else None
     target = format_of(to, settings)
     if not target.writes:
         raise RecipeError(f"{to} is read only; `prefdata filters` lists what is written")
     if control_tokens not in get_args(ControlTokens):
         raise RecipeError(f"control_tokens {control_tokens!r}: expected {', '.join(get_args(ControlTokens))}")
-    chunks = read_frames(path, limits=limits)
-    first, chunks = _first(chunks, path)
-    where = _named(path)
-    told = described(path, source, labels) if not source_settings else None
-    if told is not None:
-        reading = reading_as(told, first, where=where, wanted=wanted)
-    elif source == "auto":
-        if source_settings:
-            raise RecipeError("settings of the source need its name; give --from")
-        reading = recognised(first, where=where, wanted=wanted, labels=labels)
-    else:
-        reading = reading_as(format_of(source, source_settings, labels), first, where=where, wanted=wanted)
+    data = open_dataset(path, source=source, type=type, labels=labels, source_settings=source_settings, limits=limits)
+    reading, chunks = data.reading, data.chunks
     result_type = RecordType(written_as) if written_as is not None else reading.type
     if result_type not in target.writes:
         raise RecipeError(
@@ -139,7 +129,7 @@ def convert(
             + (", see --as" if written_as is None else "")
         )
     place = Place(Path(out), target, path)
-    run = _Conversion(reading, target, result_type, control_tokens, place, first.schema)
+    run = _Conversion(reading, target, result_type, control_tokens, place, data.schema)
     try:
         files = _through(run, chunks, progress)
     except _LatePictures:
@@ -169,28 +159,6 @@ def _through(run: _Conversion, chunks: Iterator[Chunk], progress: Progress | Non
             if progress is not None:
                 progress(run.reading.format.name, run.read)
         return run.finish()
-
-
-def _first(chunks: Iterator[Chunk], path: Any) -> tuple[pl.DataFrame, Iterator[Chunk]]:
-    """The first rows there are, and all chunks again."""
-    seen: list[Chunk] = []
-
-    def again() -> Iterator[Chunk]:
-        while seen:
-            yield seen.pop(0)
-        yield from chunks
-
-    for chunk in chunks:
-        seen.append(chunk)
-        if chunk.frame.height:
-            return chunk.frame, again()
-    faults = [row for chunk in seen for row in chunk.quarantine.select("file", "line", "reason").rows()]
-    shown = "; ".join(f"{file}{f' line {line}' if line else ''}: {reason}" for file, line, reason in faults[:5])
-    raise InputError(f"{_named(path)}: no row could be read" + (f" ({shown})" if shown else ""))
-
-
-def _named(path: str | Path | Sequence[str | Path]) -> str:
-    return Path(path).name if isinstance(path, (str, Path)) else f"{len(path)} files"
 
 
 class _Conversion:
@@ -271,10 +239,7 @@ class _Conversion:
 
     def _decode(self, frame: pl.DataFrame, split: str) -> pl.DataFrame:
         """Canonical pieces of a chunk, with PLACES."""
-        lacking = [
-            pl.lit(None, dtype=dtype).alias(name) for name, dtype in self.schema.items() if name not in frame.columns
-        ]
-        outcome = self.reading.format.decode(frame.with_columns(lacking), self.reading.type)
+        outcome = self.reading.format.decode(with_columns_of(frame, self.schema), self.reading.type)
         for name in unread_fields(frame):
             self.left_out[f"meta.{name}"] += 0
         self.read += frame.height

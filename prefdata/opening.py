@@ -1,0 +1,84 @@
+"""A dataset of any format, opened: how it is read and why, and its rows chunk by chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from prefdata.errors import InputError, RecipeError
+from prefdata.formats.files import Chunk, read_frames
+from prefdata.io import ReadLimits
+from prefdata.recognition import Reading, described, format_of, reading_as, recognised
+from prefdata.schema import RecordType
+
+_DEFAULT_LIMITS = ReadLimits()
+
+
+class Opened(NamedTuple):
+    """A dataset before its rows are decoded."""
+
+    reading: Reading
+    """By which format it is read, as which type, for what reasons."""
+    chunks: Iterator[Chunk]
+    """All rows, the first included, as the file has them."""
+    schema: Mapping[str, Any]
+    """Columns of the first rows; later chunks may lack some, see `with_columns_of`."""
+    name: str
+    """What to call it in messages: the name of the file or folder."""
+
+
+def open_dataset(
+    path: str | Path | Sequence[str | Path],
+    *,
+    source: str = "auto",
+    type: RecordType | str | None = None,
+    labels: Mapping[str, bool] | None = None,
+    source_settings: Mapping[str, Any] | None = None,
+    limits: ReadLimits = _DEFAULT_LIMITS,
+) -> Opened:
+    """Opens the files of `path`, reads the first rows and tells their format.
+
+    `source` "auto" recognises it; `type` says which type the rows are where that is not clear; `labels` what labels
+    other than true and false mean. Raises RecipeError where the file can be read in several ways, InputError where no
+    row of it can be read.
+    """
+    wanted = RecordType(type) if type is not None else None
+    name = Path(path).name if isinstance(path, (str, Path)) else f"{len(path)} files"
+    first, chunks = _first(read_frames(path, limits=limits), name)
+    told = described(path, source, labels) if not source_settings else None
+    if told is not None:
+        reading = reading_as(told, first, where=name, wanted=wanted)
+    elif source == "auto":
+        if source_settings:
+            raise RecipeError("settings of the source need its name; give --from")
+        reading = recognised(first, where=name, wanted=wanted, labels=labels)
+    else:
+        reading = reading_as(format_of(source, source_settings, labels), first, where=name, wanted=wanted)
+    return Opened(reading, chunks, first.schema, name)
+
+
+def with_columns_of(frame: pl.DataFrame, schema: Mapping[str, Any]) -> pl.DataFrame:
+    """`frame` with nulls for the columns of the first chunk that it lacks."""
+    lacking = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in schema.items() if name not in frame.columns]
+    return frame.with_columns(lacking) if lacking else frame
+
+
+def _first(chunks: Iterator[Chunk], name: str) -> tuple[pl.DataFrame, Iterator[Chunk]]:
+    """The first rows there are, and all chunks again."""
+    seen: list[Chunk] = []
+
+    def again() -> Iterator[Chunk]:
+        while seen:
+            yield seen.pop(0)
+        yield from chunks
+
+    for chunk in chunks:
+        seen.append(chunk)
+        if chunk.frame.height:
+            return chunk.frame, again()
+    faults = [row for chunk in seen for row in chunk.quarantine.select("file", "line", "reason").rows()]
+    shown = "; ".join(f"{file}{f' line {line}' if line else ''}: {reason}" for file, line, reason in faults[:5])
+    raise InputError(f"{name}: no row could be read" + (f" ({shown})" if shown else ""))
