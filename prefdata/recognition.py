@@ -12,8 +12,8 @@ import polars as pl
 from prefdata import catalogue
 from prefdata.errors import InputError, RecipeError
 from prefdata.formats.core import PLACES, ROW, Format
+from prefdata.formats.files import input_files
 from prefdata.formats.messages import READ
-from prefdata.recipe import settings_of
 from prefdata.schema import RecordType
 
 SAMPLE_ROWS = 1_000
@@ -50,7 +50,12 @@ def record_type(name: str) -> RecordType:
 
 def format_of(name: str, settings: Mapping[str, Any] | None = None, labels: Mapping[str, bool] | None = None) -> Format:
     """The format called `name` with its settings; `labels` where it has such a setting. Raises RecipeError."""
-    made: Any = settings_of("format", name, dict(settings)) if settings else catalogue.load("format", name)()
+    if settings:
+        from prefdata.recipe import settings_of  # brings a library that is slow to import
+
+        made: Any = settings_of("format", name, dict(settings))
+    else:
+        made = catalogue.load("format", name)()
     if labels and "labels" in {field.name for field in dataclasses.fields(made)}:
         made = dataclasses.replace(made, labels=dict(labels))
     form: Format = made
@@ -99,17 +104,25 @@ def described(
 ) -> Format | None:
     """The format that a file beside the data describes (LLaMA-Factory's dataset_info.json), with settings as it says.
 
-    None where `path` is not one file, nothing beside it names it, or another format than `name` is asked for.
+    Of a folder its own dataset_info.json counts. None where nothing describes `path`, it is a list, or another format
+    than `name` is asked for. Raises RecipeError where the files of a folder are not all described alike.
     """
-    if not isinstance(path, (str, Path)) or name not in ("auto", "llamafactory"):
+    if not isinstance(path, (str, Path)) or name not in ("auto", "llamafactory") or not Path(path).exists():
         return None
-    beside = Path(path).parent / DATASET_INFO
-    if not Path(path).is_file() or not beside.is_file():
+    whole = Path(path).is_dir()
+    folder = (Path(path) if whole else Path(path).parent).absolute()
+    if not (folder / DATASET_INFO).is_file():
         return None
-    from prefdata.formats.llamafactory import LlamaFactory
+    from prefdata.formats.llamafactory import LlamaFactory, entries
 
-    told: Any = LlamaFactory.described(beside.read_text(encoding="utf-8"), Path(path).name, labels=labels)
-    return told  # type: ignore[no-any-return]
+    text = (folder / DATASET_INFO).read_text(encoding="utf-8")
+    files = [source.path.relative_to(folder).as_posix() for source in input_files(path)] if whole else [Path(path).name]
+    told: list[Any] = [LlamaFactory.described(text, file, labels=labels) for file in files]
+    if all(one == told[0] for one in told):
+        return told[0]  # type: ignore[no-any-return]
+    names = {entry.get("file_name"): name for name, entry in entries(text).items()}
+    listed = "".join(f"\n  - {file}: {f'entry {names[file]}' if file in names else 'no entry'}" for file in files)
+    raise RecipeError(f"{folder.name}: {DATASET_INFO} does not describe these files alike; give one of them{listed}")
 
 
 def reading_as(form: Format, sample: pl.DataFrame, *, where: str, wanted: RecordType | None = None) -> Reading:

@@ -118,13 +118,9 @@ class LlamaFactory:
     def described(cls, text: str, file: str, *, labels: Mapping[str, bool] | None = None) -> LlamaFactory | None:
         """The settings that dataset_info.json (`text`) gives for a file of this name; None where it has no entry.
 
-        Raises InputError where it is no JSON object of entries.
+        Raises InputError where it is no JSON object.
         """
-        try:
-            entries = json.loads(text)
-            entry: dict[str, Any] | None = next((one for one in entries.values() if one.get("file_name") == file), None)
-        except (ValueError, AttributeError) as error:
-            raise InputError("dataset_info.json: expected a JSON object of entries") from error
+        entry = next((one for one in entries(text).values() if one.get("file_name") == file), None)
         if entry is None:
             return None
         tags = entry.get("tags")
@@ -315,6 +311,15 @@ class LlamaFactory:
         """Whether chosen and rejected are whole conversations, and there is none beside them."""
         names = [self._column(rows, key) for key in ("chosen", "rejected")]
         return all(any(is_conversation(rows.schema.get(one), two) for two in self._dialects()) for one in names)
+
+
+def entries(text: str) -> dict[str, dict[str, Any]]:
+    """The entries of a dataset_info.json by name; what else such a file may hold (that of Hugging Face does) is left
+    out. Raises InputError where it is no JSON object."""
+    try:
+        return {name: one for name, one in json.loads(text).items() if isinstance(one, dict)}
+    except (ValueError, AttributeError) as error:
+        raise InputError("dataset_info.json: expected a JSON object of entries") from error
 
 
 def _instructions(

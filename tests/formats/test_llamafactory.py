@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from prefdata.catalogue import load
 from prefdata.conversion import convert
-from prefdata.errors import InputError
+from prefdata.errors import InputError, RecipeError
 from prefdata.formats.core import Feature, Match, identify, sides_of
 from prefdata.formats.llamafactory import LlamaFactory
 from prefdata.formats.messages import MARK
@@ -346,3 +346,49 @@ def test_a_conversion_writes_dataset_info_and_reads_it_again(tmp_path: Path) -> 
     assert again.reasons == ("column messages, as dataset_info.json says",)
     written = (tmp_path / "again/in.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line) for line in written] == given_rows
+
+
+def described_folder(folder: Path, entries: dict[str, Any], files: dict[str, list[dict[str, Any]]]) -> Path:
+    folder.mkdir()
+    (folder / "dataset_info.json").write_text(json.dumps(entries), encoding="utf-8")
+    for name, given_rows in files.items():
+        (folder / name).write_text("".join(json.dumps(one) + "\n" for one in given_rows), encoding="utf-8")
+    return folder
+
+
+ASKED = {"frage": "q", "antwort": "a"}
+GERMAN = {"columns": {"prompt": "frage", "response": "antwort"}}
+
+
+def test_a_folder_is_read_as_its_dataset_info_says(tmp_path: Path) -> None:
+    one = described_folder(tmp_path / "one", {"mine": {"file_name": "a.jsonl", **GERMAN}}, {"a.jsonl": [ASKED]})
+    done = convert(one, to="trl", out=tmp_path / "out")
+    assert (done.source, done.type, done.written) == ("llamafactory", RecordType.SFT, 1)
+    entries = {name: {"file_name": f"{name}.jsonl", **GERMAN} for name in ("a", "b")}
+    two = described_folder(tmp_path / "two", entries, {"a.jsonl": [ASKED], "b.jsonl": [ASKED, ASKED]})
+    assert convert(two, to="trl", out=tmp_path / "out2").written == 3
+
+
+def test_a_folder_of_files_that_dataset_info_describes_otherwise_names_them(tmp_path: Path) -> None:
+    entries = {"one": {"file_name": "a.jsonl", **GERMAN}, "two": {"file_name": "b.jsonl"}}
+    other = {"instruction": "q", "output": "a"}
+    folder = described_folder(tmp_path / "in", entries, {"a.jsonl": [ASKED], "b.jsonl": [other], "c.jsonl": [other]})
+    with pytest.raises(RecipeError) as error:
+        convert(folder, to="trl", out=tmp_path / "out")
+    assert str(error.value) == (
+        "in: dataset_info.json does not describe these files alike; give one of them\n"
+        "  - a.jsonl: entry one\n"
+        "  - b.jsonl: entry two\n"
+        "  - c.jsonl: no entry"
+    )
+    assert convert(folder / "a.jsonl", to="trl", out=tmp_path / "out").written == 1
+
+
+def test_a_dataset_info_of_other_files_or_of_hugging_face_changes_nothing(tmp_path: Path) -> None:
+    rows = {"a.jsonl": [{"instruction": "q", "output": "a"}]}
+    for at, entries in enumerate(
+        ({"other": {"file_name": "gone.json"}}, {"builder_name": "json", "features": {"a": {}}, "splits": {}})
+    ):
+        folder = described_folder(tmp_path / str(at), entries, rows)
+        for path in (folder, folder / "a.jsonl"):
+            assert convert(path, to="trl", out=tmp_path / f"out{at}").source == "alpaca"
