@@ -1,0 +1,210 @@
+"""The audit of a dataset: what is wrong with it, how bad, which rows, what to do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from prefdata.auditing import check as checking
+from prefdata.auditing.check import Check
+from prefdata.auditing.dataset import Audited, place, read
+from prefdata.auditing.finding import Example, Finding, Found, Levels, Severity
+from prefdata.auditing.table import CHECKS
+from prefdata.errors import UnknownNameError
+from prefdata.formats import rules
+from prefdata.io import ReadLimits
+from prefdata.opening import open_dataset
+from prefdata.schema import RecordType, stable_hash
+
+EXAMPLES = 3
+PLACES_SHOWN = 1_000
+KEYS_KEPT = 100_000
+EXCERPT = 600
+"""Characters of a text in an example."""
+
+READING = Levels(critical=0.2, major=0.005, minor=0)
+
+_DEFAULT_LIMITS = ReadLimits()
+Progress = Callable[[str, int], None]
+
+
+class Audit(NamedTuple):
+    """What an audit came to. Findings are sorted, worst first."""
+
+    name: str
+    """Of the file or folder."""
+    format: str
+    type: RecordType
+    reasons: tuple[str, ...]
+    """Why it was taken for that."""
+    read: int
+    """Records of the files, sound and broken."""
+    rows: int
+    """Rows that were audited."""
+    findings: tuple[Finding, ...]
+    checks: tuple[Check, ...]
+    """The checks that ran, also those that found nothing."""
+    seconds: float
+
+    def worst(self) -> Severity | None:
+        """The worst severity there is."""
+        return self.findings[0].severity if self.findings else None
+
+
+def all_checks() -> list[Check]:
+    """Every check there is, in the order of the table."""
+    return [checking.load(place) for place in CHECKS]
+
+
+def chosen(only: Collection[str] = (), skip: Collection[str] = (), *, slow: bool = False) -> list[Check]:
+    """The checks called `only` (names or families; all where empty) but those called `skip`."""
+    checks = all_checks()
+    names = {check.name for check in checks} | {check.family for check in checks}
+    for name in (*only, *skip):
+        if name not in names:
+            raise UnknownNameError("check", name, sorted(names))
+    return [
+        check
+        for check in checks
+        if (not only or {check.name, check.family} & set(only))
+        and not {check.name, check.family} & set(skip)
+        and (slow or not check.slow or check.name in only)
+    ]
+
+
+def audit(
+    path: str | Path | Sequence[str | Path],
+    *,
+    source: str = "auto",
+    type: RecordType | str | None = None,
+    labels: Mapping[str, bool] | None = None,
+    only: Collection[str] = (),
+    skip: Collection[str] = (),
+    slow: bool = False,
+    limits: ReadLimits = _DEFAULT_LIMITS,
+    progress: Progress | None = None,
+) -> Audit:
+    """Audits the dataset at `path`, in any format that `convert` reads.
+
+    `only` and `skip` name checks or families; `slow` runs those that need a model. Raises RecipeError where the file
+    can be read in several ways, InputError where it cannot be read at all.
+    Example: `prefdata.audit("pairs.jsonl").findings[0]`.
+    """
+    started = time.monotonic()
+
+    def opening() -> Any:
+        return open_dataset(path, source=source, type=type, labels=labels, limits=limits)
+
+    wanted = chosen(only, skip, slow=slow)
+    opened = opening()
+    reading, name = opened.reading, opened.name
+    checks = [check for check in wanted if reading.type in check.types]
+    data = read(opening, checks, progress=progress)
+    raw: list[tuple[Check, Found, int]] = []
+    if data.total:
+        for check in checks:
+            if progress is not None:
+                progress(check.name, data.total)
+            found = check.found(data)
+            if found:
+                raw.append((check, found, data.total))
+    findings = [*_unread(data), *_told(data, raw)]
+    findings.sort(key=lambda one: (one.severity.rank, -one.share))
+    return Audit(
+        name=name,
+        format=reading.format.name,
+        type=reading.type,
+        reasons=tuple(reading.reasons),
+        read=data.read,
+        rows=data.total,
+        findings=tuple(findings),
+        checks=tuple(checks),
+        seconds=round(time.monotonic() - started, 3),
+    )
+
+
+def _unread(data: Audited) -> list[Finding]:
+    """Records that are no rows, a finding a reason."""
+    found = []
+    for reason, places in sorted(data.refused.items()):
+        shown = tuple(f"{file}:{line}" if line else file for file, line in places[:PLACES_SHOWN])
+        found.append(
+            Finding(
+                check=reason,
+                family="reading",
+                severity=READING.of(len(places), data.read),
+                count=len(places),
+                total=data.read,
+                measures={},
+                rows=Found().rows,
+                places=shown,
+                keys=shown,
+                examples=tuple(Example(one, {}, "") for one in shown[:EXAMPLES]),
+            )
+        )
+    return found
+
+
+def sentence(reason: str) -> str:
+    """What a reason of a finding of the family `reading` means."""
+    from prefdata.conversion_reasons import sentence as told
+
+    return rules.REASONS.get(reason) or told(reason)
+
+
+def _told(data: Audited, raw: list[tuple[Check, Found, int]]) -> list[Finding]:
+    """Findings with places, keys and examples; the files are read once more for the texts of all examples."""
+    shown = {row for _, found, _ in raw for row in _spread(found.rows).to_list()}
+    texts = {row["row"]: row for row in data.chosen_of(sorted(shown)).iter_rows(named=True)}
+    findings = []
+    for check, found, total in raw:
+        places = data.rows.select("row", "_file", "_line", "part")[found.rows.head(PLACES_SHOWN)]
+        examples = [
+            Example(
+                place(texts[row]),
+                {side: texts[row][f"{side}_text"][:EXCERPT] for side in data.sides},
+                _beside(data, found.beside.get(row)),
+            )
+            for row in _spread(found.rows).to_list()
+            if row in texts
+        ]
+        findings.append(
+            Finding(
+                check=check.name,
+                family=check.family,
+                severity=found.severity or check.levels.of(len(found.rows), total),
+                count=len(found.rows),
+                total=total,
+                measures=found.measures,
+                rows=found.rows,
+                places=tuple(place(row) for row in places.iter_rows(named=True)),
+                keys=_keys(data, found.rows.head(KEYS_KEPT)),
+                examples=tuple(examples),
+            )
+        )
+    return findings
+
+
+def _spread(rows: pl.Series) -> pl.Series:
+    """A few of the rows: first, middle, last."""
+    if len(rows) <= EXAMPLES:
+        return rows
+    return rows[[0, len(rows) // 2, len(rows) - 1]]
+
+
+def _beside(data: Audited, told: Any) -> str:
+    """A row number becomes its place; anything else is shown as it is."""
+    if isinstance(told, int) and not isinstance(told, bool) and told < data.total:
+        return place(data.rows.select("_file", "_line", "part").row(told, named=True))
+    return "" if told is None else str(told)
+
+
+def _keys(data: Audited, rows: pl.Series) -> tuple[str, ...]:
+    """Hashes of the content of rows, the same in every audit of the same rows."""
+    sides = [f"{side}_hash" for side in data.sides]
+    some = data.rows.select(sides)[rows]
+    return tuple(stable_hash([some[name].cast(pl.String) for name in sides], purpose="content").str.head(16).to_list())

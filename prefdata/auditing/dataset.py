@@ -1,0 +1,178 @@
+"""A dataset as checks see it: narrow features of all rows, whole rows of a sample, texts of any row when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from prefdata.auditing import features
+from prefdata.auditing.check import Check
+from prefdata.formats.core import PLACES, Outcome, answers_of, pieces, sides_of
+from prefdata.opening import Opened, with_columns_of
+from prefdata.schema import RecordType
+
+SAMPLE_ROWS = 20_000
+"""Rows of which the whole is kept, for checks that fit something to texts."""
+
+Progress = Callable[[str, int], None]
+
+
+@dataclass(kw_only=True)
+class Audited:
+    """A dataset, read. `row` numbers its rows from 0 in the order of the files."""
+
+    type: RecordType
+    rows: pl.DataFrame
+    """One row a row of the dataset: `row` UInt32, `_file`, `_line`, `part`, the features and the flags of all checks;
+    `label`, `label_confidence` and `margin` where the type has them, `source`, `time`, `language`."""
+    sample: pl.DataFrame
+    """Whole canonical rows with `row` and the texts of `features.texts`: all, or SAMPLE_ROWS spread over the set."""
+    collected: Mapping[str, pl.DataFrame]
+    """Check -> what its `collect` kept."""
+    refused: Mapping[str, list[tuple[str, int]]]
+    """Reason -> (file, line) of the records that are no rows: unreadable, or not what the format takes."""
+    read: int
+    """Records of the files, sound and broken."""
+    again: Callable[[], Iterator[pl.DataFrame]] = field(repr=False)
+    """Reads the dataset once more: chunks as checks see them."""
+
+    @property
+    def total(self) -> int:
+        """Rows that were read."""
+        return self.rows.height
+
+    @property
+    def sides(self) -> tuple[str, ...]:
+        """prompt and the answers."""
+        return sides_of(self.type)
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """completion; or chosen and rejected."""
+        return answers_of(self.type)
+
+    def flagged(self, name: str) -> pl.Series:
+        """Numbers of the rows that the flag of the check `name` is true of."""
+        return self.rows.filter(pl.col(name))["row"]
+
+    def chosen_of(self, rows: Sequence[int]) -> pl.DataFrame:
+        """Whole rows by their numbers, in order; the files are read again up to the last of them."""
+        wanted = sorted(set(rows))
+        if not wanted:
+            return self.sample.clear()
+        found = []
+        for chunk in self.again():
+            first, last = chunk["row"][0], chunk["row"][-1]
+            inside = [row - first for row in wanted if first <= row <= last]
+            if inside:
+                found.append(chunk[inside])
+            if last >= wanted[-1]:
+                break
+        return pl.concat(found, how="diagonal_relaxed") if found else self.sample.clear()
+
+
+def read(opening: Callable[[], Opened], checks: Sequence[Check], *, progress: Progress | None = None) -> Audited:
+    """Reads a dataset once and keeps what `checks` need. `opening` opens it anew each time it is called."""
+    data = opening()
+    record_type = data.reading.type
+    narrow: list[pl.DataFrame] = []
+    sample = _Sample()
+    collected: dict[str, list[pl.DataFrame]] = {check.name: [] for check in checks if check.collect}
+    account = _Account()
+    flags = [check.flag(record_type).fill_null(False).alias(check.name) for check in checks if check.flag]
+    for chunk in _chunks(data, account):
+        narrow.append(_narrow(chunk, record_type, flags))
+        sample.add(chunk)
+        for check in checks:
+            if check.collect:
+                collected[check.name].append(check.collect(chunk, record_type))
+        if progress is not None:
+            progress(data.reading.format.name, account.read)
+    return Audited(
+        type=record_type,
+        rows=pl.concat(narrow, how="diagonal_relaxed") if narrow else pl.DataFrame(),
+        sample=sample.rows(),
+        collected={name: pl.concat(found) for name, found in collected.items() if found},
+        refused=account.refused,
+        read=account.read,
+        again=lambda: _chunks(opening(), _Account()),
+    )
+
+
+class _Account:
+    def __init__(self) -> None:
+        self.read = 0
+        self.rows = 0
+        self.refused: dict[str, list[tuple[str, int]]] = {}
+
+    def refuse(self, frame: pl.DataFrame, outcome: Outcome) -> None:
+        for at, reasons in outcome.refused.iter_rows():
+            for reason in reasons:
+                self.refused.setdefault(reason, []).append((frame["_file"][at], frame["_line"][at]))
+
+
+def _chunks(data: Opened, account: _Account) -> Iterator[pl.DataFrame]:
+    """Chunks of canonical rows with `row`, PLACES, `part`, texts and features."""
+    record_type = data.reading.type
+    for chunk in data.chunks:
+        for file, line, reason in chunk.quarantine.select("file", "line", "reason").iter_rows():
+            account.refused.setdefault(reason, []).append((file, line or 0))
+        account.read += chunk.quarantine.height + chunk.frame.height
+        if not chunk.frame.height:
+            continue
+        outcome = data.reading.format.decode(with_columns_of(chunk.frame, data.schema), record_type)
+        account.refuse(chunk.frame, outcome)
+        rows = outcome.rows
+        if not rows.height:
+            continue
+        given = [name for name in ("id", "source", "group") if name in rows.columns]
+        rows = pieces(rows, record_type).hstack(rows.select(given).get_columns())
+        rows = rows.with_columns(
+            pl.int_range(account.rows, account.rows + rows.height, dtype=pl.UInt32, eager=True).alias("row"),
+            pl.int_range(pl.len(), dtype=pl.UInt32).over("_file", "_line").alias("part")
+            if outcome.unmade is not None
+            else pl.lit(0, pl.UInt32).alias("part"),
+        )
+        account.rows += rows.height
+        yield features.features(features.texts(rows, record_type), record_type)
+
+
+def _narrow(chunk: pl.DataFrame, record_type: RecordType, flags: list[pl.Expr]) -> pl.DataFrame:
+    own = [
+        name for name in ("label", "margin", "label_confidence", "source", "time", "language") if name in chunk.columns
+    ]
+    return chunk.select("row", *PLACES[:2], "part", *features.kept(record_type), *own, *flags)
+
+
+class _Sample:
+    """Every row, until there are too many; from then on every second, fourth, ... of them."""
+
+    def __init__(self) -> None:
+        self._step = 1
+        self._parts: list[pl.DataFrame] = []
+        self._height = 0
+
+    def add(self, chunk: pl.DataFrame) -> None:
+        self._keep(chunk)
+        while self._height > SAMPLE_ROWS:
+            self._step *= 2
+            parts, self._parts, self._height = self._parts, [], 0
+            for part in parts:
+                self._keep(part)
+
+    def _keep(self, part: pl.DataFrame) -> None:
+        some = part.filter(pl.col("row") % self._step == 0) if self._step > 1 else part
+        self._parts.append(some)
+        self._height += some.height
+
+    def rows(self) -> pl.DataFrame:
+        return pl.concat(self._parts, how="diagonal_relaxed") if self._parts else pl.DataFrame()
+
+
+def place(row: Mapping[str, Any]) -> str:
+    """Where a row of `Audited.rows` stands."""
+    told = f"{row['_file']}:{row['_line']}"
+    return f"{told}#{row['part'] + 1}" if row["part"] else told

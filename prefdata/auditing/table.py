@@ -1,0 +1,25 @@
+"""All checks: a new one is a line here."""
+
+from __future__ import annotations
+
+CHECKS = (
+    "prefdata.auditing.form:EMPTY_ANSWER",
+    "prefdata.auditing.form:EMPTY_PROMPT",
+    "prefdata.auditing.form:ANSWER_NOT_BY_ASSISTANT",
+    "prefdata.auditing.form:PROMPT_ENDS_WITH_ASSISTANT",
+    "prefdata.auditing.form:NOT_ALTERNATING",
+    "prefdata.auditing.form:CONTROL_TOKENS",
+    "prefdata.auditing.form:BROKEN_CHARACTERS",
+    "prefdata.auditing.pairs:EQUAL_SIDES",
+    "prefdata.auditing.pairs:SAME_WORDS",
+    "prefdata.auditing.pairs:PROMPT_IN_ANSWER",
+    "prefdata.auditing.pairs:SMALL_MARGIN",
+    "prefdata.auditing.pairs:REVERSED_PAIR",
+    "prefdata.auditing.pairs:CYCLE",
+    "prefdata.auditing.pairs:CROWDED_PROMPT",
+    "prefdata.auditing.unary:CONTRADICTORY_LABELS",
+    "prefdata.auditing.unary:CLASS_BALANCE",
+    "prefdata.auditing.unary:LABEL_RUNS",
+    "prefdata.auditing.duplicates:EXACT_DUPLICATES",
+)
+"""`module:NAME` of every check, in the order in which they are read about."""
