@@ -97,7 +97,7 @@ def convert_command(
         source=source,
         type=type_named(record_type) if record_type else None,
         written_as=type_named(written_as) if written_as else None,
-        labels=_labels(label or []),
+        labels=labels_given(label or []),
         control_tokens=control_tokens,  # type: ignore[arg-type]
         settings=_settings(settings or [], "--set"),
         source_settings=_settings(source_settings or [], "--from-set"),
@@ -175,7 +175,8 @@ def _progress(name: str, rows: int) -> None:
     print(f"\r{name}: {rows:,} rows", end="", file=sys.stderr, flush=True)
 
 
-def _labels(given: list[str]) -> dict[str, bool] | None:
+def labels_given(given: list[str]) -> dict[str, bool] | None:
+    """What `--label VALUE=true` options say; null without any. Raises RecipeError."""
     from prefdata.errors import RecipeError
 
     found = {}

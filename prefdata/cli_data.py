@@ -25,10 +25,32 @@ def _print_json(data: Any) -> None:
 
 
 def leaks(
-    left: Annotated[Path, typer.Argument(help="Rows: a Parquet file, a folder of them, or a run.", show_default=False)],
+    left: Annotated[
+        Path, typer.Argument(help="A dataset in any format that `convert` reads, or a run.", show_default=False)
+    ],
     right: Annotated[
         Path | None,
         typer.Argument(help="The rows to compare with; left out, the splits of a run are.", show_default=False),
+    ] = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--from", help="Format to read; given twice, that of each side. [default: auto]", show_default=False
+        ),
+    ] = None,
+    record_type: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--type",
+            help="What the rows are, where that is not clear: pairs, unpaired, sft, prompts; twice for each side.",
+            show_default=False,
+        ),
+    ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--label", help="What a label other than true or false means, e.g. good=true.", show_default=False
+        ),
     ] = None,
     near: Annotated[bool, typer.Option("--near/--no-near", help="Look for near-duplicates too.")] = True,
     fail: Annotated[bool, typer.Option("--fail", help="Exit with 1 where anything but replies is shared.")] = False,
@@ -36,32 +58,66 @@ def leaks(
 ) -> None:
     """Count what two sets of rows share: prompts, replies, exchanges, sessions, customers, near-duplicates.
 
-    Ids are printed, no texts. Equal replies alone are courtesies mostly; `long_reply` has at least 80 characters.
+    Ids are printed (a row's own, else its file and line), no texts. Equal replies alone are courtesies mostly;
+    `long_reply` has at least 80 characters.
 
-    Example: prefdata leaks runs/demo benchmark.parquet
+    Example: prefdata leaks runs/demo benchmark.jsonl
     """
-    from itertools import combinations
-
-    from prefdata.build.leaks import leaks as found
-    from prefdata.build.leaks import read_rows
+    from prefdata.cli_convert import labels_given
+    from prefdata.compared import compared, found, read
     from prefdata.dedup.near import NearDuplicates
+    from prefdata.recognition import record_type as type_named
 
-    frames = {"left": read_rows(left), "right": read_rows(right)} if right else _splits(left)
-    groupings = [NearDuplicates().build()] if near else []
-    told = [
-        {"sides": [one, other], **leak._asdict()}
-        for one, other in combinations(frames, 2)
-        for leak in found(frames[one], frames[other], groupings=groupings)
-    ]
-    if as_json:
-        _print_json({"rows": {name: frame.height for name, frame in frames.items()}, "leaks": told})
+    labels = labels_given(label or [])
+    if right is None:
+        sides = {name: compared(rows, texts=near) for name, rows in _splits(left).items()}
     else:
+        sides = {
+            name: read(
+                path,
+                texts=near,
+                source=form or "auto",
+                wanted=type_named(kind) if kind else None,
+                labels=labels,
+            )
+            for name, path, form, kind in zip(
+                ("left", "right"), (left, right), _each("--from", source), _each("--type", record_type), strict=True
+            )
+        }
+    told = found(sides, groupings=(NearDuplicates().build(),) if near else ())
+    if as_json:
+        _print_json(
+            {
+                "rows": {name: side.rows for name, side in sides.items()},
+                "read_as": {name: side.read_as for name, side in sides.items() if side.read_as},
+                "not_compared": {name: side.left_out for name, side in sides.items() if side.left_out},
+                "leaks": told,
+            }
+        )
+    else:
+        for name, side in sides.items():
+            if side.read_as:
+                without = ", ".join(f"{count:,} {reason}" for reason, count in side.left_out.items())
+                typer.echo(
+                    f"{name}: {side.rows:,} rows, read as {', '.join(side.read_as)}"
+                    + (f"; not compared: {without}" if without else "")
+                )
         for one in told:
             names = "".join(f"  {' = '.join(pair)}" for pair in one["examples"][:1])
             where = f"{one['left']:,} rows of {one['sides'][0]}, {one['right']:,} of {one['sides'][1]}"
             typer.echo(f"{one['kind'].replace('_', ' '):16} {one['values']:>7,} shared, in {where}{names}")
     if fail and any(one["values"] for one in told if one["kind"] not in ("reply", "long_reply")):
         raise typer.Exit(1)
+
+
+def _each(option: str, given: list[str] | None) -> tuple[str | None, str | None]:
+    """The value of an option for the left and the right side."""
+    from prefdata.errors import RecipeError
+
+    given = given or []
+    if len(given) > 2:
+        raise RecipeError(f"{option}: given {len(given)} times; once for both sides, or twice")
+    return (given[0], given[-1]) if given else (None, None)
 
 
 def _splits(run: Path) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def test_models_are_listed_with_their_licence() -> None:
         (("run",), 2, "Missing argument"),
         (("run", "none.yaml"), 2, "No such file"),
         (("explain", ".", "x"), 3, "no run.json there"),
-        (("leaks", "none.parquet", "none.parquet"), 3, "no Parquet file, folder of them, or run directory"),
+        (("leaks", "none.parquet", "none.parquet"), 3, "none.parquet: no such file or folder"),
         (("leaks", "."), 3, "no run.json there"),
         (("report", "."), 3, "no run.json there"),
         (("model", "pull", "smollm2-135mm"), 2, "did you mean 'smollm2-135m'?"),
