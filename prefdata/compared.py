@@ -15,9 +15,8 @@ import polars as pl
 from prefdata.build.leaks import ANSWERS, alike, keys, read_rows, shared, with_ids
 from prefdata.errors import InputError
 from prefdata.formats.core import PLACES
-from prefdata.formats.files import read_frames
 from prefdata.judging import Grouping
-from prefdata.recognition import Reading, reading_of
+from prefdata.opening import open_dataset, with_columns_of
 from prefdata.schema import RecordType
 from prefdata.text import joined_text, last_user_text
 
@@ -57,37 +56,29 @@ def read(
     """
     if (path / "run.json").is_file():
         return compared(read_rows(path), texts=texts)
+    opened = open_dataset(path, source=source, type=wanted, labels=labels)
+    form, kind = opened.reading.format, opened.reading.type
     parts: list[Compared] = []
-    reading: Reading | None = None
-    schema: Mapping[str, Any] = {}
     left_out: Counter[str] = Counter()
-    for chunk in read_frames(path):
+    for chunk in opened.chunks:
         if (broken := chunk.quarantine.filter(pl.col("line").is_null())).height:
             faults = "; ".join(f"{file}: {reason}" for file, reason in broken.select("file", "reason").rows()[:5])
             raise InputError(f"not read to the end: {faults}")
         left_out.update(chunk.quarantine["reason"].to_list())
-        if not chunk.frame.height:
-            continue
-        if reading is None:
-            reading = reading_of(path, chunk.frame, source=source, wanted=wanted, labels=labels)
-            schema = chunk.frame.schema
-        lacking = [pl.lit(None, dtype).alias(name) for name, dtype in schema.items() if name not in chunk.frame.columns]
-        outcome = reading.format.decode(chunk.frame.with_columns(lacking), reading.type)
-        left_out.update(outcome.refused["reasons"].explode().drop_nulls().to_list())
-        left_out.update(outcome.unmade or {})
-        if outcome.rows.height:
-            parts.append(compared(_named(outcome.rows), texts=texts))
-    if reading is None:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.most_common(3))
-        raise InputError(f"{path.name}: no row could be read" + (f" ({reasons})" if reasons else ""))
+        if chunk.frame.height:
+            outcome = form.decode(with_columns_of(chunk.frame, opened.schema), kind)
+            left_out.update(outcome.refused["reasons"].explode().drop_nulls().to_list())
+            left_out.update(outcome.unmade or {})
+            if outcome.rows.height:
+                parts.append(compared(_named(outcome.rows), texts=texts))
     if not parts:
         reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.most_common(3))
-        raise InputError(f"{path.name}: no row could be read as {reading.format.name}, {reading.type} ({reasons})")
+        raise InputError(f"{opened.name}: no row could be read as {form.name}, {kind} ({reasons})")
     return Compared(
         pl.concat([part.keys for part in parts]),
         pl.concat([part.texts for part in parts if part.texts is not None], how="diagonal") if texts else None,
         sum(part.rows for part in parts),
-        (reading.format.name, reading.type),
+        (form.name, kind),
         dict(left_out.most_common()),
     )
 

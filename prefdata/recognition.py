@@ -125,28 +125,6 @@ def described(
     raise RecipeError(f"{folder.name}: {DATASET_INFO} does not describe these files alike; give one of them{listed}")
 
 
-def reading_of(
-    path: str | Path | Sequence[str | Path],
-    sample: pl.DataFrame,
-    *,
-    source: str = "auto",
-    wanted: RecordType | None = None,
-    labels: Mapping[str, bool] | None = None,
-    settings: Mapping[str, Any] | None = None,
-) -> Reading:
-    """How the dataset at `path`, whose first rows are `sample`, is read: as a file beside it says, as it is recognised
-    ("auto"), or in the format `source` with `settings`. Raises RecipeError and InputError as those do."""
-    where = Path(path).name if isinstance(path, (str, Path)) else f"{len(path)} files"
-    told = described(path, source, labels) if not settings else None
-    if told is not None:
-        return reading_as(told, sample, where=where, wanted=wanted)
-    if source != "auto":
-        return reading_as(format_of(source, settings, labels), sample, where=where, wanted=wanted)
-    if settings:
-        raise RecipeError("settings of the source need its name; give --from")
-    return recognised(sample, where=where, wanted=wanted, labels=labels)
-
-
 def reading_as(form: Format, sample: pl.DataFrame, *, where: str, wanted: RecordType | None = None) -> Reading:
     """How the format that was asked for reads `sample`. Raises RecipeError where the type is not clear."""
     if wanted is not None:

@@ -67,7 +67,9 @@ def test_files_of_two_formats_and_types_are_compared(trained: Path, held: Path) 
 
 
 def test_near_duplicates_are_found_across_formats(trained: Path, tmp_path: Path) -> None:
-    other = write(tmp_path / "other.jsonl", [{"instruction": "Where is it?", "output": LONG.replace("way and", "way, and")}])
+    other = write(
+        tmp_path / "other.jsonl", [{"instruction": "Where is it?", "output": LONG.replace("way and", "way, and")}]
+    )
     near = shared(str(trained), str(other))["leaks"][-1]
     assert (near["kind"], near["values"], near["examples"]) == (
         "near_duplicates",
@@ -148,7 +150,7 @@ def test_what_is_wrong_is_said(tmp_path: Path, trained: Path) -> None:
         read(Path("none"), texts=False)
     with pytest.raises(InputError, match=r"odd\.jsonl: no format recognises these columns"):
         read(write(tmp_path / "odd.jsonl", [{"x": 1}]), texts=False)
-    with pytest.raises(InputError, match=r"bad\.jsonl: no row could be read \(1 malformed_json\)"):
+    with pytest.raises(InputError, match=r"bad\.jsonl: no row could be read \(bad\.jsonl line 1: malformed_json\)"):
         read(write(tmp_path / "bad.jsonl", ["{"]), texts=False)
     ended = CliRunner().invoke(app, ["leaks", str(trained), str(trained), *["--from", "trl"] * 3])
     assert isinstance(ended.exception, RecipeError)
