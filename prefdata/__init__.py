@@ -1,7 +1,7 @@
 """From raw support logs to clean preference data to an aligned model, with an account of every row.
 
 `prefdata.run("recipe.yaml")` does it whole; `prefdata.read_log(...)` gives the rows of one export as a polars frame;
-`prefdata.scorer(name)` scores a frame. Nothing heavy is imported before it is used.
+`prefdata.audit("data.jsonl")` says what is wrong with a dataset; `prefdata.score(name, ...)` scores a frame. Nothing heavy is imported before it is used.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from prefdata.api import filter_rows, near_duplicates, read_log, score
+    from prefdata.auditor import audit
     from prefdata.conversion import convert
     from prefdata.errors import PrefdataError
     from prefdata.recipe import load as load_recipe
@@ -25,6 +26,7 @@ _NAMES = {
     "score": "prefdata.api",
     "filter_rows": "prefdata.api",
     "near_duplicates": "prefdata.api",
+    "audit": "prefdata.auditor",
     "convert": "prefdata.conversion",
     "load_recipe": "prefdata.recipe:load",
     "RecordType": "prefdata.schema",
@@ -35,6 +37,7 @@ _NAMES = {
 __all__ = [
     "PrefdataError",
     "RecordType",
+    "audit",
     "check",
     "convert",
     "dropped_rows",

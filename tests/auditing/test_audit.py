@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from prefdata.audit import all_checks, audit, chosen
+from prefdata.auditor import all_checks, audit, chosen
 from prefdata.auditing.check import Check
 from prefdata.auditing.finding import Finding, Levels, Severity
 from prefdata.errors import UnknownNameError
