@@ -1,7 +1,8 @@
 """From raw support logs to clean preference data to an aligned model, with an account of every row.
 
 `prefdata.run("recipe.yaml")` does it whole; `prefdata.read_log(...)` gives the rows of one export as a polars frame;
-`prefdata.audit("data.jsonl")` says what is wrong with a dataset; `prefdata.score(name, ...)` scores a frame. Nothing heavy is imported before it is used.
+`prefdata.audit("data.jsonl")` says what is wrong with a dataset; `prefdata.score(frame, name)` scores a frame. Nothing
+heavy is imported before it is used.
 """
 
 from __future__ import annotations
