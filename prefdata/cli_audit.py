@@ -1,0 +1,172 @@
+"""`prefdata audit`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from prefdata.auditing.gate import Fresh
+    from prefdata.auditor import Audit
+
+
+def _listed(wanted: bool) -> None:
+    if not wanted:
+        return
+    from prefdata.auditor import all_checks
+
+    for check in all_checks():
+        typer.echo(f"{check.family:13} {check.name:28} {check.title}")
+    raise typer.Exit
+
+
+def audit_command(
+    path: Annotated[
+        Path, typer.Argument(metavar="DATA", help="JSONL, JSON or Parquet, plain or .gz, or a folder of them.")
+    ],
+    source: Annotated[str, typer.Option("--from", help="Format of the data; auto recognises it.")] = "auto",
+    record_type: Annotated[
+        str | None,
+        typer.Option(
+            "--type",
+            help="What the rows are, where that is not clear: pairs, unpaired, sft, prompts (or TRL's names).",
+            show_default=False,
+        ),
+    ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--label", help="What a label other than true or false means, e.g. good=true.", show_default=False
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Folder for report.html, report.json and report.md.", show_default=False),
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", help="Checks or families to run; others are not.", show_default=False)
+    ] = None,
+    skip: Annotated[
+        list[str] | None, typer.Option("--skip", help="Checks or families not to run.", show_default=False)
+    ] = None,
+    fail_on: Annotated[
+        str | None,
+        typer.Option("--fail-on", help="Exit with 1 from this on: critical, major, minor, note.", show_default=False),
+    ] = None,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(
+            help="report.json of an earlier audit: only what is new counts for --fail-on.", show_default=False
+        ),
+    ] = None,
+    lang: Annotated[str, typer.Option(help="Language of the reports: en or zh.")] = "en",
+    as_json: Annotated[bool, typer.Option("--json", help="Print report.json.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, for a pull request.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
+    listed: Annotated[
+        bool, typer.Option("--list", help="List the checks, a line each, and end.", is_eager=True, callback=_listed)
+    ] = False,
+) -> None:
+    """Tell what is wrong with a dataset before GPU hours are spent on it: how bad, which rows, what to do.
+
+    Any format that `prefdata convert` reads, all types of rows; no recipe, no model, no network. Findings are critical,
+    major, minor or a note; `--out` writes a page with the rows behind each.
+
+    Examples:
+
+      prefdata audit pairs.jsonl --out audit/
+
+      prefdata audit data/ --fail-on major --baseline audit/report.json
+
+      prefdata audit rated.jsonl --type unpaired --label good=true --label bad=false --skip shortcuts
+    """
+    from prefdata.auditing.finding import Severity
+    from prefdata.auditing.gate import failing, fresh
+    from prefdata.auditor import audit
+    from prefdata.cli_convert import labels_given
+    from prefdata.errors import RecipeError
+    from prefdata.recognition import record_type as type_named
+    from prefdata.reporting.audit_json import to_json
+
+    if lang not in ("en", "zh"):
+        raise RecipeError(f"--lang {lang}: expected en or zh")
+    if fail_on is not None and fail_on not in list(Severity):
+        raise RecipeError(f"--fail-on {fail_on}: expected {', '.join(Severity)}")
+    if baseline is not None and fail_on is None:
+        raise RecipeError("--baseline says what is not new; give --fail-on too")
+    before = _report(baseline) if baseline is not None else None
+    told = None if quiet or not sys.stderr.isatty() else _progress
+    result = audit(
+        path,
+        source=source,
+        type=type_named(record_type) if record_type else None,
+        labels=labels_given(label or []),
+        only=only or (),
+        skip=skip or (),
+        progress=told,
+    )
+    if told is not None:
+        print(file=sys.stderr)
+    new = fresh(result.findings, before)
+    if out is not None:
+        _write(result, new if before is not None else None, out, lang)
+    if as_json:
+        typer.echo(json.dumps(to_json(result), ensure_ascii=False, indent=2, sort_keys=True))
+    elif markdown:
+        from prefdata.reporting.audit_markdown import to_markdown
+
+        typer.echo(to_markdown(result, new=new if before is not None else None, lang=lang))
+    else:
+        from rich.console import Console
+
+        from prefdata.reporting.audit_terminal import terminal
+
+        terminal(result, Console(), lang=lang)
+    bad = failing(new, Severity(fail_on)) if fail_on is not None else []
+    if not (as_json or markdown):
+        for one in bad:
+            typer.echo(_line(one, baseline is not None), err=True)
+        if out is not None:
+            typer.echo(f"report {out / 'report.html'}")
+    if bad:
+        raise typer.Exit(1)
+
+
+def _line(one: Fresh, compared: bool) -> str:
+    finding = one.finding
+    what = f"{one.rows:,} {'new ' if compared else ''}rows" if one.rows else "of the set as a whole"
+    where = f": {', '.join(one.places[:3])}{' ...' if len(one.places) > 3 else ''}" if one.places else ""
+    return f"{finding.severity.value} {finding.check}, {what}{where}"
+
+
+def _report(path: Path) -> dict[str, Any]:
+    from prefdata.errors import InputError
+
+    try:
+        read = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path.name}: is no JSON; give the report.json of an audit") from error
+    if not isinstance(read, dict):
+        raise InputError(f"{path.name}: is no report.json of an audit")
+    return read
+
+
+def _write(result: Audit, new: list[Fresh] | None, folder: Path, lang: str) -> None:
+    from prefdata.io import write_atomic
+    from prefdata.reporting.audit_json import to_json
+    from prefdata.reporting.audit_markdown import to_markdown
+    from prefdata.reporting.audit_page import write_page
+
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(to_json(result), ensure_ascii=False, indent=2, sort_keys=True)
+    write_atomic(folder / "report.json", (text + "\n").encode())
+    write_atomic(folder / "report.md", (to_markdown(result, new=new, lang=lang) + "\n").encode())
+    write_page(result, folder / "report.html", lang=lang)
+
+
+def _progress(name: str, rows: int) -> None:
+    print(f"\r{name}: {rows:,} rows\x1b[K", end="", file=sys.stderr, flush=True)
