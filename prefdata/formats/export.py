@@ -12,6 +12,7 @@ from prefdata.formats.core import PLACES, ROW, Container, Format, Outcome, data_
 from prefdata.formats.order import interleave
 from prefdata.formats.writer import FrameWriter
 from prefdata.io import write_atomic, write_parquet
+from prefdata.reading.json_frames_types import merged
 from prefdata.schema import RecordType
 
 REFUSED_ROWS = pl.Schema(
@@ -50,7 +51,7 @@ def write_export(
     folder.mkdir(parents=True, exist_ok=True)
     files: dict[str, dict[str, Any]] = {}
     names: dict[str, str] = {}
-    columns: dict[str, None] = {}
+    columns: Any = {}
     refused = [pl.DataFrame(schema=REFUSED_ROWS)]
     for split, given in splits.items():
         names[split] = data_file(fmt, split, SUFFIX[fmt.container])
@@ -61,7 +62,7 @@ def write_export(
             for frame in _frames(given, record_type):
                 outcome = fmt.encode(frame, record_type)
                 writer.write(outcome.rows)
-                columns |= dict.fromkeys(outcome.rows.columns)
+                columns = with_dtypes(columns, outcome.rows.schema)
                 refused.append(refused_rows(frame, outcome, split=split, step="writing"))
                 if record_type is RecordType.UNPAIRED:
                     passed = frame["label"].gather(passed_rows(frame.height, outcome))
@@ -72,11 +73,20 @@ def write_export(
         if record_type is RecordType.UNPAIRED:
             facts |= {"desirable": classes[True], "undesirable": classes[False]}
         files[names[split]] = facts
-    for name, text in fmt.beside(names, record_type, columns=list(columns)).items():
+    for name, text in fmt.beside(names, record_type, columns=columns).items():
         write_atomic(folder / name, text.encode())
     gone = pl.concat(refused)
     write_parquet(folder / REFUSED_FILE, gone)
     return {"files": files, "refused": reason_counts(gone)}
+
+
+def with_dtypes(columns: Mapping[str, pl.DataType], more: Mapping[str, pl.DataType]) -> dict[str, pl.DataType]:
+    """The columns of both with the dtypes that they have in one file; Unknown where there is none for both."""
+    found = dict(columns)
+    for name, dtype in more.items():
+        shared = merged(found[name], dtype) if name in found else dtype
+        found[name] = pl.Unknown() if shared is None else shared
+    return found
 
 
 def _frames(given: pl.DataFrame | Iterable[pl.DataFrame], record_type: RecordType) -> Iterable[pl.DataFrame]:

@@ -9,13 +9,14 @@ https://huggingface.co/docs/hub/datasets-manual-configuration, https://huggingfa
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import polars as pl
 
 from prefdata.formats.core import GIVEN, ROW, Container, Feature, Match, Outcome, sides_of
+from prefdata.formats.dataset_info import dataset_info
 from prefdata.formats.shapes import json_text
 from prefdata.formats.trl import Trl
 from prefdata.schema import SCHEMAS, RecordType
@@ -111,15 +112,21 @@ class HuggingFace:
         return f"data/{split}-00000-of-00001.parquet"
 
     def beside(
-        self, files: Mapping[str, str], record_type: RecordType, *, columns: Sequence[str] = ()
+        self, files: Mapping[str, str], record_type: RecordType, *, columns: Collection[str] = ()
     ) -> Mapping[str, str]:
-        """README.md: YAML with the licence and the files of every split, what the rows are, and the columns."""
+        """README.md: YAML with the licence, the files of every split and the features, what the rows are, the columns.
+
+        `columns` of Parquet files with their dtypes, as a mapping, are the features; splits that differ in what their
+        rows hold load as one dataset by them alone. Sizes are not told: `datasets` wants the bytes of its own cache.
+        """
         lines = ["---", f"pretty_name: {_text(self.title)}"]
         lines += [f"license: {_text(self.licence)}"] if self.licence else []
         lines += ["language:", *(f"  - {_text(one)}" for one in self.languages)] if self.languages else []
         lines += ["configs:", "  - config_name: default", "    data_files:"]
         for split, name in files.items():
             lines += [f"      - split: {_text(split)}", f"        path: {_text(name)}"]
+        if isinstance(columns, Mapping) and all(name.endswith(".parquet") for name in files.values()):
+            lines += dataset_info(columns)
         lines += ["---", "", f"# {self.title}", "", f"Rows are {KINDS[record_type]} (`{record_type}`)."]
         lines += [] if self.licence else ["The licence was not stated."]
         shown = [name for name in columns or SCHEMAS[record_type].names() if name in ABOUT]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,9 @@ def test_every_canonical_column_comes_back(record_type: RecordType, data: st.Dat
     assert back.to_dicts() == made.to_dicts()
 
 
+PAIR_COLUMNS = ["id", "prompt", "chosen", "rejected", "margin", "source", "group"]
+
+
 def pairs(count: int) -> pl.DataFrame:
     made = [
         {
@@ -87,7 +92,9 @@ def test_the_card_names_licence_files_and_columns(tmp_path: Path) -> None:
     form = HuggingFace(title="Shop: pairs", licence="cc-by-4.0", languages=["en", "fr"])
     write_export(form, {"train": pairs(2)}, RecordType.PREFERENCE, tmp_path)
     _, front, body = (tmp_path / "README.md").read_text().split("---\n", 2)
-    assert yaml.safe_load(front) == {
+    said = yaml.safe_load(front)
+    assert [one["name"] for one in said.pop("dataset_info")["features"]] == PAIR_COLUMNS
+    assert said == {
         "pretty_name": "Shop: pairs",
         "license": "cc-by-4.0",
         "language": ["en", "fr"],
@@ -99,7 +106,7 @@ def test_the_card_names_licence_files_and_columns(tmp_path: Path) -> None:
         ],
     }
     columns = [line.split("`")[1] for line in body.splitlines() if line.startswith("| `")]
-    assert columns == ["id", "prompt", "chosen", "rejected", "margin", "source", "group"]
+    assert columns == PAIR_COLUMNS
     assert "The licence was not stated." in form.__class__().beside({}, RecordType.SFT)["README.md"]
 
 
@@ -133,3 +140,58 @@ def test_real_pairs_go_both_ways(shared_data: Any, tmp_path: Path) -> None:
     assert list(there.files) == ["data/test-00000-of-00001.parquet"]
     back = convert(tmp_path / "a", to="trl", out=tmp_path / "b")
     assert (back.read, back.written) == (2303, 2303)
+
+
+@pytest.mark.parametrize("record_type", sorted(RecordType))
+@given(data=st.data())
+@settings(max_examples=5, deadline=None)
+def test_the_features_of_the_card_are_those_of_the_files(record_type: RecordType, data: st.DataObject) -> None:
+    import datasets
+    import pyarrow.parquet
+
+    features = [one for one in HuggingFace.holds[record_type] if one is not Feature.ID]
+    made = full(record_type, data.draw(rows(record_type, features)))
+    with tempfile.TemporaryDirectory() as folder:
+        write_export(HuggingFace(), {"train": made}, record_type, Path(folder))
+        front = (Path(folder) / "README.md").read_text(encoding="utf-8").split("---\n", 2)[1]
+        file = Path(folder) / "data/train-00000-of-00001.parquet"
+        found = datasets.Features.from_arrow_schema(pyarrow.parquet.read_schema(file))
+    said = yaml.safe_load(front)["dataset_info"]
+    assert said == {"features": found._to_yaml_list()}
+    assert datasets.Features._from_yaml_list(said["features"]) == found
+
+
+def test_splits_whose_rows_hold_other_things_load_as_one_dataset(tmp_path: Path) -> None:
+    import datasets
+
+    called = [{"type": "function", "function": {"name": "f", "arguments": "{}"}}]
+    plain = pairs(2).drop("margin").with_columns(margin=pl.lit(None, pl.Float32)).select(pairs(2).columns)
+    rich = framed(
+        [
+            {
+                "prompt": [turn("user", "q"), turn("assistant", "", json.dumps(called)), turn("tool", "r")],
+                "chosen": [turn("assistant", "good")],
+                "rejected": [turn("assistant", "bad")],
+                "margin": 1.0,
+            }
+        ],
+        RecordType.PREFERENCE,
+        source="shop",
+    )
+    for at, splits in enumerate(({"train": plain, "test": rich}, {"train": rich, "test": plain})):
+        write_export(HuggingFace(), splits, RecordType.PREFERENCE, tmp_path / str(at))
+        loaded = datasets.load_dataset(str(tmp_path / str(at)), cache_dir=str(tmp_path / "cache"))
+        assert loaded["train"].features == loaded["test"].features
+        named = {name for name, frame in splits.items() if frame is rich}.pop()
+        assert loaded[named]["prompt"][0][1]["tool_calls"] is not None
+        assert loaded[named]["margin"] == [1.0]
+        assert loaded["test" if named == "train" else "train"]["margin"] == [None, None]
+
+
+def test_a_card_without_dtypes_says_no_features() -> None:
+    names = {"train": "data/train-00000-of-00001.parquet"}
+    for columns in (["id"], {"id": pl.Unknown()}):
+        assert "dataset_info" not in HuggingFace().beside(names, RecordType.SFT, columns=columns)["README.md"]
+    known = {"id": pl.String()}
+    assert "dataset_info" in HuggingFace().beside(names, RecordType.SFT, columns=known)["README.md"]
+    assert "dataset_info" not in HuggingFace().beside({"a": "a.jsonl"}, RecordType.SFT, columns=known)["README.md"]
