@@ -21,5 +21,6 @@ CHECKS = (
     "prefdata.auditing.unary:CLASS_BALANCE",
     "prefdata.auditing.unary:LABEL_RUNS",
     "prefdata.auditing.duplicates:EXACT_DUPLICATES",
+    "prefdata.auditing.duplicates:SPLIT_LEAK",
 )
 """`module:NAME` of every check, in the order in which they are read about."""
