@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 import polars as pl
 
 from prefdata.errors import RecipeError
+from prefdata.schema import RecordType
 
 LOW, HIGH = 1.0, 4 / 3
 """Bounds of the weighted ratio desirable : undesirable. Ethayarajh et al., 2024, equation 8."""
@@ -83,13 +84,14 @@ class Balance:
         return all(value is None for value in fields)
 
 
-def surplus(rows: pl.DataFrame, settings: Balance, *, seed: int) -> pl.DataFrame:
-    """`id` and `reason` of the labelled UNPAIRED rows that `settings` leave out of training, sorted by id.
+def surplus(
+    rows: pl.DataFrame, settings: Balance, *, seed: int, record_type: RecordType = RecordType.UNPAIRED
+) -> pl.DataFrame:
+    """`id` and `reason` of the rows that `settings` leave out of training, sorted by id.
 
     The reason is the first of REASONS that holds.
     """
     from prefdata.build.mixing import Caps, balanced, capped
-    from prefdata.schema import RecordType
 
     caps = Caps(
         per_prompt=settings.per_prompt,
@@ -97,7 +99,7 @@ def surplus(rows: pl.DataFrame, settings: Balance, *, seed: int) -> pl.DataFrame
         per_source=settings.per_source,
         max_chars=settings.max_chars,
     )
-    first = capped(rows, RecordType.UNPAIRED, caps, seed=seed)
+    first = capped(rows, record_type, caps, seed=seed)
     left_out = [first.unmade]
     if settings.max_ratio is not None:
         left_out.append(balanced(first.rows, max_ratio=settings.max_ratio, policy=settings.policy, seed=seed).unmade)

@@ -16,11 +16,28 @@ from typing import Any
 
 from prefdata.io import write_atomic
 from prefdata.licences import USES
+from prefdata.reporting.accounts import ENDS
 from prefdata.reporting.notes import notes
+from prefdata.schema import RecordType
 
 CARD = "README.md"
 
+ROWS = {
+    RecordType.SFT: "examples of an answer to a prompt (prompt and completion)",
+    RecordType.PREFERENCE: "pairs of a better and a worse answer to one prompt (preference)",
+    RecordType.UNPAIRED: "answers, each labelled desirable or not (unpaired preferences)",
+    RecordType.PROMPT: "prompts without an answer (prompt only)",
+}
+"""What rows of a type are, of whatever source."""
+
 CLASSES = {True: "desirable", False: "undesirable", None: "unlabelled"}
+
+TAGS = {
+    RecordType.SFT: ("sft", "prefdata"),
+    RecordType.PREFERENCE: ("preference", "dpo", "prefdata"),
+    RecordType.UNPAIRED: ("preference", "kto", "prefdata"),
+    RecordType.PROMPT: ("grpo", "prefdata"),
+}
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 """The hub's size categories, by the number of rows that they end at."""
@@ -70,18 +87,23 @@ def render(
     """The card as Markdown, from report.json and run.json."""
     recipe, counts, split = report["recipe"], report["counts"], report["split"]
     rows = sum(one["rows"] for one in files.values())
+    record_type = RecordType(recipe.get("type", RecordType.UNPAIRED))
+    what, units = f"{rows:,} {ROWS[record_type]}", f"{counts['units']:,} records and units of the sources below"
+    if "type" not in recipe:
+        what = f"{rows:,} agent replies to customers, each labelled desirable or not (unpaired preferences)"
+        units = f"{counts['units']:,} units of raw support logs"
+    classes = ("desirable", "undesirable") if record_type is RecordType.UNPAIRED else ()
     lines = [
         *_front(report, files),
         f"# {recipe['name']}",
         "",
-        f"{rows:,} agent replies to customers, each labelled desirable or not (unpaired preferences), written for "
-        f"`{target}` by prefdata {facts['versions']['prefdata']} from {counts['units']:,} units of raw support logs. "
+        f"{what}, written for `{target}` by prefdata {facts['versions']['prefdata']} from {units}. "
         f"Use: {', '.join(uses) or 'not stated'}.",
         *_table(
             "Files",
-            ("file", "rows", "desirable", "undesirable", "SHA-256"),
+            ("file", "rows", *classes, "SHA-256"),
             [
-                (f"`{name}`", one["rows"], one.get("desirable"), one.get("undesirable"), f"`{one['sha256']}`")
+                (f"`{name}`", one["rows"], *(one.get(name_) for name_ in classes), f"`{one['sha256']}`")
                 for name, one in files.items()
             ],
         ),
@@ -91,10 +113,10 @@ def render(
         *_whence(report, facts),
         *_table(
             "Rows",
-            ("label", "language", *split["sides"], "all"),
+            (*(["label"] if classes else []), "language", *split["sides"], "all"),
             [
                 (
-                    CLASSES[one["label"]],
+                    *([CLASSES[one["label"]]] if classes else []),
                     one["language"] or "unknown",
                     *(one[side] for side in split["sides"]),
                     one["rows"],
@@ -123,7 +145,8 @@ def _front(report: Mapping[str, Any], files: Mapping[str, Any]) -> list[str]:
     lines += [f"license: {licences[0].lower()}" if known else "license: other" if licences else "license: unknown"]
     if languages:
         lines += ["language:", *(f"  - {json.dumps(one)}" for one in languages)]
-    lines += ["task_categories:", "  - text-generation", "tags:", "  - preference", "  - kto", "  - prefdata"]
+    tags = TAGS[RecordType(report["recipe"].get("type", RecordType.UNPAIRED))]
+    lines += ["task_categories:", "  - text-generation", "tags:", *(f"  - {tag}" for tag in tags)]
     lines += ["size_categories:", f"  - {next((name for end, name in SIZES if rows < end), 'n>1M')}"]
     lines += ["configs:", "  - config_name: default", "    data_files:"]
     for name in files:
@@ -134,13 +157,14 @@ def _front(report: Mapping[str, Any], files: Mapping[str, Any]) -> list[str]:
 
 def _whence(report: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
     sources = report["recipe"]["sources"]
+    read = {one["source"]: f"{one['read_as']} ({one['type']})" for one in report.get("accounts", [])}
     lines = _table(
         "Sources",
-        ("source", "layout", "licence", "permits"),
+        ("source", "layout" if "accounts" not in report else "read as", "licence", "permits"),
         [
             (
                 source["name"],
-                source["layout"]["name"],
+                read.get(source["name"]) or source["layout"]["name"],
                 source["licence"] or "not stated",
                 "not stated" if source["permits"] is None else ", ".join(source["permits"]) or "nothing",
             )
@@ -149,6 +173,7 @@ def _whence(report: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
     )
     inputs = [(name, file, f"`{sha}`") for name, named in facts["inputs"].items() for file, sha in named.items()]
     lines += _table("", ("source", "file", "SHA-256"), inputs)
+    lines += _accounted(report)
     counts = report["counts"]
     edited = ", ".join(f"{name} {number:,}" for name, number in sorted(report["touched"].items())) or "nothing"
     return [
@@ -157,6 +182,29 @@ def _whence(report: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
         f"{counts['rows']:,} rows came of them, {counts['quarantined']:,} units could not be read. "
         f"Edited before anything was written: {edited}.",
     ]
+
+
+def _accounted(report: Mapping[str, Any]) -> list[str]:
+    """What became of every candidate, by source, and why some were left out before they were rows."""
+    accounts = report.get("accounts", [])
+    lines = _table(
+        "",
+        ("source", "candidates", *ENDS),
+        [(one["source"], one["all"], *(one[end] for end in ENDS)) for one in accounts],
+    )
+    parts = (("refused", "refused_because"), ("unmade", "unmade_because"), ("left out of records", "left_out"))
+    why = [
+        (one["source"], what, reason, number)
+        for one in accounts
+        for what, name in parts
+        for reason, number in one[name].items()
+    ]
+    lines += _table("", ("source", "what", "because", "number"), why)
+    shares = [
+        (one["source"], "–" if one["weight"] is None else one["weight"], one["passed"], one["wanted"], one["given"])
+        for one in report.get("mix", [])
+    ]
+    return lines + _table("", ("mixed of", "weight", "passed", "share", "taken"), shares)
 
 
 def _filtered(report: Mapping[str, Any]) -> list[str]:
@@ -194,6 +242,8 @@ def _filtered(report: Mapping[str, Any]) -> list[str]:
 
 def _labelled(report: Mapping[str, Any]) -> list[str]:
     labels, card = report["labels"], report["card"]
+    if card["method"] == "none":
+        return []
     measured = (
         f" On {card['n']:,} clear ratings: AUC {card['auc']:.3f}, calibration error {card['ece']:.3f}."
         if "auc" in card
@@ -238,14 +288,26 @@ def _limits(report: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
     silent = [source["name"] for source in report["recipe"]["sources"] if source["permits"] is None]
     if silent:
         found.append(f"What may be done with {', '.join(silent)} was not stated ({', '.join(USES)}).")
-    transforms = {entry["name"] for entry in report["recipe"]["transforms"]}
-    if "personal_data" in transforms:
+    recipe = report["recipe"]
+    logs = [source["name"] for source in recipe["sources"] if "layout" in source]
+    untouched = [
+        source["name"]
+        for source in recipe["sources"]
+        if "format" in source and "personal_data" not in {entry["name"] for entry in source["transforms"]}
+    ]
+    transforms = {entry["name"] for entry in recipe["transforms"]}
+    if untouched:
+        found.append(f"Personal data in {', '.join(untouched)} was not looked for.")
+    if not logs and len(untouched) == len(recipe["sources"]):
+        pass
+    elif "personal_data" in transforms or not logs:
         found.append(
             "Personal data was replaced by patterns and name lists: what they do not know is still in the rows."
         )
     else:
         found.append("Personal data was not replaced.")
-    found.append("Labels are inferred from what customers did and said, not given by annotators.")
+    if logs:
+        found.append("Labels are inferred from what customers did and said, not given by annotators.")
     gone = sum(fate.get("erased", 0) for fate in facts["fates"])
     if gone:
         found.append(f"{gone:,} rows of customers who asked for it were erased.")

@@ -33,10 +33,10 @@ def diff(before: str | Path, after: str | Path) -> dict[str, Any]:
 
     `came` and `went` are rows kept in one run only: `id`, and `by`, a step and its reason each: `input` (new_row,
     not_read, erased), `label`, `threshold` (the rule's bounds differ), `filter` (the rule came or went), `score` (same
-    rule, another score or another label that it speaks for), `dedup`, `balance`, `unjudged`. `relabelled`, `moved`
-    (split) and `edited` (text) are rows that stand in both runs, moved ones kept in both. `steps` counts the rows of
-    each step and reason, a row under each of its own; `recipe` holds the settings that differ. Raises InputError
-    where a run is not whole.
+    rule, another score or another label that it speaks for), `dedup`, `mix`, `balance`, `unjudged`. `relabelled`,
+    `moved` (split) and `edited` (text) are rows that stand in both runs, moved ones kept in both. `steps` counts the
+    rows of each step and reason, a row under each of its own; `recipe` holds the settings that differ. Raises
+    InputError where a run is not whole.
     """
     one, other = _side(before), _side(after)
     both = one.rows.join(other.rows, on="id", suffix="_after")
@@ -71,7 +71,8 @@ def diff(before: str | Path, after: str | Path) -> dict[str, Any]:
 
 def _side(path: str | Path) -> _Side:
     run = rundir.existing(path).path
-    columns: list[Any] = ["id", "label", pl.col("meta").str.json_path_match("$.customer").alias("customer"), "source"]
+    label = "label" if "label" in scan_rows(run, "kept").collect_schema() else pl.lit(None, pl.Boolean).alias("label")
+    columns: list[Any] = ["id", label, pl.col("meta").str.json_path_match("$.customer").alias("customer"), "source"]
     kept = scan_rows(run, "kept").select(*columns, "split", kept=pl.lit(True), reasons=pl.lit([], pl.List(pl.String)))
     dropped = scan_rows(run, "dropped").select(
         *columns, split=pl.lit(None, pl.String), kept=pl.lit(False), reasons=pl.col("reasons")
@@ -114,6 +115,8 @@ def _step_of(there: dict[str, Any], here: dict[str, Any]) -> Any:
             return "label"
         if reason in groupings or reason == "conflicting_labels":
             return "dedup"
+        if reason == OVER_SHARE or (reason in REASONS and _mixes(there, reason)):
+            return "mix"
         if reason in REASONS:
             return "balance"
         if reason.startswith("unjudged_by_"):
@@ -127,6 +130,16 @@ def _step_of(there: dict[str, Any], here: dict[str, Any]) -> Any:
         return "score" if bounds[0] == bounds[1] else "threshold"
 
     return step
+
+
+OVER_SHARE = "over_share"
+"""The reason that only a mixture has; its caps have those of the balance."""
+
+
+def _mixes(facts: dict[str, Any], reason: str) -> bool:
+    """Whether it is the mixture of a run that caps, rather than its balance."""
+    cap = "max_chars" if reason == "too_long" else reason.replace("over_cap", "per")
+    return (facts["recipe"].get("mix") or {}).get(cap) is not None
 
 
 def _steps(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from prefdata import judging, rundir, runner, stages
+from prefdata import importing, judging, rundir, runner, stages
 from prefdata import recipe as recipes
 from prefdata.engine import LocalEngine
 from prefdata.erased import LIST, add, counted, rows_of
@@ -60,14 +60,8 @@ def erase(
     directory = rundir.existing(path)
     facts = json.loads((directory.path / "run.json").read_text(encoding="utf-8"))
     made_with = recipe or recipes.from_resolved(facts["recipe"], root=Path.cwd())
-    state = State(
-        recipe=made_with,
-        run=directory,
-        engine=LocalEngine(threads=1),
-        progress=lambda step, done, total: None,
-        filters=[judging.rooted(entry.settings, made_with.root).build() for entry in made_with.filters],
-        groupings=[entry.settings.build() for entry in made_with.groupings],
-    )
+    made_with = importing.typed(made_with)
+    state = stages.state_of(made_with, directory, LocalEngine(threads=1), progress=lambda step, done, total: None)
     with directory.locked():
         marker = json.loads(directory.marker("ingest").read_text(encoding="utf-8"))
         if marker["key"] != stages.ingest_key(state, facts["inputs"]):
@@ -188,7 +182,12 @@ def _take_out(state: State, facts: dict[str, Any], marker: dict[str, Any], found
     result = marker["result"]
     result["fates"] = counted(result["fates"], gone)
     result["rows"] -= found.rows.height
+    for account in result.get("accounts", []):
+        mine = found.rows.filter(pl.col("source") == account["source"]).height
+        account["erased"] = account.get("erased", 0) + mine
     files = [file for shard in state.shards() for file in (shard, state.signals(shard))]
+    if (run.path / "unmade.parquet").is_file():
+        files.append(run.path / "unmade.parquet")
     key = stages.ingest_key(state, facts["inputs"])
     run.finish("ingest", key, [*files, run.path / "quarantine.parquet"], result)
 

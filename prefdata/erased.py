@@ -16,6 +16,9 @@ from prefdata.io import write_json
 LIST = "erased.json"
 """Source -> hashes of its erased customers, as `meta.customer` of its rows had them."""
 
+CUSTOMERS = ("$.customer", "$.chosen.customer", "$.rejected.customer")
+"""Where `meta` names a customer: of a row, and of the two replies that a pair was made of."""
+
 FATE = "erased"
 """What became of a reply whose customer was erased; it counted as `row` before."""
 
@@ -39,10 +42,11 @@ def add(run: Path, customers: dict[str, str]) -> None:
 
 def rows_of(records: pl.DataFrame, customers: dict[str, list[str]]) -> pl.Series:
     """Which records are of these customers: theirs, and every other of a session in which they spoke."""
-    customer = pl.col("meta").str.json_path_match("$.customer")
     theirs = pl.lit(False)
     for source, hashes in sorted(customers.items()):
-        theirs = theirs | ((pl.col("source") == source) & customer.is_in(hashes).fill_null(False))
+        for path in CUSTOMERS:
+            customer = pl.col("meta").str.json_path_match(path)
+            theirs = theirs | ((pl.col("source") == source) & customer.is_in(hashes).fill_null(False))
     marked = records.select("source", "group", theirs=theirs)
     return marked.select(pl.col("theirs").any().over("source", "group")).to_series()
 

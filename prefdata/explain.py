@@ -11,6 +11,7 @@ import polars as pl
 from prefdata import rundir
 from prefdata.errors import InputError
 from prefdata.runner import scan_rows
+from prefdata.sides import ANSWERS
 
 MATES = 10
 """Cluster mates told at most."""
@@ -26,6 +27,10 @@ def explain(path: str | Path, row: str) -> dict[str, Any]:
     kept, dropped = scan_rows(run.path, "kept"), scan_rows(run.path, "dropped")
     begin_so = pl.col("id").str.starts_with(row)
     ids = [name for rows in (kept, dropped) for name in rows.filter(begin_so).select("id").collect()["id"]]
+    if not ids:
+        found_unmade = _unmade(run.path, row)
+        if found_unmade is not None:
+            return found_unmade
     if len(ids) != 1:
         what = f"{len(ids)} ids, among them {', '.join(sorted(ids)[:5])}" if ids else "no id in this run"
         raise InputError(f"{path}: {row!r} is the beginning of {what}")
@@ -34,27 +39,28 @@ def explain(path: str | Path, row: str) -> dict[str, Any]:
     is_kept = found.height == 1
     record = (found if is_kept else dropped.filter(pl.col("id") == name).collect()).to_dicts()[0]
     scores, signals, after = _measured(run.path, facts, name)
-    meta = json.loads(record["meta"])
+    meta = json.loads(record["meta"] or "{}")
     alike = (pl.col("survivor") == name) if is_kept else (pl.col("cluster") == (record["cluster"] or ""))
     mates = dropped.filter(alike, pl.col("id") != name).select("id").sort("id").head(MATES).collect()
     return {
         "id": name,
         "source": record["source"],
-        "file": meta["file"],
-        "line": meta["line"],
-        "session": meta["session"],
-        "turn": meta["turn"],
-        "touched": meta["touched"],
+        "file": meta.get("file"),
+        "line": meta.get("line"),
+        "session": meta.get("session"),
+        "turn": meta.get("turn"),
+        "touched": meta.get("touched", []),
+        **({"flagged": meta.get("flagged", [])} if "turn" not in meta else {}),
         "prompt": record["prompt"],
-        "completion": record["completion"],
+        **{side: record[side] for side in ANSWERS if side in record},
         "customer_after": after,
         "signals": signals,
-        "label": record["label"],
-        "label_confidence": record["label_confidence"],
-        "label_sources": record["label_sources"],
+        "label": record.get("label"),
+        "label_confidence": record.get("label_confidence"),
+        "label_sources": record.get("label_sources"),
         "evidence": json.loads(record["evidence"]) if record["evidence"] else None,
         "scores": scores,
-        "verdicts": _verdicts(facts["thresholds"], scores, record["label"], [] if is_kept else record["reasons"]),
+        "verdicts": _verdicts(facts["thresholds"], scores, record, [] if is_kept else record["reasons"]),
         "kept": is_kept,
         "reasons": [] if is_kept else record["reasons"],
         "split": record.get("split"),
@@ -82,17 +88,36 @@ def _measured(path: Path, facts: dict[str, Any], name: str) -> tuple[dict[str, A
     raise InputError(f"{path}: row {name} has no signals; the run directory is not whole, run it again")
 
 
+def _desirable(record: dict[str, Any], column: str) -> bool | None:
+    """Whether what a score column speaks of is to be learnt: of a pair its chosen side, of an example the answer."""
+    if "chosen" in record:
+        return "_rejected" not in column
+    label: bool | None = record.get("label", True)
+    return label
+
+
+def _unmade(path: Path, row: str) -> dict[str, Any] | None:
+    """The fates of a candidate that became no row, by the beginning of its id; None where there is none."""
+    file = path / "unmade.parquet"
+    if not row or not file.is_file():
+        return None
+    found = pl.scan_parquet(file, glob=False).filter(pl.col("id").str.starts_with(row)).collect()
+    if found["id"].n_unique() != 1:
+        return None
+    return {"id": found["id"][0], "source": found["source"][0], "unmade": found.drop("id", "source").to_dicts()}
+
+
 def _rounded(values: dict[str, Any]) -> dict[str, Any]:
     return {key: round(value, 4) + 0.0 if isinstance(value, float) else value for key, value in values.items()}
 
 
 def _verdicts(
-    thresholds: dict[str, Any], scores: dict[str, Any], label: bool | None, reasons: list[str]
+    thresholds: dict[str, Any], scores: dict[str, Any], record: dict[str, Any], reasons: list[str]
 ) -> list[dict[str, Any]]:
     """Each rule: its score, its bounds, and what it said of this row."""
     told = []
     for reason, bounds in thresholds.items():
-        speaks = bounds["only"] is None or label is (bounds["only"] == "desirable")
+        speaks = bounds["only"] is None or _desirable(record, bounds["column"]) is (bounds["only"] == "desirable")
         value = scores.get(bounds["column"])
         verdict = (
             "drops" if reason in reasons else "not asked" if not speaks else "unjudged" if value is None else "passes"
@@ -103,14 +128,31 @@ def _verdicts(
 
 def told(life: dict[str, Any]) -> str:
     """A life as lines for a terminal."""
+    if "unmade" in life:
+        return "\n".join(
+            [
+                f"candidate {life['id']} of {life['source']} became no row",
+                *(
+                    f"  {one['file']} line {one['line']}"
+                    + (f", {one['part']}" if one["part"] else "")
+                    + (f", with {one['other']}" if one["other"] else "")
+                    + f": {', '.join(one['reasons'])}"
+                    for one in life["unmade"]
+                ),
+            ]
+        )
     label = {True: "desirable", False: "undesirable", None: "abstained"}[life["label"]]
     confidence = f", confidence {life['label_confidence']:.2f}" if life["label_confidence"] is not None else ""
     lines = [
         f"row {life['id']}",
-        f"  from     {life['source']}: {life['file']} line {life['line']}, turn {life['turn']} of its session",
+        f"  from     {life['source']}: {life['file']} line {life['line']}"
+        + (f", turn {life['turn']} of its session" if life["turn"] is not None else ""),
         f"  edited   {', '.join(life['touched']) or 'nothing'}",
-        f"  label    {label}{confidence}; by {', '.join(life['label_sources'] or []) or 'nothing'}",
     ]
+    if "completion" in life and (life["label"] is not None or life["turn"] is not None):
+        lines.append(f"  label    {label}{confidence}; by {', '.join(life['label_sources'] or []) or 'nothing'}")
+    if life.get("flagged"):
+        lines.append(f"  flagged  {', '.join(life['flagged'])}")
     spoke = {name: value for name, value in life["signals"].items() if value not in (0, 0.0, [], "")}
     lines += [f"  signal   {name} = {value}" for name, value in sorted(spoke.items())]
     passed = []
@@ -133,8 +175,15 @@ def told(life: dict[str, Any]) -> str:
         lines.append(f"  instead  {life['survivor']} was kept")
     if life["mates"]:
         lines.append(f"  mates    {', '.join(life['mates'])}")
-    lines.append("  text     last customer turn, the reply, and the turn after it, which labels rest on:")
+    if life["turn"] is not None and "completion" in life:
+        lines.append("  text     last customer turn, the reply, and the turn after it, which labels rest on:")
+    else:
+        lines.append("  text     last turn of the prompt" + (", and the answers:" if "chosen" in life else ":"))
     after = [{"role": "user", "content": life["customer_after"]}] if life["customer_after"] else []
-    for message in [*life["prompt"][-1:], *life["completion"], *after]:
-        lines += [f"    {message['role']}: {part}" for part in message["content"].split("\n")]
+    said = [(message["role"], message) for message in life["prompt"][-1:]]
+    for side in ANSWERS:
+        name = None if side == "completion" else side
+        said += [(name or message["role"], message) for message in life.get(side) or []]
+    for role, message in [*said, *((message["role"], message) for message in after)]:
+        lines += [f"    {role}: {part}" for part in (message["content"] or "").split("\n")]
     return "\n".join(lines)

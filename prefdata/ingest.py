@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from prefdata.build.unpaired import from_log, revisions
+from prefdata.building import UNMADE_ROWS
 from prefdata.errors import InputError
 from prefdata.io import QUARANTINE, FileReport, ReadLimits, sha256_file
 from prefdata.logs.events import FATE_NAMES
@@ -35,6 +36,10 @@ class Mined(NamedTuple):
     touched: dict[str, int]
     sessions: dict[str, Any]
     reading: dict[str, Any]
+    unmade: pl.DataFrame = UNMADE_ROWS.to_frame()
+    """What became no row although it was read; of a run that builds rows of logs or datasets."""
+    account: dict[str, Any] | None = None
+    """How many records were read, became candidates, and rows; of such a run."""
 
 
 def paths_of(source: Source, root: Path) -> list[Path]:
@@ -95,6 +100,7 @@ def ingest(recipe: Recipe, source: Source, transforms: list[Callable[[pl.DataFra
     from prefdata.logs.sessions import build_sessions
     from prefdata.logs.signals import mine
 
+    assert source.layout is not None
     limits = ReadLimits(
         max_line_bytes=recipe.limits.max_line_bytes,
         max_bytes=recipe.limits.max_bytes,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
@@ -224,6 +224,8 @@ def decide(
     *,
     unjudged: Literal["keep", "drop"] = "keep",
     quality: tuple[str, Literal["higher", "lower"]] | None = None,
+    labelled: bool = True,
+    oriented: Callable[[pl.DataFrame], pl.DataFrame] | None = None,
 ) -> Decision:
     """The one place where rows leave.
 
@@ -232,11 +234,15 @@ def decide(
     chosen last, among the rows that pass every filter: the most confident, then the best by `quality` (a score column
     and its good end; null is worst), then the smallest id. Where passing members carry both labels, all of them are
     dropped as `conflicting_labels`.
+
+    Rows that are not `labelled` (pairs, examples, prompts) have null there and abstain from nothing. Pairs of a cluster
+    conflict where `oriented`, given `id` and `cluster` of its rows, says true of one and false of another.
     """
     scored = scored.sort("id")
     thresholds: dict[str, dict[str, Any]] = {}
     checks: dict[str, pl.Series] = {}
-    checks["label_abstained"] = scored.select(pl.col("label").is_null()).to_series()
+    if labelled:
+        checks["label_abstained"] = scored.select(pl.col("label").is_null()).to_series()
     unjudged_flags: dict[str, pl.Series] = {}
     for row_filter in filters:
         for side in row_filter.sides:
@@ -252,7 +258,7 @@ def decide(
                     bounds["values"] = list(rule.values)
                 # a rule that speaks for several sides has a name for each after the first
                 thresholds[reason if reason not in thresholds else f"{reason}:{side}"] = bounds
-                speaks = _speaks(rule)
+                speaks = _speaks(rule, side, labelled=labelled)
                 failed = _flags(scored, ~_passes(column, rule, low, high) & speaks)
                 checks[reason] = checks[reason] | failed if reason in checks else failed
                 missing = missing | (pl.col(column).is_null() & speaks)
@@ -283,11 +289,16 @@ def decide(
             quality=_goodness(scored, quality),
         ).with_columns(passing=passing, alive=alive)
         view = view.join(members.select("id", "cluster", "similarity"), on="id", how="left", maintain_order="left")
+        view = view.with_columns(stance=pl.col("label"))
+        if oriented is not None:
+            stances = oriented(view.filter(pl.col("cluster").is_not_null()).select("id", "cluster"))
+            stances = stances.rename({"oriented": "stance"})
+            view = view.drop("stance").join(stances, on="id", how="left", maintain_order="left")
         view = view.with_columns(
             conflict=(pl.col("passing") & pl.col("cluster").is_not_null())
             & (
-                (pl.col("passing") & pl.col("label")).any().over("cluster")
-                & (pl.col("passing") & ~pl.col("label")).any().over("cluster")
+                (pl.col("passing") & pl.col("stance")).any().over("cluster")
+                & (pl.col("passing") & ~pl.col("stance")).any().over("cluster")
             )
         ).with_columns(pl.col("conflict").fill_null(False))
         chosen = (
@@ -332,8 +343,8 @@ def decide(
             "conflict": pl.Boolean,
         }
     )
-    found = [frame.cast(empty.schema) for frame in clusters]
-    return Decision(rows=rows, thresholds=thresholds, funnel=funnel, clusters=pl.concat([empty, *found]))
+    listed = [frame.cast(empty.schema) for frame in clusters]
+    return Decision(rows=rows, thresholds=thresholds, funnel=funnel, clusters=pl.concat([empty, *listed]))
 
 
 def _goodness(scored: pl.DataFrame, quality: tuple[str, Literal["higher", "lower"]] | None) -> pl.Expr:
@@ -387,9 +398,14 @@ def _flags(frame: pl.DataFrame, test: pl.Expr) -> pl.Series:
     return frame.with_columns(_flag=test).get_column("_flag").fill_null(False)
 
 
-def _speaks(rule: Rule) -> pl.Expr:
+def _speaks(rule: Rule, side: Side, *, labelled: bool) -> pl.Expr:
+    """Whether the rule speaks for a row: chosen sides are desirable, rejected ones undesirable, examples desirable."""
     if rule.only is None:
         return pl.lit(True)
+    if side in ("chosen", "rejected"):
+        return pl.lit((side == "chosen") == (rule.only == "desirable"))
+    if not labelled:
+        return pl.lit(rule.only == "desirable")
     return (pl.col("label") == (rule.only == "desirable")).fill_null(False)
 
 

@@ -3,25 +3,49 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from prefdata import catalogue
 from prefdata.ingest import paths_of, shown
 from prefdata.recipe import Recipe, field_notes, plain
+from prefdata.recipe_types import known_type, told
+from prefdata.schema import RecordType
 
 
-def plan(recipe: Recipe, *, train: bool) -> list[str]:
-    """The steps of a run, one line each, in order."""
+def plan(recipe: Recipe, *, train: bool, read_as: Mapping[str, RecordType] | None = None) -> list[str]:
+    """The steps of a run, one line each, in order. `read_as`: the types of sources whose files have to tell."""
+    read_as = read_as or {}
     steps = []
     for source in recipe.sources:
         files = [shown(path, recipe.root) for path in paths_of(source, recipe.root)]
-        steps.append(f"read {source.name}: {', '.join(files)} as {source.layout.name}")
-    steps.append("sessions: by id, else by customer and time gap")
-    steps += [f"transform: {entry.name}" for entry in recipe.transforms]
+        kind = source.layout or source.format
+        assert kind is not None
+        steps.append(f"read {source.name}: {', '.join(files)} as {kind.name}")
+        steps += [f"transform {source.name}: {entry.name}" for entry in source.transforms]
+    logs = any(source.layout is not None for source in recipe.sources)
+    if logs:
+        steps.append("sessions: by id, else by customer and time gap")
+        steps += [f"transform: {entry.name}" for entry in recipe.transforms]
+    label = f"label: {recipe.labels.method}, credit {recipe.credit.policy}"
+    record_type = recipe.type
+    if not recipe.of_logs() and record_type is not None:
+        if logs and record_type is not RecordType.UNPAIRED:
+            steps.append(f"{label}, each log by itself")
+        types = {source.name: read_as.get(source.name) or known_type(source) for source in recipe.sources}
+        steps += [
+            f"build {name}: {told(one)} rows into {told(record_type)} rows"
+            for name, one in types.items()
+            if one is not None and one is not record_type
+        ]
     steps += [f"score: {entry.name}" for entry in recipe.filters]
-    steps.append(f"label: {recipe.labels.method}, credit {recipe.credit.policy}")
+    if logs and record_type is RecordType.UNPAIRED:
+        steps.append(label)
     steps += [f"group: {entry.name}" for entry in recipe.groupings]
     steps.append(f"decide: unjudged rows are {'kept' if recipe.unjudged == 'keep' else 'dropped'}")
+    if recipe.mix is not None:
+        said = {name: value for name, value in plain(recipe.mix).items() if value is not None}
+        steps.append("mix: " + ", ".join(f"{name} {value}" for name, value in said.items()))
     test = f", {recipe.split.test:.0%} for test" if recipe.split.test else ""
     steps.append(f"split by {recipe.split.by}: {recipe.split.evaluation:.0%} held out{test}")
     caps = ("max_chars", "per_prompt", "per_customer", "per_source", "max_ratio")

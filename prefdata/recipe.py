@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import ast
-import dataclasses
-import functools
-import importlib
-import inspect
-import itertools
-import json
 import re
-import textwrap
-import typing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pydantic
-
 from prefdata import catalogue
+from prefdata import recipe_types as types
 from prefdata.balance import Balance
 from prefdata.errors import RecipeError, UnknownNameError, nearest
 from prefdata.licences import DEFAULT_USE, USES, broken
-from prefdata.recipe_parts import LARGEST, Entry, Limits, Ratings, Recipe, Source, Split, plain
-from prefdata.strict_yaml import placed, read_yaml
+from prefdata.recipe_parts import LARGEST, Entry, Limits, Mix, Ratings, Recipe, Source, Split, plain
+from prefdata.recipe_settings import SettingsReader, field_notes, imported, settings_model
+from prefdata.schema import RecordType
+from prefdata.strict_yaml import read_yaml
 
 __all__ = [
     "LISTS",
@@ -31,6 +23,7 @@ __all__ = [
     "Balance",
     "Entry",
     "Limits",
+    "Mix",
     "Ratings",
     "Recipe",
     "Source",
@@ -54,6 +47,7 @@ SECTIONS: dict[str, str] = {
     "signals": "prefdata.logs.signals:SignalSettings",
     "credit": "prefdata.logs.credit:CreditSettings",
     "labels": "prefdata.logs.combine:LabelSettings",
+    "match": "prefdata.build.matched:MatchSettings",
 }
 """Parts of a recipe that are one settings object each."""
 
@@ -65,16 +59,24 @@ LISTS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 """Parts of a recipe that are lists of catalogue names, and what a recipe gets that does not mention them."""
 
-SOURCE = ("name", "path", "layout", "ratings", "licence", "permits")
+SOURCE = ("name", "path", "layout", "ratings", "format", "type", "labels", "transforms", "licence", "permits")
+
+OF_LOGS, OF_DATASETS = ("layout", "ratings"), ("format", "type", "labels", "transforms")
+"""What only one kind of source has."""
+
+AUTO = "auto"
+"""The format that is recognised."""
 
 TOP = (
     "name",
     "seed",
     "sources",
+    "type",
     *SECTIONS,
     *LISTS,
     "max_context_turns",
     "unjudged",
+    "mix",
     "split",
     "balance",
     "use",
@@ -122,35 +124,34 @@ def from_resolved(resolved: dict[str, Any], *, root: Path) -> Recipe:
     data = dict(resolved)
     for name in LISTS:
         data[name] = [{entry["name"]: entry["settings"]} for entry in resolved[name]]
-    data["sources"] = [
-        {**source, "layout": {source["layout"]["name"]: source["layout"]["settings"]}} for source in resolved["sources"]
-    ]
+    data["sources"] = [_source_data(source) for source in resolved["sources"]]
     if resolved["train"] is not None:
         train = resolved["train"]
         data["train"] = {**train["settings"], "method": train["name"], "model": train["model"]}
     return from_data(data, root=root, where="run.json")
 
 
+def _source_data(resolved: dict[str, Any]) -> dict[str, Any]:
+    source = dict(resolved)
+    for name in ("layout", "format"):
+        if name in resolved:
+            source[name] = {resolved[name]["name"]: resolved[name]["settings"]}
+    if "transforms" in resolved:
+        source["transforms"] = [{entry["name"]: entry["settings"]} for entry in resolved["transforms"]]
+    return source
+
+
 def settings_of(kind: str, name: str, values: dict[str, Any]) -> Any:
     """The settings of a catalogue entry from plain values, checked as a recipe's are; RecipeError with every fault."""
-    reader = _Reader({})
+    reader = SettingsReader({})
     made = reader.settings(catalogue.load(kind, name), plain(values), (name,))
     if reader.faults:
         raise RecipeError(reader.faults)
     return made
 
 
-class _Reader:
+class _Reader(SettingsReader):
     """Turns plain data into a Recipe and keeps every fault on the way."""
-
-    def __init__(self, lines: dict[tuple[Any, ...], int]) -> None:
-        self.lines = lines
-        self.faults: list[str] = []
-
-    def fault(self, path: tuple[Any, ...], message: str) -> None:
-        known = next((path[:size] for size in range(len(path), -1, -1) if path[:size] in self.lines), ())
-        line = self.lines.get(known)
-        self.faults.append((f"line {line}: " if line else "") + placed(path) + message)
 
     def recipe(self, data: Any, root: Path) -> Recipe | None:
         if not isinstance(data, dict):
@@ -160,8 +161,13 @@ class _Reader:
             if key not in TOP:
                 self.fault((key,), f"unknown key; {nearest(str(key), TOP)}")
         sections = {name: self.settings(imported(target), data.get(name), (name,)) for name, target in SECTIONS.items()}
+        sources = self.sources(data.get("sources"), sections["signals"])
+        record_type = self.type_of_run(data.get("type"), sources)
+        defaults = {name: default for name, (_, default) in LISTS.items()}
+        if record_type is RecordType.PROMPT:
+            defaults["filters"] = types.PROMPT_FILTERS
         lists = {
-            name: self.entries(kind, data.get(name, list(default)), (name,)) for name, (kind, default) in LISTS.items()
+            name: self.entries(kind, data.get(name, list(defaults[name])), (name,)) for name, (kind, _) in LISTS.items()
         }
         train, model = self.train(data.get("train"))
         numbers = _Numbers(
@@ -178,7 +184,11 @@ class _Reader:
         split = self.settings(Split, data.get("split"), ("split",))
         limits = self.settings(Limits, data.get("limits"), ("limits",))
         balance = self.settings(Balance, data.get("balance"), ("balance",))
-        sources = self.sources(data.get("sources"), sections["signals"])
+        mix = self.mix(data["mix"], [source.name for source in sources]) if data.get("mix") is not None else None
+        if record_type is not None:
+            chosen = {name: lists[name] for name in ("filters", "export")}
+            for place, fault in types.faults(record_type, **chosen, balance=balance, train=train):
+                self.fault(place, fault)
         use = self.use(data.get("use"), [entry.name for entry in lists["export"]])
         for export, uses in use.items():
             for fault in broken(sources, uses):
@@ -190,6 +200,8 @@ class _Reader:
             seed=numbers.seed or 0,
             root=root,
             sources=sources,
+            type=record_type,
+            mix=mix,
             transforms=lists["transforms"],
             filters=lists["filters"],
             groupings=lists["groupings"],
@@ -206,30 +218,16 @@ class _Reader:
             **sections,
         )
 
-    def integer(
-        self, data: dict[str, Any], key: str, default: int | None, *, least: int, most: int = 2**31 - 1
-    ) -> int | None:
-        value = data.get(key, default)
-        if value is None and default is None:
-            return None
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            self.fault((key,), f"expected a whole number of at least {least}")
-            return default
-        if value > most:
-            self.fault((key,), f"expected a whole number of at most {most}")
-            return default
-        return value
-
     def sources(self, data: Any, signals: Any) -> tuple[Source, ...]:
         if not isinstance(data, list) or not data:
-            self.fault(("sources",), "expected a list of at least one source: {name, path, layout, ratings}")
+            self.fault(("sources",), "expected a list of at least one source: {name, path, layout or format}")
             return ()
         found = []
         names: set[str] = set()
         for position, item in enumerate(data):
             at: tuple[Any, ...] = ("sources", position)
             if not isinstance(item, dict):
-                self.fault(at, "expected a mapping of name, path, layout, ratings")
+                self.fault(at, "expected a mapping of name, path, and layout or format")
                 continue
             for key in item:
                 if key not in SOURCE:
@@ -246,25 +244,103 @@ class _Reader:
                 self.fault((*at, "path"), "expected a file, a folder, or a list of them")
             elif any(re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", str(one)) for one in paths):
                 self.fault((*at, "path"), "an address, not a file; download it first")
-            layout = self.entry("layout", item.get("layout"), (*at, "layout"))
-            ratings = self.settings(Ratings, item.get("ratings"), (*at, "ratings"))
-            if ratings is not None and signals is not None:
-                try:
-                    ratings.applied(signals)
-                except RecipeError as error:
-                    for fault in error.faults:
-                        self.fault((*at, "ratings"), f"with what `signals` says of ratings: {fault}")
+            kind = self.kind_of_source(item, at, signals)
             licence = item.get("licence")
             if licence is not None and not (isinstance(licence, str) and 0 < len(licence.strip()) <= 200):
                 self.fault((*at, "licence"), "expected an SPDX identifier, or up to 200 characters")
                 licence = None
             permits = None if item.get("permits") is None else self.uses(item["permits"], (*at, "permits"))
-            if layout is not None and ratings is not None:
+            if kind is not None:
                 given = tuple(map(str, paths))
-                found.append(
-                    Source(name=str(name), path=given, layout=layout, ratings=ratings, licence=licence, permits=permits)
-                )
+                found.append(Source(name=str(name), path=given, licence=licence, permits=permits, **kind))
         return tuple(found)
+
+    def kind_of_source(self, item: dict[str, Any], at: tuple[Any, ...], signals: Any) -> dict[str, Any] | None:
+        """What a source says of itself as a log, or as a dataset; None after a fault."""
+        named = [name for name in ("layout", "format") if item.get(name) is not None]
+        if len(named) != 1:
+            what = "expected `layout` (a log) or `format` (a dataset: a name of the catalogue, or auto)"
+            self.fault((*at, "format") if named else at, f"{what}, not both" if named else what)
+            return None
+        foreign = [name for name in (OF_DATASETS if named == ["layout"] else OF_LOGS) if item.get(name) is not None]
+        for name in foreign:
+            self.fault((*at, name), f"belongs to a source with `{'format' if named == ['layout'] else 'layout'}`")
+        if foreign:
+            return None
+        return self.log(item, at, signals) if named == ["layout"] else self.dataset(item, at)
+
+    def log(self, item: dict[str, Any], at: tuple[Any, ...], signals: Any) -> dict[str, Any] | None:
+        layout = self.entry("layout", item["layout"], (*at, "layout"))
+        ratings = self.settings(Ratings, item.get("ratings"), (*at, "ratings"))
+        if ratings is not None and signals is not None:
+            try:
+                ratings.applied(signals)
+            except RecipeError as error:
+                for fault in error.faults:
+                    self.fault((*at, "ratings"), f"with what `signals` says of ratings: {fault}")
+        return None if layout is None or ratings is None else {"layout": layout, "ratings": ratings}
+
+    def dataset(self, item: dict[str, Any], at: tuple[Any, ...]) -> dict[str, Any] | None:
+        given = item["format"]
+        if given == AUTO or (isinstance(given, dict) and list(given) == [AUTO] and not given[AUTO]):
+            form: Entry | None = Entry(name=AUTO, settings=None)
+        else:
+            form = self.entry("format", given, (*at, "format"))
+        record_type = None if item.get("type") is None else self.record_type(item["type"], (*at, "type"))
+        reads = form.settings.reads if form is not None and form.settings is not None else frozenset(RecordType)
+        if record_type is not None and record_type not in reads:
+            held = ", ".join(sorted(types.told(one) for one in reads))
+            self.fault((*at, "type"), f"the format does not hold {types.told(record_type)} rows; it holds {held}")
+        labels = item.get("labels")
+        if labels is not None and not (
+            isinstance(labels, dict)
+            and all(isinstance(name, str) and isinstance(one, bool) for name, one in labels.items())
+        ):
+            self.fault((*at, "labels"), "expected a mapping of labels as the file has them, each to true or false")
+            labels = None
+        elif labels and form is not None and form.settings is not None and not hasattr(form.settings, "labels"):
+            self.fault((*at, "labels"), f"{form.name} has no labels that could mean something else")
+        transforms = self.entries("transform", item.get("transforms") or [], (*at, "transforms"))
+        if form is None:
+            return None
+        return {"format": form, "type": record_type, "labels": labels, "transforms": transforms}
+
+    def record_type(self, name: Any, path: tuple[Any, ...]) -> RecordType | None:
+        if not isinstance(name, str) or name not in types.NAMES:
+            self.fault(path, f"unknown type {name!r}; known: {', '.join(types.NAMES)}")
+            return None
+        return types.NAMES[name]
+
+    def type_of_run(self, given: Any, sources: tuple[Source, ...]) -> RecordType | None:
+        """What the run makes, and the faults of sources that cannot become it; None where the files have to tell."""
+        known = {source.name: types.known_type(source) for source in sources}
+        if given is None:
+            told = {name: one for name, one in known.items() if one is not None}
+            logs = any(source.layout is not None for source in sources)
+            if not sources or (len(told) < len(known) and not logs):
+                return None
+            try:
+                wanted: RecordType | None = types.common_type(told, logs=logs)
+            except RecipeError as error:
+                self.fault((), f"type: {error.faults[0]}")
+                return None
+        else:
+            wanted = self.record_type(given, ("type",))
+        for at, source in enumerate(sources):
+            has = known[source.name]
+            fault = types.unreachable(has, wanted) if has is not None and wanted is not None else None
+            if fault is not None:
+                self.fault(("sources", at), fault)
+        return wanted
+
+    def mix(self, data: Any, names: list[str]) -> Mix | None:
+        made: Mix | None = self.settings(Mix, data, ("mix",))
+        if made is not None and made.weights is not None:
+            for name in sorted({*made.weights} - {*names}):
+                self.fault(("mix", "weights", name), f"no such source; {nearest(name, names)}")
+            for name in sorted({*names} - {*made.weights}):
+                self.fault(("mix", "weights"), f"source {name} has no weight")
+        return made
 
     def use(self, data: Any, exports: list[str]) -> dict[str, tuple[str, ...]]:
         """Export -> what it is for; a list speaks for every export, a mapping for those it names."""
@@ -303,144 +379,9 @@ class _Reader:
         settings = self.settings(kind, rest, ("train",))
         return (None if settings is None else Entry(name=str(method), settings=settings)), model
 
-    def entries(self, kind: str, data: Any, path: tuple[Any, ...]) -> tuple[Entry, ...]:
-        if not isinstance(data, list):
-            self.fault(path, f"expected a list of {kind}s: `- name` or `- name: {{setting: value}}`")
-            return ()
-        found = [self.entry(kind, item, (*path, position)) for position, item in enumerate(data)]
-        names = [entry.name for entry in found if entry is not None]
-        for name in sorted({name for name in names if names.count(name) > 1}):
-            self.fault(path, f"{name} stands there more than once")
-        return tuple(entry for entry in found if entry is not None)
-
-    def entry(self, kind: str, item: Any, path: tuple[Any, ...]) -> Entry | None:
-        if isinstance(item, str):
-            name, values = item, None
-        elif isinstance(item, dict) and len(item) == 1:
-            name, values = next(iter(item.items()))
-        else:
-            self.fault(path, f"expected the name of a {kind}, or one name with its settings below it")
-            return None
-        try:
-            settings_type = catalogue.load(kind, str(name))
-        except UnknownNameError as error:
-            self.fault(path, str(error))
-            return None
-        settings = self.settings(settings_type, values, (*path, name))
-        return None if settings is None else Entry(name=str(name), settings=settings)
-
-    def settings(self, settings_type: Any, values: Any, path: tuple[Any, ...]) -> Any:
-        """An instance of a settings dataclass from plain data; None after a fault."""
-        values = {} if values is None else values
-        if not isinstance(values, dict):
-            self.fault(path, "expected settings, a mapping")
-            return None
-        names = [entry.name for entry in dataclasses.fields(settings_type) if entry.init]
-        sound = True
-        for key in values:
-            if key not in names:
-                self.fault((*path, key), f"unknown setting; {nearest(str(key), names)}")
-                sound = False
-        known = {key: value for key, value in values.items() if key in names}
-        for key in [key for key, value in known.items() if isinstance(value, int) and abs(value) > LARGEST]:
-            self.fault((*path, key), f"expected a whole number of at most {LARGEST}")
-            del known[key]
-            sound = False
-        try:
-            made = _made(settings_type, known)
-            return made if sound else None
-        except pydantic.ValidationError as error:
-            found = error.errors(include_url=False, include_input=False)
-            for one in found:
-                self.fault((*path, *one["loc"]), one["msg"].removeprefix("Value error, "))
-            wrong = {one["loc"][0] for one in found if one["loc"]}
-            self.values(settings_type, {key: value for key, value in known.items() if key not in wrong}, path)
-        except RecipeError as error:
-            for fault in error.faults:
-                self.told(fault, names, path)
-        except ValueError as error:
-            self.fault(path, str(error))
-        return None
-
-    def values(self, settings_type: Any, known: dict[str, Any], path: tuple[Any, ...]) -> None:
-        """Keeps the faults of those values whose type is right, where others of the settings are of a wrong one."""
-        try:
-            _made(settings_type, known)
-        except RecipeError as error:
-            for fault in error.faults:
-                if re.split(r"[.:]", fault, maxsplit=1)[0] in known:
-                    self.told(fault, list(known), path)
-        except ValueError:  # pydantic's too: told already
-            return
-
-    def told(self, fault: str, names: list[str], path: tuple[Any, ...]) -> None:
-        """Keeps a fault that settings found in themselves, at the place of the setting that it begins with."""
-        head, colon, message = fault.partition(": ")
-        parts = head.split(".", 1)
-        if colon and parts[0] in names:
-            self.fault((*path, *parts), message)
-        else:
-            self.fault(path, fault)
-
 
 @dataclass(frozen=True)
 class _Numbers:
     seed: int | None
     shard_rows: int | None
     max_context_turns: int | None
-
-
-def _made(settings_type: Any, known: dict[str, Any]) -> Any:
-    """Settings from plain data. Raises pydantic's ValidationError for wrong types, RecipeError for wrong values."""
-    validated = settings_model(settings_type).model_validate_json(json.dumps(known, default=str), strict=True)
-    return settings_type(**{name: getattr(validated, name) for name in validated.model_fields_set})
-
-
-@functools.cache
-def settings_model(settings_type: Any) -> type[pydantic.BaseModel]:
-    """A strict pydantic model with the fields of a settings dataclass."""
-    hints = typing.get_type_hints(settings_type)
-    notes = field_notes(settings_type)
-    fields: dict[str, Any] = {}
-    for entry in dataclasses.fields(settings_type):
-        if not entry.init:
-            continue
-        default: Any = ...
-        if entry.default is not dataclasses.MISSING:
-            default = entry.default
-        elif entry.default_factory is not dataclasses.MISSING:
-            default = entry.default_factory()
-        fields[entry.name] = (hints[entry.name], pydantic.Field(default, description=notes.get(entry.name)))
-    config = pydantic.ConfigDict(
-        extra="forbid", strict=True, arbitrary_types_allowed=True, allow_inf_nan=False, protected_namespaces=()
-    )
-    return pydantic.create_model(settings_type.__name__, __config__=config, **fields)
-
-
-@functools.cache
-def field_notes(settings_type: Any) -> dict[str, str]:
-    """Field name -> the docstring under it, as written in the source of a settings dataclass and its bases."""
-    notes: dict[str, str] = {}
-    for one in reversed(settings_type.__mro__):
-        if "__dataclass_fields__" not in vars(one):
-            continue
-        try:
-            tree = ast.parse(textwrap.dedent(inspect.getsource(one)))
-        except (OSError, TypeError):
-            continue
-        body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
-        for before, after in itertools.pairwise(body):
-            if (
-                isinstance(before, ast.AnnAssign)
-                and isinstance(before.target, ast.Name)
-                and isinstance(after, ast.Expr)
-                and isinstance(after.value, ast.Constant)
-                and isinstance(after.value.value, str)
-            ):
-                notes[before.target.id] = " ".join(after.value.value.split())
-    return {entry.name: notes[entry.name] for entry in dataclasses.fields(settings_type) if entry.name in notes}
-
-
-def imported(target: str) -> Any:
-    module, _, attribute = target.partition(":")
-    return getattr(importlib.import_module(module), attribute)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from prefdata.balance import Balance
 from prefdata.errors import RecipeError
+from prefdata.schema import RecordType
 
 LARGEST = 2**53 - 1
 """Largest whole number in a recipe: what every reader of JSON can hold."""
@@ -159,17 +160,73 @@ class Limits:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Mix:
+    """Which of the kept rows make up the set: caps and lengths first, then every source in its share.
+
+    Rows that are left out are dropped, each with its reason. Which ones, a hash of the seed and the id decides.
+    """
+
+    weights: dict[str, float] | None = None
+    """Source -> its weight, for every source; null takes every row. A source that falls short gives all it has."""
+    size: int | None = None
+    """Rows altogether; null is the largest size at which no source falls short of its share."""
+    per_prompt: int | None = None
+    """Rows of one prompt, at most."""
+    per_customer: int | None = None
+    """Rows of one customer, at most."""
+    per_source: int | None = None
+    """Rows of one source, at most."""
+    max_chars: int | None = None
+    """Characters of prompt and answer together, at most; of a pair, with its longer answer."""
+
+    def __post_init__(self) -> None:
+        faults = [
+            f"{name}: {getattr(self, name)}, expected a whole number of at least 1"
+            for name in ("size", "per_prompt", "per_customer", "per_source", "max_chars")
+            if getattr(self, name) is not None and not 1 <= getattr(self, name) < 2**31
+        ]
+        faults += [
+            f"weights.{name}: {weight}, expected a number above 0"
+            for name, weight in (self.weights or {}).items()
+            if not 0 < weight < math.inf
+        ]
+        if faults:
+            raise RecipeError(faults)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Source:
-    """One export of a support system."""
+    """What a run reads: the export of a support system (`layout`), or a dataset (`format`)."""
 
     name: str
     path: tuple[str, ...]
-    layout: Entry
-    ratings: Ratings
+    layout: Entry | None = None
+    """How a log is laid out; null is a dataset."""
+    ratings: Ratings = dataclasses.field(default_factory=Ratings)
+    format: Entry | None = None
+    """The format of a dataset, or `auto`, whose settings are null; null is a log."""
+    type: RecordType | None = None
+    """What the rows of a dataset are, where that is stated."""
+    labels: Mapping[str, bool] | None = None
+    """What labels of a dataset other than true and false mean."""
+    transforms: tuple[Entry, ...] = ()
+    """What edits the texts of a dataset; those of the recipe are for logs."""
     licence: str | None = None
     """SPDX identifier, or words; null is not stated."""
     permits: tuple[str, ...] | None = None
     """Uses that the source allows; null is not stated."""
+
+    def resolved(self) -> dict[str, Any]:
+        """The source as plain JSON data."""
+        data: dict[str, Any] = {"name": self.name, "path": list(self.path)}
+        if self.layout is not None:
+            data |= {"layout": _entry_data(self.layout), "ratings": plain(self.ratings)}
+        if self.format is not None:
+            data["format"] = _entry_data(self.format)
+            data["type"] = None if self.type is None else str(self.type)
+            data["labels"] = None if self.labels is None else dict(self.labels)
+            data["transforms"] = [_entry_data(entry) for entry in self.transforms]
+        return {**data, "licence": self.licence, "permits": None if self.permits is None else list(self.permits)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,6 +237,8 @@ class Recipe:
     seed: int
     root: Path
     sources: tuple[Source, ...]
+    type: RecordType | None
+    """What the run makes; null is known once the sources are read."""
     sessions: Any
     max_context_turns: int | None
     transforms: tuple[Entry, ...]
@@ -189,6 +248,8 @@ class Recipe:
     filters: tuple[Entry, ...]
     groupings: tuple[Entry, ...]
     unjudged: Literal["keep", "drop"]
+    match: Any
+    mix: Mix | None
     split: Split
     balance: Balance
     export: tuple[Entry, ...]
@@ -198,22 +259,20 @@ class Recipe:
     limits: Limits
     shard_rows: int
 
+    def of_logs(self) -> bool:
+        """Whether it makes labelled replies of logs and nothing else."""
+        logs = all(source.layout is not None for source in self.sources)
+        return logs and self.type is RecordType.UNPAIRED
+
     def resolved(self) -> dict[str, Any]:
-        """The recipe as plain JSON data, defaults included; `root` is left out, it is a place on one machine."""
-        return {
+        """The recipe as plain JSON data, defaults included; `root` is left out, it is a place on one machine.
+
+        Type, match and mix stand there where they say more than that replies of logs are labelled.
+        """
+        data = {
             "name": self.name,
             "seed": self.seed,
-            "sources": [
-                {
-                    "name": source.name,
-                    "path": list(source.path),
-                    "layout": _entry_data(source.layout),
-                    "ratings": plain(source.ratings),
-                    "licence": source.licence,
-                    "permits": None if source.permits is None else list(source.permits),
-                }
-                for source in self.sources
-            ],
+            "sources": [source.resolved() for source in self.sources],
             "sessions": plain(self.sessions),
             "max_context_turns": self.max_context_turns,
             "transforms": [_entry_data(entry) for entry in self.transforms],
@@ -231,6 +290,11 @@ class Recipe:
             "limits": plain(self.limits),
             "shard_rows": self.shard_rows,
         }
+        if not self.of_logs():
+            data |= {"type": None if self.type is None else str(self.type), "match": plain(self.match)}
+        if self.mix is not None:
+            data["mix"] = plain(self.mix)
+        return data
 
 
 def plain(value: Any) -> Any:
@@ -248,4 +312,4 @@ def plain(value: Any) -> Any:
 
 
 def _entry_data(entry: Entry) -> dict[str, Any]:
-    return {"name": entry.name, "settings": plain(entry.settings)}
+    return {"name": entry.name, "settings": {} if entry.settings is None else plain(entry.settings)}

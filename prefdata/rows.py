@@ -11,23 +11,33 @@ import polars as pl
 from prefdata.errors import InputError, RecipeError
 from prefdata.io import write_parquet
 from prefdata.judging import Decision
+from prefdata.labelling import LABELS
+from prefdata.schema import RecordType
+from prefdata.sides import TAUGHT
 from prefdata.stages import State, unfinish
 
-LANGUAGE = "language_completion_code"
-"""The score that becomes a row's language."""
 
+def told(state: State, labels: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:
+    """What is known of a row only after scoring: its label, and the language of its answer (null where undecided).
 
-def told(labels: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:
-    """What is known of a row only after scoring: its label, and the language of its reply (null where undecided)."""
-    code = pl.col(LANGUAGE) if LANGUAGE in scores.columns else pl.lit(None, dtype=pl.String)
-    return labels.join(scores.select("id", language=code), on="id", how="left", maintain_order="left")
+    A language that the source told stands.
+    """
+    scored = f"language_{TAUGHT[state.type]}_code"
+    code = pl.col(scored) if scored in scores.columns else pl.lit(None, dtype=pl.String)
+    found = labels.join(scores.select("id", language=code), on="id", how="left", maintain_order="left")
+    if state.recipe.of_logs():
+        return found
+    own = [pl.read_parquet(shard, columns=["id", "language"], glob=False) for shard in state.shards()]
+    found = found.join(pl.concat(own), on="id", how="left", maintain_order="left", suffix="_own")
+    return found.with_columns(language=pl.coalesce("language_own", "language")).drop("language_own")
 
 
 def write_rows(state: State, decision: Decision, labels: pl.DataFrame, split: pl.DataFrame) -> None:
     """kept/ and dropped/: the records with their labels; dropped rows carry every reason."""
     unfinish(state)
     kept_folder, dropped_folder = state.run.fresh("kept.tmp"), state.run.fresh("dropped.tmp")
-    names = ("label", "label_confidence", "label_sources", "evidence", "language")
+    names = ["language", *(LABELS if state.type is RecordType.UNPAIRED else ())]
+    labels = labels.select("id", *names)
     for number, shard in enumerate(state.shards()):
         frame = pl.read_parquet(shard, glob=False)
         order = frame.columns

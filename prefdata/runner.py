@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from prefdata import importing, judging, mixture, splitting, stages
 from prefdata import ingest as mining
-from prefdata import judging, splitting, stages
 from prefdata.card import write_card
 from prefdata.engine import Engine, LocalEngine
 from prefdata.errors import InputError
@@ -22,6 +22,7 @@ from prefdata.judging import Decision
 from prefdata.recipe import Recipe
 from prefdata.recipe import load as load_recipe
 from prefdata.reporting import numbers
+from prefdata.reporting.accounts import accounts
 from prefdata.reporting.page import write_page
 from prefdata.rows import dropped_rows, kept_rows, scan_rows, told, write_rows
 from prefdata.rundir import RunDir, key_of
@@ -63,13 +64,9 @@ def run(
     """
     read = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     directory = RunDir(Path(out) if out is not None else Path("runs") / read.name)
-    state = State(
-        recipe=read,
-        run=directory,
-        engine=engine or LocalEngine(threads=threads),
-        progress=progress or (lambda step, done, total: None),
-        filters=[judging.rooted(entry.settings, read.root).build() for entry in read.filters],
-        groupings=[entry.settings.build() for entry in read.groupings],
+    read = importing.typed(read)
+    state = stages.state_of(
+        read, directory, engine or LocalEngine(threads=threads), progress or (lambda step, done, total: None)
     )
     with directory.locked():
         directory.claim(read.name)
@@ -111,8 +108,11 @@ def conclude(
         list(zip(state.groupings, edges, strict=True)),
         unjudged=state.recipe.unjudged,
         quality=quality,
+        labelled=state.type is RecordType.UNPAIRED,
+        oriented=state.oriented(),
     )
-    known = told(labels, scores)
+    known = told(state, labels, scores)
+    decision, shares = mixture.mixed(state, decision, known)
     division = splitting.divide(state, decision)
     decision = splitting.even_out(state, decision, division, known)
     split, facts = splitting.account(state, decision, division, known)
@@ -130,6 +130,10 @@ def conclude(
         exports=exports,
         splitting=facts,
     )
+    if "accounts" in ingested:
+        report["accounts"] = accounts(ingested["accounts"], stages.sources_of(state), decision)
+    if shares is not None:
+        report["mix"] = shares
     report["training_rows"] = key_of(sorted(exports.items()), split.rows())
     write_json(state.run.path / "report.json", report)
     _write_run_json(state, hashes, ingested, sidecars, decision, report)
@@ -167,7 +171,7 @@ def _export(state: State, split: pl.DataFrame) -> dict[str, Any]:
     splits = {name: rows.filter(pl.col("split") == name) for name in state.recipe.split.sides()}
     for entry in state.recipe.export:
         folder = state.run.fresh(f"exports/{entry.name}")
-        written[entry.name] = write_export(entry.settings, splits, RecordType.UNPAIRED, folder)["files"]
+        written[entry.name] = write_export(entry.settings, splits, state.type, folder)["files"]
     return written
 
 
@@ -193,6 +197,7 @@ def _write_run_json(
             "set_aside": ingested["set_aside"],
             "reading": ingested["reading"],
             "quarantine": ingested["quarantine"],
+            **({"accounts": report["accounts"]} if "accounts" in report else {}),
             "funnel": [step._asdict() for step in decision.funnel],
             "thresholds": decision.thresholds,
             "sidecars": sidecars,

@@ -6,7 +6,6 @@ move what was split before; the law stands in prefdata.build.splits. The report 
 
 from __future__ import annotations
 
-import dataclasses
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -17,10 +16,11 @@ from prefdata.build import leaks as leaking
 from prefdata.build import splits as splitting
 from prefdata.build.splits import Splits
 from prefdata.io import write_parquet
-from prefdata.judging import Decision, FunnelStep
-from prefdata.schema import stable_hash
+from prefdata.judging import Decision
+from prefdata.mixture import whole, without
+from prefdata.schema import RecordType, stable_hash
+from prefdata.sides import compared, length
 from prefdata.stages import State, unfinish
-from prefdata.text import joined_text, last_user_text
 
 GIANT = 0.05
 """Share of the rows from which on a unit is named in the report."""
@@ -44,11 +44,11 @@ def links_of(state: State, decision: Decision) -> tuple[pl.DataFrame, list[str]]
     wanted = state.recipe.split.connect
     parts = []
     for shard in state.shards():
-        frame = pl.read_parquet(shard, columns=["id", "group", "prompt", "completion", "meta", "time"], glob=False)
+        columns = ["group", "meta", "time", *compared(state.type)]
+        frame = pl.read_parquet(shard, columns=columns, glob=False)
         prompt = stable_hash([frame.select(pl.struct("prompt").struct.json_encode()).to_series()], purpose="prompt")
         customer = pl.col("meta").str.json_path_match("$.customer")
-        said = last_user_text("prompt").fill_null("").str.len_chars() + joined_text("completion").str.len_chars()
-        long = said >= state.recipe.split.min_duplicate_chars
+        long = length(state.type) >= state.recipe.split.min_duplicate_chars
         parts.append(
             frame.select("id", "time", session="group", customer=customer, long=long).with_columns(prompt=prompt)
         )
@@ -95,29 +95,8 @@ def even_out(state: State, decision: Decision, division: Division, told: pl.Data
         return decision
     sides = division.splits.rows.filter(pl.col("split") == splitting.TRAIN)
     train = decision.rows.filter("kept").join(sides, on="id", how="semi").select("id")
-    frames = []
-    for shard in state.shards():
-        frame = pl.read_parquet(shard, glob=False).join(train, on="id", how="semi", maintain_order="left")
-        order = frame.columns
-        known = ("label", "label_confidence", "label_sources", "evidence")
-        frame = frame.drop(known).join(told.select("id", *known), on="id", how="left", maintain_order="left")
-        frames.append(frame.select(order))
-    gone = surplus(pl.concat(frames), settings, seed=state.recipe.seed)
-    rows = decision.rows.join(gone, on="id", how="left", maintain_order="left")
-    funnel = list(decision.funnel)
-    for reason in REASONS:
-        here = rows.filter(pl.col("reason") == reason).join(told.select("id", "label"), on="id", how="left")
-        if here.height:
-            last = funnel[-1]
-            desirable = int(here["label"].sum())
-            left = (last.rows - here.height, last.desirable - desirable)
-            funnel.append(FunnelStep(reason, *left, last.undesirable - (here.height - desirable)))
-    reasons = pl.when(pl.col("reason").is_null()).then(pl.col("reasons"))
-    rows = rows.with_columns(
-        kept=pl.col("kept") & pl.col("reason").is_null(),
-        reasons=reasons.otherwise(pl.concat_list("reasons", "reason")),
-    )
-    return dataclasses.replace(decision, rows=rows.drop("reason"), funnel=funnel)
+    gone = surplus(whole(state, train, told), settings, seed=state.recipe.seed, record_type=state.type)
+    return without(decision, gone, told, REASONS)
 
 
 def account(
@@ -185,7 +164,9 @@ def _leaks(state: State, kept: pl.DataFrame, decision: Decision) -> list[dict[st
     clusters = decision.clusters.select("id", pl.col("grouping").alias("kind"), pl.col("cluster").alias("value"))
     found = [clusters.join(kept, on="id", how="semi", maintain_order="left")]
     for shard in state.shards():
-        frame = pl.read_parquet(shard, columns=["id", "prompt", "completion", "meta"], glob=False)
+        frame = pl.read_parquet(shard, columns=["meta", *compared(state.type)], glob=False)
+        if state.type is RecordType.PROMPT:
+            frame = frame.with_columns(completion=pl.lit(""))  # no answer, so that only prompts are compared
         found.append(leaking.keys(frame.join(kept, on="id", how="semi", maintain_order="left")))
     keys = pl.concat(found).join(kept.select("id", "split"), on="id", how="left")
     names = [grouping.name for grouping in state.groupings]

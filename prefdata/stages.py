@@ -15,8 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from prefdata import ingest as mining
-from prefdata import judging
+from prefdata import judging, labelling, sourced
 from prefdata.engine import Engine
 from prefdata.erased import counted, erased, rows_of
 from prefdata.errors import InputError, QuarantineError
@@ -24,14 +23,11 @@ from prefdata.io import QUARANTINE, sha256_file, write_atomic, write_parquet
 from prefdata.judging import Grouping, RowFilter
 from prefdata.recipe import Recipe, plain
 from prefdata.rundir import RunDir, key_of
-from prefdata.schema import stable_hash
-from prefdata.text import joined_text, last_user_text
+from prefdata.schema import RecordType, stable_hash
+from prefdata.sides import compared, fitted, orientation, texts
 
 FORMAT = 1
 """Version of the run directory; another version is not reused."""
-
-RUDENESS = "toxicity_completion"
-"""The score that is one of the combiner's signals."""
 
 Progress = Callable[[str, int, int], None]
 """Called with a step's name, how much of it is done, and how much there is."""
@@ -48,6 +44,25 @@ class State:
     filters: list[RowFilter] = field(default_factory=list)
     groupings: list[Grouping] = field(default_factory=list)
 
+    @property
+    def type(self) -> RecordType:
+        """What the run makes."""
+        assert self.recipe.type is not None
+        return self.recipe.type
+
+    def oriented(self) -> Callable[[pl.DataFrame], pl.DataFrame] | None:
+        """What tells pairs of one cluster from their opposites; null for rows that are no pairs."""
+        if self.type is not RecordType.PREFERENCE:
+            return None
+
+        def told(clusters: pl.DataFrame) -> pl.DataFrame:
+            wanted = pl.concat([clusters["id"], clusters["cluster"].alias("id")]).unique().to_frame()
+            columns = ["id", "chosen", "rejected"]
+            shards = [pl.read_parquet(shard, columns=columns, glob=False) for shard in self.shards()]
+            return orientation(pl.concat([shard.join(wanted, on="id", how="semi") for shard in shards]), clusters)
+
+        return told
+
     def shards(self) -> list[Path]:
         return sorted((self.run.path / "records").glob("*.parquet"))
 
@@ -55,10 +70,22 @@ class State:
         return self.run.path / "signals" / shard.name
 
 
+def state_of(recipe: Recipe, run: RunDir, engine: Engine, progress: Progress) -> State:
+    """The state of a run of `recipe`, whose type is known, with its filters and groupings."""
+    state = State(recipe=recipe, run=run, engine=engine, progress=progress)
+    state.filters = [
+        fitted(judging.rooted(entry.settings, recipe.root).build(), state.type) for entry in recipe.filters
+    ]
+    state.groupings = [entry.settings.build() for entry in recipe.groupings]
+    return state
+
+
 def ingest_key(state: State, hashes: dict[str, dict[str, str]]) -> str:
     """What records depend on: inputs, the recipe up to mining, the version, the key of ids, who is erased."""
     resolved = state.recipe.resolved()
-    parts = ("sources", "sessions", "max_context_turns", "transforms", "signals", "limits", "shard_rows")
+    parts = ["sources", "sessions", "max_context_turns", "transforms", "signals", "limits", "shard_rows"]
+    if not state.recipe.of_logs():  # labels and matches are made of replies before they are rows
+        parts += ["type", "match", "credit", "labels", "filters"]
     read_limits = {name: value for name, value in resolved["limits"].items() if name != "max_quarantined"}
     depends = {name: resolved[name] for name in parts if name != "limits"} | {"limits": read_limits}
     terms = ("licence", "permits")  # what one may do with the rows changes nothing in them
@@ -97,15 +124,22 @@ def ingest(state: State, hashes: dict[str, dict[str, str]]) -> dict[str, Any]:
         "quarantine": {},
         "rows": 0,
     }
+    accounts: list[dict[str, Any]] = []
+    unmade: list[pl.DataFrame] = []
     for position, source in enumerate(recipe.sources):
         state.progress("read", position, len(recipe.sources))
-        mined = mining.ingest(recipe, source, transforms)
+        mined = sourced.read(state.recipe, source, transforms, filters=state.filters)
+        if mined.account is not None:
+            accounts.append(mined.account)
+            unmade.append(mined.unmade)
         if forgotten:
             gone = rows_of(mined.records, forgotten)
             fates = counted(mined.fates, mined.records.filter(gone))
             mined = mined._replace(
                 records=mined.records.filter(~gone), signals=mined.signals.filter(~gone), fates=fates
             )
+            if mined.account is not None:
+                mined.account["erased"] = int(gone.sum())
         for start in range(0, mined.records.height, recipe.shard_rows):
             name = f"{len(written) // 2:05d}.parquet"
             write_parquet(records / name, mined.records.slice(start, recipe.shard_rows))
@@ -114,8 +148,9 @@ def ingest(state: State, hashes: dict[str, dict[str, str]]) -> dict[str, Any]:
         quarantines.append(mined.quarantine)
         result["files"] += [{"source": source.name, **report._asdict()} for report in mined.files]
         result["fates"] += mined.fates
-        result["sessions"][source.name] = plain(mined.sessions)
-        result["reading"][source.name] = mined.reading
+        if source.layout is not None:
+            result["sessions"][source.name] = plain(mined.sessions)
+            result["reading"][source.name] = mined.reading
         result["rows"] += mined.records.height
         for name, counts in (("set_aside", mined.set_aside), ("touched", mined.touched)):
             for reason, number in counts.items():
@@ -127,6 +162,12 @@ def ingest(state: State, hashes: dict[str, dict[str, str]]) -> dict[str, Any]:
     result["quarantine"] = dict(reasons.iter_rows())
     path = state.run.path / "quarantine.parquet"
     write_parquet(path, quarantine)
+    if accounts:
+        result["accounts"] = accounts
+        written.append(state.run.path / "unmade.parquet")
+        write_parquet(written[-1], pl.concat(unmade).sort("source", "step", "file", "line", "id", "other", "part"))
+    else:
+        (state.run.path / "unmade.parquet").unlink(missing_ok=True)
     state.progress("read", len(recipe.sources), len(recipe.sources))
     return state.run.finish("ingest", key, [*written, path], result)
 
@@ -158,6 +199,12 @@ def check_quarantine(recipe: Recipe, ingested: dict[str, Any]) -> None:
             f"{recipe.limits.max_quarantined:.1%}; most often: {most[0]} ({most[1]}). See quarantine.parquet for file, "
             "line and reason, or raise limits.max_quarantined"
         )
+    if not ingested["rows"] and "accounts" in ingested:
+        why = [
+            f"{one['source']}: " + json.dumps({**one["refused_because"], **one["left_out"], **one["unmade_because"]})
+            for one in ingested["accounts"]
+        ]
+        raise InputError("no rows came out of the sources; what kept them out: " + "; ".join(why))
     if not ingested["rows"]:
         raise InputError(
             "no rows came out of the sources: no agent turn answers a customer turn. Check columns and roles of the "
@@ -234,28 +281,26 @@ def scores(state: State, sidecars: dict[str, list[str]]) -> pl.DataFrame:
 
 def label(state: State, scores: pl.DataFrame, sidecars: dict[str, list[str]]) -> tuple[pl.DataFrame, dict[str, Any]]:
     """Labels of every row (id, label, label_confidence, label_sources, evidence) and the card of how they came."""
-    from prefdata.logs.combine import combine
-    from prefdata.logs.credit import credit
-
     resolved = state.recipe.resolved()
     ingested = json.loads(state.run.marker("ingest").read_text())
-    key = key_of(ingested["key"], ingested["files"], sidecars.get(RUDENESS), resolved["credit"], resolved["labels"])
+    key = key_of(
+        ingested["key"], ingested["files"], sidecars.get(labelling.RUDENESS), resolved["credit"], resolved["labels"]
+    )
     path = state.run.path / "labels.parquet"
     known = state.run.finished("label", key)
     if known is not None:
         return pl.read_parquet(path, glob=False), known
     state.progress("label", 0, 1)
-    signals = pl.concat([pl.read_parquet(state.signals(shard), glob=False) for shard in state.shards()])
-    ids = signals.select("id", "session", "turn")
-    frame = credit(signals.drop("rev"), policy=state.recipe.credit.policy, factor=state.recipe.credit.factor)
-    if RUDENESS in scores.columns:
-        frame = frame.join(scores.select("id", RUDENESS), on="id", how="left", maintain_order="left")
-    labels = combine(frame.drop("id"), settings=state.recipe.labels)
-    joined = ids.join(labels.labels, on=["session", "turn"], how="left", maintain_order="left").sort("id")
-    joined = joined.drop("session", "turn")
+    joined, card = labelling.labels(state.recipe, _beside(state), scores)
     write_parquet(path, joined)
     state.progress("label", 1, 1)
-    return joined, state.run.finish("label", key, [path], labels.card)
+    return joined, state.run.finish("label", key, [path], card)
+
+
+def _beside(state: State) -> Iterator[tuple[pl.DataFrame, Path]]:
+    """The signals of every shard, and the file of its records."""
+    for shard in state.shards():
+        yield pl.read_parquet(state.signals(shard), glob=False), shard
 
 
 def group(state: State) -> list[pl.DataFrame]:
@@ -263,6 +308,7 @@ def group(state: State) -> list[pl.DataFrame]:
     found = []
     revs = [pl.read_parquet(state.signals(shard), columns=["id", "rev"], glob=False) for shard in state.shards()]
     digest = key_of(pl.concat(revs).sort("id").rows())
+    columns = compared(state.type)
     for grouping in state.groupings:
         key = key_of(grouping.name, grouping.version, dict(grouping.parameters()), digest)
         path = state.run.path / "edges" / grouping.name / f"{key}.parquet"
@@ -272,10 +318,7 @@ def group(state: State) -> list[pl.DataFrame]:
             name = f"group {grouping.name}"
 
             def keys(shard: Path, *, grouping: Grouping = grouping) -> pl.DataFrame:
-                frame = pl.read_parquet(shard, columns=["id", "prompt", "completion"], glob=False)
-                return grouping.keys(
-                    frame.select("id", customer=last_user_text("prompt").fill_null(""), reply=joined_text("completion"))
-                )
+                return grouping.keys(texts(pl.read_parquet(shard, columns=columns, glob=False), state.type))
 
             def counted(
                 frames: Iterator[pl.DataFrame], *, name: str = name, total: int = len(shards)
@@ -290,6 +333,11 @@ def group(state: State) -> list[pl.DataFrame]:
             write_sound(path, edges)
         found.append(pl.read_parquet(path, glob=False))
     return found
+
+
+def sources_of(state: State) -> pl.DataFrame:
+    """`id` and `source` of every record."""
+    return pl.concat([pl.read_parquet(shard, columns=["id", "source"], glob=False) for shard in state.shards()])
 
 
 def version(package: str) -> str:

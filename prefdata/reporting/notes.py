@@ -22,6 +22,9 @@ UNREAD = 0.02
 LEAKS = ("customer", "session", "prompt", "exchange", "near_duplicates")
 """What no two sides of a split should share; equal replies alone are courtesies mostly."""
 
+UNPAIRED = "unpaired_preference"
+"""The type of rows that carry labels."""
+
 QUARANTINED = 0.005
 """Share of unreadable units from which on that stands on the first screen."""
 
@@ -36,7 +39,10 @@ class Note(NamedTuple):
 
 def notes(report: dict[str, Any], stage: dict[str, Any] | None) -> list[Note]:
     """Warnings first, each with its number; then what was checked and is fine."""
-    found = [*_reading(report), *_rows(report), *_labels(report), *_split(report), *_stage(stage)]
+    found = [*_reading(report), *_imported(report), *_rows(report)]
+    if labelled(report):
+        found += _labels(report)
+    found += [*_split(report), *_stage(stage)]
     return sorted(found, key=lambda note: note.level != "warn")
 
 
@@ -52,6 +58,32 @@ def _reading(report: dict[str, Any]) -> list[Note]:
             if events and number >= UNREAD * events:
                 text = f"{number:,} of {events:,} messages of {source} have {what}."
                 found.append(Note("warn", text, "input"))
+    return found
+
+
+def labelled(report: dict[str, Any]) -> bool:
+    """Whether the rows of the run carry labels: those of pairs, examples and prompts do not."""
+    return bool(report["recipe"].get("type", UNPAIRED) == UNPAIRED)
+
+
+def _imported(report: dict[str, Any]) -> list[Note]:
+    found = []
+    for account in report.get("accounts", []):
+        name, refused = account["source"], account["refused"]
+        if account["flagged"]:
+            number = account["flagged"]["control_tokens"]
+            text = f"{number:,} rows of {name} hold a model's own control token, as they came."
+            found.append(Note("warn", text, "input"))
+        if account["read"] and refused >= UNREAD * account["read"]:
+            share = percent(refused / account["read"])
+            text = f"{refused:,} records of {name} ({share}) were refused: see why under Input."
+            found.append(Note("warn", text, "input"))
+    for share in report.get("mix", []):
+        if share["given"] < share["wanted"]:
+            text = (
+                f"{share['source']} gives {share['given']:,} of the {share['wanted']:,} rows that its weight asks for."
+            )
+            found.append(Note("warn", text, "funnel"))
     return found
 
 
@@ -73,12 +105,13 @@ def _rows(report: dict[str, Any]) -> list[Note]:
             found.append(Note("warn", f"The filters shift the classes {shift}.", "funnel"))
         else:
             found.append(Note("fine", f"The filters leave the classes as they were: {shift}.", "funnel"))
-    for name in ("desirable", "undesirable"):
+    for name in ("desirable", "undesirable") if labelled(report) else ():
         if counts["kept"] and not counts[f"kept_{name}"]:
             found.append(Note("warn", f"No {name} row was kept: KTO needs both classes.", "funnel"))
     conflicting = sum(reason["rows"] for reason in report["reasons"] if reason["reason"] == "conflicting_labels")
     if conflicting:
-        text = f"{conflicting:,} rows are duplicates with opposite labels; all of them were dropped."
+        what = "labels" if labelled(report) else "preferences"
+        text = f"{conflicting:,} rows are duplicates with opposite {what}; all of them were dropped."
         found.append(Note("warn", text, "duplicates"))
     return found
 
@@ -126,7 +159,7 @@ def _held_out(report: dict[str, Any]) -> list[Note]:
     side = report["split"]["evaluation"]
     if not side["rows"]:
         return [Note("warn", "No row is held out: nothing will tell what training brought.", "training")]
-    if not side["desirable"] or not side["undesirable"]:
+    if labelled(report) and not (side["desirable"] and side["undesirable"]):
         return [Note("warn", "The held-out rows are of one class: rewards cannot be compared.", "training")]
     if side["rows"] < FEW:
         return [Note("warn", f"Only {side['rows']:,} rows are held out: intervals will be wide.", "training")]

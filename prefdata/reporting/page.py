@@ -15,8 +15,9 @@ import polars as pl
 
 from prefdata.io import write_atomic
 from prefdata.reporting import charts
+from prefdata.reporting.accounts import ENDS
 from prefdata.reporting.distributions import histogram
-from prefdata.reporting.notes import notes, percent
+from prefdata.reporting.notes import labelled, notes, percent
 
 MAX_CHARS = 600
 """Characters of a text shown before it is cut."""
@@ -27,7 +28,15 @@ SNIPPET = 70
 COEFFICIENTS = 14
 """Of the fitted combiner, the strongest ones."""
 
-FATES = ("row", "context", "signal", "separator", "set_aside", "erased", "quarantined")
+FATES = ("row", "context", "signal", "separator", "set_aside", "erased", "refused", "quarantined")
+
+WHAT = {
+    "prompt_completion": "examples",
+    "preference": "pairs",
+    "unpaired_preference": "labelled answers",
+    "prompt_only": "prompts",
+}
+"""Type -> what its rows are called."""
 
 HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 """Unicode categories whose characters are written as their code points."""
@@ -72,6 +81,8 @@ def render(path: Path) -> str:
     stage = _stage(path, report)
     stopping = {rule["reason"]: rule for rule in report["rules"] if rule["failed"]}
     rows = _rows(path, _named(report))
+    fate_names = [name for name in FATES if any(fate.get(name) for fate in report["fates"])]
+    report["fates"] = [{**dict.fromkeys(fate_names, 0), **fate} for fate in report["fates"]]
     return environment.get_template("report.html.jinja").render(
         report=report,
         stage=stage,
@@ -99,7 +110,11 @@ def render(path: Path) -> str:
         bars=charts.bars,
         shares=charts.shares,
         **_training(stage),
-        fate_names=[name for name in FATES if any(fate.get(name) for fate in report["fates"])],
+        fate_names=fate_names,
+        labelled=labelled(report),
+        accounts=report.get("accounts", []),
+        ends=ENDS,
+        what=WHAT[report["recipe"].get("type", "unpaired_preference")],
         session_facts=_session_facts(report["sessions"]),
         exported=[
             {"file": f"{target}/{file}", **counts}
@@ -128,7 +143,8 @@ def _rows(path: Path, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
         if not files:
             continue
         rows = pl.scan_parquet(files, glob=False).filter(pl.col("id").is_in(wanted))
-        columns = rows.select("id", "prompt", "completion", "label", reasons.alias("reasons")).collect()
+        there = [name for name in ("completion", "chosen", "rejected", "label") if name in rows.collect_schema()]
+        columns = rows.select("id", "prompt", *there, reasons.alias("reasons")).collect()
         found.update((row["id"], _row(row)) for row in columns.iter_rows(named=True))
     missing: dict[str, Any] = {"customer": "", "reply": "", "label": None, "reasons": []}
     return {name: found.get(name, {"id": name, **missing}) for name in ids}
@@ -136,12 +152,16 @@ def _rows(path: Path, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
 
 def _row(row: dict[str, Any]) -> dict[str, Any]:
     customer = [message["content"] for message in row["prompt"] or [] if message["role"] == "user"]
-    reply = [message["content"] or "" for message in row["completion"] or []]
+    said = {
+        side: "\n".join(message["content"] or "" for message in row.get(side) or [])
+        for side in ("completion", "chosen", "rejected")
+    }
     return {
         "id": row["id"],
         "customer": (customer[-1] or "") if customer else "",
-        "reply": "\n".join(reply),
-        "label": row["label"],
+        "reply": said["completion"] or said["chosen"],
+        **({"worse": said["rejected"]} if "completion" not in row else {}),
+        "label": row.get("label"),
         "reasons": row["reasons"] or [],
     }
 

@@ -1,0 +1,104 @@
+"""Rows of one source as the type that a run makes, by the builders, with an account of what became no row."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from prefdata.build.built import Built, account, with_json
+from prefdata.recipe import Recipe
+from prefdata.schema import RecordType, conform
+
+UNMADE_ROWS = pl.Schema(
+    {
+        "source": pl.String(),
+        "step": pl.String(),  # reading or building
+        "id": pl.String(),
+        "other": pl.String(),
+        "part": pl.String(),
+        "file": pl.String(),
+        "line": pl.Int64(),
+        "reasons": pl.List(pl.String()),
+    }
+)
+"""Records and candidates that became no row: by place or id, with all reasons, never their text."""
+
+
+class Made(NamedTuple):
+    """Rows of the run's type sorted by id, UNMADE_ROWS of the others, and how many candidates there were."""
+
+    rows: pl.DataFrame
+    unmade: pl.DataFrame
+    candidates: int
+
+
+def made(rows: pl.DataFrame, source_type: RecordType, recipe: Recipe, record_type: RecordType, *, source: str) -> Made:
+    """`rows` of one source as `record_type`. Rows that have the type already are all made.
+
+    `meta` of the rows names `file` and `line`; so does that of the rows made of them.
+    """
+    if source_type is record_type:
+        return Made(conform(rows, record_type).sort("id"), UNMADE_ROWS.to_frame(), rows.height)
+    built = _built(rows, source_type, record_type, recipe)
+    candidates = built.rows.height + built.unmade.height
+    sides = 2 if (source_type, record_type) == (RecordType.PREFERENCE, RecordType.UNPAIRED) else 1
+    matched = (source_type, record_type) == (RecordType.UNPAIRED, RecordType.PREFERENCE)
+    if not matched and candidates != sides * rows.height:
+        raise RuntimeError(f"{source}: {candidates} candidates of {rows.height} rows are accounted for")
+    places = rows.select(
+        "id",
+        file=pl.col("meta").str.json_path_match("$.file"),
+        line=pl.col("meta").str.json_path_match("$.line").cast(pl.Int64, strict=False),
+    )
+    unmade = built.unmade.join(places, on="id", how="left", maintain_order="left").select(
+        source=pl.lit(source), step=pl.lit("building"), **{name: pl.col(name) for name in list(UNMADE_ROWS)[2:]}
+    )
+    made_rows = _lifted(built.rows) if matched else built.rows
+    return Made(made_rows, unmade.cast(UNMADE_ROWS), candidates)
+
+
+def _built(rows: pl.DataFrame, source_type: RecordType, record_type: RecordType, recipe: Recipe) -> Built:
+    from prefdata.build import matched, prompts, sft, unpaired
+
+    if not rows.height:
+        return Built(conform(pl.DataFrame(schema={"id": pl.String}), record_type), account())
+    if record_type is RecordType.PROMPT:
+        return prompts.from_rows(rows)
+    if record_type is RecordType.UNPAIRED:
+        return unpaired.from_pairs(rows)
+    if record_type is RecordType.PREFERENCE:
+        from prefdata.dedup.near import NearDuplicates
+
+        return matched.from_unpaired(rows, grouping=NearDuplicates().build(), settings=recipe.match)
+    return sft.from_pairs(rows) if source_type is RecordType.PREFERENCE else sft.from_desirable(rows)
+
+
+def _lifted(pairs: pl.DataFrame) -> pl.DataFrame:
+    """Pairs of two rows, whose `meta` has that of both: file, line and customer of the chosen one stand at its top."""
+    meta = pl.col("meta")
+    top = pl.struct(
+        customer=meta.str.json_path_match("$.chosen.customer"),
+        file=meta.str.json_path_match("$.chosen.file"),
+        line=meta.str.json_path_match("$.chosen.line").cast(pl.Int64, strict=False),
+    ).struct.json_encode()
+    own = {name: meta.str.json_path_match(f"$.{name}") for name in ("chosen", "rejected")}
+    touched = meta.str.json_path_match("$.chosen.touched").fill_null("[]")
+    both = meta.str.json_path_match("$.chosen").is_not_null()
+    return pairs.with_columns(meta=pl.when(both).then(with_json(top, touched=touched, **own)).otherwise(meta))
+
+
+def counts(unmade: pl.DataFrame) -> dict[str, int]:
+    """Reason -> candidates, sorted by reason; one with two reasons counts under both."""
+    found = unmade.explode("reasons").drop_nulls("reasons").group_by("reasons").len().sort("reasons")
+    return dict(zip(found["reasons"].to_list(), found["len"].to_list(), strict=True))
+
+
+def told(made: Made) -> dict[str, Any]:
+    """The part of a source's account that is about building."""
+    return {
+        "candidates": made.candidates,
+        "rows": made.rows.height,
+        "unmade": made.unmade.height,
+        "unmade_because": counts(made.unmade),
+    }

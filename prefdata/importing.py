@@ -1,0 +1,303 @@
+"""From the files of a dataset to records of the run's type: read as `convert` reads, identified, built.
+
+What stays in memory is one source at a time. Texts are kept as they are, and those that hold a model's own control
+token are flagged; only a source that asks for transforms gets them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from prefdata import building
+from prefdata import recipe_types as types
+from prefdata.build.built import with_json
+from prefdata.building import UNMADE_ROWS
+from prefdata.edited import edited
+from prefdata.errors import InputError, RecipeError
+from prefdata.formats.core import GIVEN, PLACES, identify, pieces
+from prefdata.formats.export import refused_rows
+from prefdata.formats.files import Chunk, input_files, read_frames
+from prefdata.io import QUARANTINE, FileReport, ReadLimits, sha256_file
+from prefdata.logs.events import FATE_NAMES
+from prefdata.recipe import AUTO, Recipe, Source
+from prefdata.recognition import Reading, described, reading_as, recognised
+from prefdata.schema import SCHEMAS, RecordType, stable_hash
+from prefdata.sides import sides_of
+from prefdata.text import joined_text
+from prefdata.transforms.control_tokens import contains_control_token
+
+REFUSED = "refused"
+"""The fate of a record that its format does not take."""
+
+_GATE = r"[<\[\]＜［］﹤﹇﹈]"
+"""What every control token holds one of."""
+
+
+class Imported(NamedTuple):
+    """One dataset, read and built: records sorted by id, what gave none, and the account."""
+
+    records: pl.DataFrame
+    quarantine: pl.DataFrame
+    unmade: pl.DataFrame
+    files: list[FileReport]
+    fates: list[dict[str, Any]]
+    touched: dict[str, int]
+    account: dict[str, Any]
+
+
+def typed(recipe: Recipe) -> Recipe:
+    """The recipe with the type that it makes, which the first rows of its sources tell where it does not say.
+
+    Raises RecipeError where they leave it open, or where something in the recipe does not go with the type.
+    """
+    if recipe.type is not None:
+        return recipe
+    found = read_as(recipe)
+    record_type = types.common_type(found, logs=False)
+    types.require(recipe, record_type)
+    return dataclasses.replace(recipe, type=record_type)
+
+
+def read_as(recipe: Recipe) -> dict[str, RecordType]:
+    """The type of each source's rows: as the recipe says, else as its first rows tell."""
+    return {source.name: types.known_type(source) or sounded(recipe, source).type for source in recipe.sources}
+
+
+def sounded(recipe: Recipe, source: Source) -> Reading:
+    """How a dataset will be read, by its first rows. Raises RecipeError where that is not clear."""
+    chunks = _chunks(recipe, source)
+    first = next((chunk.frame for chunk in chunks if chunk.frame.height), None)
+    if first is None:
+        raise InputError(f"source {source.name}: no row could be read")
+    return _reading(recipe, source, first)
+
+
+def read_dataset(recipe: Recipe, source: Source, record_type: RecordType) -> Imported:
+    """A dataset as records of `record_type`. Raises RecipeError where it has a type that cannot become it."""
+    reader = _Reader(recipe, source)
+    rows = reader.rows()
+    fault = types.unreachable(reader.type, record_type)
+    if fault is not None:
+        raise RecipeError(f"source {source.name}: {fault}")
+    touched: dict[str, int] = {}
+    if source.transforms:
+        rows, touched = edited(rows, reader.type, [entry.settings.build() for entry in source.transforms])
+    else:
+        rows = rows.with_columns(touched=pl.lit([], dtype=pl.List(pl.String)))
+    rows, flagged = _with_meta(rows, reader.type, source)
+    made = building.made(rows, reader.type, recipe, record_type, source=source.name)
+    return Imported(
+        records=made.rows,
+        quarantine=pl.concat(reader.quarantine).with_columns(source=pl.lit(source.name)),
+        unmade=pl.concat([*reader.refused, made.unmade]),
+        files=reader.files(),
+        fates=reader.fates(),
+        touched=touched,
+        account={**reader.told(), "flagged": flagged, **building.told(made)},
+    )
+
+
+def _chunks(recipe: Recipe, source: Source) -> Iterator[Chunk]:
+    limits = ReadLimits(
+        max_line_bytes=recipe.limits.max_line_bytes,
+        max_bytes=recipe.limits.max_bytes,
+        max_ratio=recipe.limits.max_ratio,
+    )
+    return read_frames(_paths(recipe, source), limits=limits)
+
+
+def _paths(recipe: Recipe, source: Source) -> Path | list[Path]:
+    given = [(recipe.root / path).resolve() for path in source.path]
+    return given[0] if len(given) == 1 else given
+
+
+def _reading(recipe: Recipe, source: Source, first: pl.DataFrame) -> Reading:
+    form, where = source.format, f"source {source.name}"
+    assert form is not None
+    bare = form.settings is None or form.settings == type(form.settings)()
+    told = described(_paths(recipe, source), form.name, source.labels) if bare else None
+    try:
+        if told is not None:
+            return reading_as(told, first, where=where, wanted=source.type)
+        if form.name == AUTO:
+            return recognised(first, where=where, wanted=source.type, labels=source.labels)
+        made = form.settings if not source.labels else dataclasses.replace(form.settings, labels=dict(source.labels))
+        return reading_as(made, first, where=where, wanted=source.type)
+    except RecipeError as error:
+        raise RecipeError(str(error).replace("--from ", "format: ").replace("--type ", "type: ")) from None
+
+
+class _Reader:
+    """The running state of reading one dataset."""
+
+    def __init__(self, recipe: Recipe, source: Source) -> None:
+        self.recipe, self.source = recipe, source
+        self.reading: Reading | None = None
+        self.schema: dict[str, Any] = {}
+        self.seen: dict[str, int] = {}
+        self.quarantine = [pl.DataFrame(schema=QUARANTINE)]
+        self.refused = [UNMADE_ROWS.to_frame()]
+        self.taken: dict[str, int] = {}
+        self.decoded = 0
+        self.unmade: dict[str, int] = {}
+
+    @property
+    def type(self) -> RecordType:
+        assert self.reading is not None
+        return self.reading.type
+
+    def rows(self) -> pl.DataFrame:
+        """All rows of the source, canonical but for PLACES, with ids."""
+        found = []
+        for _, window in groupby(_chunks(self.recipe, self.source), key=lambda chunk: chunk.window):
+            parts = []
+            for chunk in window:
+                if chunk.quarantine.height:
+                    self.quarantine.append(chunk.quarantine.select(QUARANTINE.names()))
+                if chunk.frame.height:
+                    parts.append(self._decoded(chunk.frame))
+            if parts:
+                together = parts[0] if len(parts) == 1 else pl.concat(parts).sort(PLACES[:2], maintain_order=True)
+                found.append(self._identified(together))
+        if not found:
+            faults = pl.concat(self.quarantine).select("file", "line", "reason").rows()[:5]
+            shown = "; ".join(f"{file}{f' line {line}' if line else ''}: {reason}" for file, line, reason in faults)
+            raise InputError(f"source {self.source.name}: no row could be read" + (f" ({shown})" if shown else ""))
+        return pl.concat(found)
+
+    def _decoded(self, frame: pl.DataFrame) -> pl.DataFrame:
+        if self.reading is None:
+            self.reading = _reading(self.recipe, self.source, frame)
+            self.schema = dict(frame.schema)
+        lacking = [
+            pl.lit(None, dtype=dtype).alias(name) for name, dtype in self.schema.items() if name not in frame.columns
+        ]
+        outcome = self.reading.format.decode(frame.with_columns(lacking), self.reading.type)
+        self.decoded += outcome.rows.height
+        for reason, number in (outcome.unmade or {}).items():
+            self.unmade[reason] = self.unmade.get(reason, 0) + number
+        if outcome.unmade is None and outcome.rows.height + outcome.refused.height != frame.height:
+            raise RuntimeError(f"{self.reading.format.name}: rows went missing in reading")
+        refused = refused_rows(frame, outcome, split=None, step="reading")
+        self.refused.append(
+            refused.select(
+                pl.lit(self.source.name).alias("source"),
+                "step",
+                pl.lit(None, pl.String).alias("id"),
+                *(pl.lit(None, pl.String).alias(name) for name in ("other", "part")),
+                "file",
+                "line",
+                "reasons",
+            ).cast(UNMADE_ROWS)
+        )
+        for file, number in frame.group_by("_file").len().iter_rows():
+            self.taken[file] = self.taken.get(file, 0) + number
+        for file, number in refused.group_by("file").len().iter_rows():
+            self.taken[file] -= number
+        given = [name for name in GIVEN if name in outcome.rows.columns]
+        return pieces(outcome.rows, self.reading.type).hstack(outcome.rows.select(given).get_columns())
+
+    def _identified(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Rows with an id of their content; ids of the file's own go to `meta`, its groups are those of this source."""
+        name = self.source.name
+        own = [pl.col("id").alias("_own_id")] if "id" in rows.columns else []
+        kept = rows.select(*PLACES, *own)
+        if "group" in rows.columns:
+            whose = pl.repeat(name, rows.height, eager=True, dtype=pl.String)
+            hashed = stable_hash([whose, rows["group"]], purpose="group")
+            rows = rows.with_columns(group=pl.when(pl.col("group").is_not_null()).then(hashed))
+        bare = rows.drop(*PLACES, "id", "source", strict=False)
+        return identify(bare, self.type, source=name, seen=self.seen).hstack(kept.get_columns())
+
+    def told(self) -> dict[str, Any]:
+        """How the source was read, and what of it was."""
+        assert self.reading is not None
+        refused, quarantine = pl.concat(self.refused), pl.concat(self.quarantine)
+        return {
+            "source": self.source.name,
+            "read_as": self.reading.format.name,
+            "type": str(self.reading.type),
+            "because": list(self.reading.reasons),
+            "same_as": list(self.reading.same),
+            "read": sum(self.taken.values()) + refused.height + quarantine.height,
+            "refused": refused.height,
+            "refused_because": building.counts(refused),
+            "quarantined": quarantine.height,
+            "decoded": self.decoded,
+            "left_out": dict(sorted(self.unmade.items())),
+        }
+
+    def fates(self) -> list[dict[str, Any]]:
+        """Of each file: records that were taken, refused, quarantined; together its units."""
+        table: dict[str, dict[str, int]] = {}
+        refused, quarantine = pl.concat(self.refused), pl.concat(self.quarantine)
+        for fate, numbers in (
+            ("row", self.taken.items()),
+            (REFUSED, refused.group_by("file").len().iter_rows()),
+            ("quarantined", quarantine.group_by("file").len().iter_rows()),
+        ):
+            for file, number in numbers:
+                table.setdefault(file, {**dict.fromkeys(FATE_NAMES, 0), REFUSED: 0})[fate] += number
+        return [
+            {"source": self.source.name, "file": file, **row, "units": sum(row.values())}
+            for file, row in sorted(table.items())
+        ]
+
+    def files(self) -> list[FileReport]:
+        """The files behind the source."""
+        fates = {row["file"]: row for row in self.fates()}
+        return [
+            FileReport(
+                file=one.name,
+                sha256=sha256_file(one.path),
+                bytes=one.path.stat().st_size,
+                encoding="",
+                units=fates.get(one.name, {}).get("units", 0),
+                blank=0,
+                quarantined=fates.get(one.name, {}).get("quarantined", 0),
+            )
+            for one in input_files(_paths(self.recipe, self.source))
+        ]
+
+
+def _with_meta(rows: pl.DataFrame, record_type: RecordType, source: Source) -> tuple[pl.DataFrame, dict[str, int]]:
+    """Canonical rows whose `meta` has file, line, what touched the texts and what is flagged in them; and the flags.
+
+    `customer` and `session` of the source's own `meta` are kept as hashes; the rest of it stands under `own`, but not
+    where the source asks for transforms: none has looked at it. A session is the row's group.
+    """
+    texts = [joined_text(side) for side in sides_of(record_type)] + (
+        [pl.col("answer")] if record_type is RecordType.PROMPT else []
+    )
+    near = rows.select(_near=pl.any_horizontal(text.str.contains(_GATE).fill_null(False) for text in texts))["_near"]
+    odd = near.arg_true()
+    holds = pl.any_horizontal(contains_control_token(text).fill_null(False) for text in texts)
+    found = rows[odd].select(_holds=holds)["_holds"] if len(odd) else pl.Series([], dtype=pl.Boolean)
+    flags = pl.repeat(False, rows.height, eager=True, dtype=pl.Boolean).scatter(odd, found)
+    whose = pl.repeat(source.name, rows.height, eager=True, dtype=pl.String)
+    hashed = {}
+    for name in ("session", "customer"):
+        own = rows.select(pl.col("meta").str.json_path_match(f"$.{name}").alias(name))[name]
+        hashed[name] = pl.select(pl.when(own.is_not_null()).then(stable_hash([whose, own], purpose=name))).to_series()
+    top = pl.struct(
+        session=hashed["session"],
+        customer=hashed["customer"],
+        file=pl.col("_file"),
+        line=pl.col("_line"),
+        touched=pl.col("touched"),
+        flagged=pl.when(flags).then(pl.lit(["control_tokens"])).otherwise(pl.lit([], dtype=pl.List(pl.String))),
+    ).struct.json_encode()
+    own_id = {}
+    if "_own_id" in rows.columns and not source.transforms:
+        text = pl.struct(v="_own_id").struct.json_encode().str.slice(5).str.strip_suffix("}")
+        own_id = {"own_id": pl.when(pl.col("_own_id").is_not_null()).then(text)}
+    rest = {} if source.transforms else {"own": pl.col("meta")}
+    rows = rows.with_columns(meta=with_json(top, **own_id, **rest), group=pl.coalesce(hashed["session"], "group"))
+    counted = {"control_tokens": int(flags.sum())} if flags.any() else {}
+    return rows.select(SCHEMAS[record_type].names()), counted

@@ -1,0 +1,109 @@
+"""Which type a run makes, what can become what, and what of a recipe does not go with a type."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from prefdata import catalogue
+from prefdata.balance import Balance
+from prefdata.errors import RecipeError
+from prefdata.recipe_parts import Entry, Recipe, Source
+from prefdata.schema import RecordType
+from prefdata.sides import sides_for
+
+NAMES: Mapping[str, RecordType] = {
+    "sft": RecordType.SFT,
+    "preference": RecordType.PREFERENCE,
+    "unpaired": RecordType.UNPAIRED,
+    "prompt": RecordType.PROMPT,
+    "pairs": RecordType.PREFERENCE,
+    "prompts": RecordType.PROMPT,
+    **{record_type.value: record_type for record_type in RecordType},
+}
+"""What a type may be called in a recipe; the first four are how it is told."""
+
+REACH: Mapping[RecordType, tuple[RecordType, ...]] = {
+    RecordType.PREFERENCE: (RecordType.PREFERENCE, RecordType.UNPAIRED, RecordType.SFT, RecordType.PROMPT),
+    RecordType.UNPAIRED: (RecordType.UNPAIRED, RecordType.PREFERENCE, RecordType.SFT, RecordType.PROMPT),
+    RecordType.SFT: (RecordType.SFT, RecordType.PROMPT),
+    RecordType.PROMPT: (RecordType.PROMPT,),
+}
+"""What a source of each type can be built into; prefdata.building has the builders."""
+
+PROMPT_FILTERS = ("language",)
+"""The filters of a run of prompts that names none: the others judge answers."""
+
+
+def told(record_type: RecordType) -> str:
+    """A type as a recipe calls it."""
+    return next(name for name, value in NAMES.items() if value is record_type)
+
+
+def known_type(source: Source) -> RecordType | None:
+    """The type of a source's rows as far as the recipe tells; None where its file has to."""
+    if source.layout is not None:
+        return RecordType.UNPAIRED
+    if source.type is not None or source.format is None or source.format.settings is None:
+        return source.type
+    reads = source.format.settings.reads
+    return next(iter(reads)) if len(reads) == 1 else None
+
+
+def common_type(types: Mapping[str, RecordType], *, logs: bool) -> RecordType:
+    """What a run makes that does not say: unpaired where there is a log, else what all sources are.
+
+    `types`: source -> its type. Raises RecipeError where they differ.
+    """
+    if logs:
+        return RecordType.UNPAIRED
+    found = set(types.values())
+    if len(found) == 1:
+        return found.pop()
+    shared = [one for one in REACH if all(one in REACH[given] for given in types.values())]
+    listed = ", ".join(f"{name}: {told(one)}" for name, one in types.items())
+    write = " or ".join(f"`type: {told(one)}`" for one in shared) or "recipes of their own: no type can be had of all"
+    raise RecipeError(f"the sources are of different types ({listed}); write {write}")
+
+
+def unreachable(source_type: RecordType, record_type: RecordType) -> str | None:
+    """Why rows of one type cannot become the other, naming those that can be had; None where they can."""
+    if record_type in REACH[source_type]:
+        return None
+    possible = ", ".join(told(one) for one in REACH[source_type])
+    return f"{told(source_type)} rows cannot become {told(record_type)}; they can be: {possible}"
+
+
+def faults(
+    record_type: RecordType,
+    *,
+    filters: Sequence[Entry],
+    export: Sequence[Entry],
+    balance: Balance | None,
+    train: Entry | None,
+) -> list[tuple[tuple[Any, ...], str]]:
+    """What of a recipe does not go with the type that it makes: the place of each fault, and the fault."""
+    found: list[tuple[tuple[Any, ...], str]] = []
+    if train is not None and record_type is not RecordType.UNPAIRED:
+        found.append((("train",), f"{train.name} trains on unpaired rows, this recipe makes {told(record_type)}"))
+    if balance is not None and balance.max_ratio is not None and record_type is not RecordType.UNPAIRED:
+        found.append((("balance", "max_ratio"), f"{told(record_type)} rows have no labels to balance"))
+    for at, entry in enumerate(filters):
+        try:
+            sides_for(entry.name, entry.settings.sides, record_type)
+        except RecipeError as error:
+            found += [(("filters", at), fault) for fault in error.faults]
+    for at, entry in enumerate(export):
+        if record_type not in entry.settings.writes:
+            able = [name for name in catalogue.FORMATS if record_type in catalogue.load("format", name).writes]
+            found.append((("export", at), f"{entry.name} does not hold {told(record_type)} rows; {', '.join(able)} do"))
+    return found
+
+
+def require(recipe: Recipe, record_type: RecordType) -> None:
+    """Raises RecipeError where something of the recipe does not go with the type, which its sources told."""
+    found = faults(
+        record_type, filters=recipe.filters, export=recipe.export, balance=recipe.balance, train=recipe.train
+    )
+    if found:
+        raise RecipeError([f"{place[0]}: {message}" for place, message in found])

@@ -1,0 +1,118 @@
+"""What is looked at in a row of each type: the sides of scorers, the texts of groupings, the revision of caches."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import polars as pl
+
+from prefdata.build import likeness
+from prefdata.errors import RecipeError
+from prefdata.judging import RowFilter, Side
+from prefdata.schema import MESSAGES, SCHEMAS, RecordType, stable_hash
+from prefdata.text import contents, joined_text, last_user_text
+
+TAUGHT: dict[RecordType, Side] = {
+    RecordType.SFT: "completion",
+    RecordType.PREFERENCE: "chosen",
+    RecordType.UNPAIRED: "completion",
+    RecordType.PROMPT: "prompt",
+}
+"""The side that a filter means by `completion`: what is to be learnt, and of a prompt all there is."""
+
+ANSWERS = ("completion", "chosen", "rejected")
+
+BETWEEN = "\n\x1f\n"
+"""Stands between chosen and rejected where both are one text."""
+
+
+def sides_of(record_type: RecordType) -> tuple[str, ...]:
+    """The MESSAGES columns of a type: the prompt first, then its answers."""
+    return tuple(name for name, dtype in SCHEMAS[record_type].items() if dtype == MESSAGES)
+
+
+def sides_for(name: str, sides: Sequence[Side], record_type: RecordType) -> tuple[Side, ...]:
+    """The sides that the filter `name` judges in rows of a type: `completion` stands for what is to be learnt.
+
+    Of a pair that is the chosen side, so a pair falls where its chosen side fails; the rejected one is judged where a
+    recipe names it. Raises RecipeError for a side that the rows do not have.
+    """
+    there = sides_of(record_type)
+    found: dict[Side, None] = {}
+    for side in sides:
+        if side in there:
+            found[side] = None
+        elif side == "completion" and record_type is RecordType.PREFERENCE:
+            found["chosen"] = None
+        elif side == "completion" and name == "language":
+            found["prompt"] = None
+        else:
+            held = ", ".join(there)
+            raise RecipeError(f"{name} judges the side {side}; {record_type} rows have {held}")
+    return tuple(found)
+
+
+def fitted(row_filter: RowFilter, record_type: RecordType) -> RowFilter:
+    """The filter with the sides that it judges in rows of a type."""
+    return dataclasses.replace(row_filter, sides=sides_for(row_filter.name, row_filter.sides, record_type))
+
+
+def revisions(records: pl.DataFrame, record_type: RecordType) -> pl.Series:
+    """A hash of each row's content as it is scored: what caches key on."""
+    parts = [records.select(pl.struct(side).struct.json_encode()).to_series() for side in sides_of(record_type)]
+    return stable_hash(parts, purpose="rev", size=8)
+
+
+def compared(record_type: RecordType) -> list[str]:
+    """The columns of records that `texts` reads."""
+    return ["id", *sides_of(record_type)]
+
+
+def texts(records: pl.DataFrame, record_type: RecordType) -> pl.DataFrame:
+    """`id`, `customer`, `reply`: what groupings compare.
+
+    Of most rows the last customer turn and the answer; the answer of a pair is both its sides in the order of their
+    texts, so that a pair and its opposite meet; of a prompt it is what was said before the last customer turn.
+    """
+    customer = last_user_text("prompt").fill_null("")
+    if record_type is RecordType.PREFERENCE:
+        both = [joined_text(side).fill_null("") for side in ("chosen", "rejected")]
+        reply = pl.min_horizontal(both) + pl.lit(BETWEEN) + pl.max_horizontal(both)
+    elif record_type is RecordType.PROMPT:
+        reply = _before("prompt")
+    else:
+        reply = joined_text("completion")
+    return records.select("id", customer=customer, reply=reply)
+
+
+def length(record_type: RecordType) -> pl.Expr:
+    """Characters of the last customer turn and of the answer, of a pair of its longer one."""
+    said = last_user_text("prompt").fill_null("").str.len_chars()
+    answers = [joined_text(side).fill_null("").str.len_chars() for side in sides_of(record_type)[1:]]
+    return said + (pl.max_horizontal(answers) if len(answers) > 1 else answers[0] if answers else pl.lit(0))
+
+
+def _before(side: str) -> pl.Expr:
+    """What users and agents said before the last customer turn."""
+    said = contents(side, roles=["user", "assistant", "tool"])
+    return said.list.head((said.list.len().cast(pl.Int64) - 1).clip(0)).list.join("\n")
+
+
+def orientation(records: pl.DataFrame, clusters: pl.DataFrame) -> pl.DataFrame:
+    """`id` and `oriented` of pairs in a cluster: whether they prefer as the pair of the cluster's name does.
+
+    `records` are the rows of `clusters` (`id`, `cluster`); the sides are compared by the words that they share.
+    """
+    words = {side: likeness.tokens(joined_text(side).fill_null("")) for side in ("chosen", "rejected")}
+    said = records.select("id", **words)
+    both = clusters.join(said, on="id", how="inner").join(
+        said, left_on="cluster", right_on="id", how="inner", suffix="_first"
+    )
+    straight = likeness.jaccard(pl.col("chosen"), pl.col("chosen_first")) + likeness.jaccard(
+        pl.col("rejected"), pl.col("rejected_first")
+    )
+    crossed = likeness.jaccard(pl.col("chosen"), pl.col("rejected_first")) + likeness.jaccard(
+        pl.col("rejected"), pl.col("chosen_first")
+    )
+    return both.select("id", oriented=straight >= crossed).sort("id")
