@@ -1,0 +1,408 @@
+"""How well the checks of `prefdata audit` name rows with faults that were planted into clean real rows.
+
+    python benchmarks/planted.py ../shared/data [--only equal_sides,...] [--seeds 3]
+
+Clean are the sound pairs of hh_rlhf (see `convert.real_pairs`); for labelled rows each pair gives its chosen answer as
+desirable or its rejected one as undesirable, in turn. Each fault is planted at 0.5 %, 2 % and 10 % of the rows, chosen
+anew by every seed. Precision and recall are of the rows that the check names, against those that the fault should make
+it name, over all seeds; rows that it names in the clean set too are counted apart, and told first with every finding
+above note, so that they can be looked up. Where a check speaks of the set and not of rows, told is in how many of the
+seeds it spoke.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from convert import real_pairs
+
+from prefdata.auditing.finding import Finding, Severity
+from prefdata.auditor import all_checks, audit
+
+SHARES = (0.005, 0.02, 0.1)
+EXACT = 0.95
+"""What precision and recall of an exact check should reach."""
+
+
+@dataclass(eq=False)
+class Row:
+    """A row on its way to the file."""
+
+    data: dict[str, Any]
+    named: bool = False
+    """Whether the check should name it."""
+
+    def copy(self, **changes: Any) -> Row:
+        return Row({**json.loads(json.dumps(self.data)), **changes}, named=True)
+
+
+Plant = Callable[[list[Row], list[Row], random.Random], Iterable[Row]]
+"""Changes the rows chosen, second, of all rows, first; gives those to add at the end."""
+
+
+class Fault(NamedTuple):
+    """A fault, and the finding that should tell it."""
+
+    name: str
+    finding: str
+    plant: Plant
+    unary: bool = False
+    exact: bool = True
+    of_the_set: bool = False
+    told_from: float = 0.0
+    """Share below which the check is silent on purpose."""
+
+
+@dataclass
+class Score:
+    """Rows named, over several seeds."""
+
+    right: int = 0
+    wrong: int = 0
+    missed: int = 0
+    spoke: int = 0
+    severities: list[str] = field(default_factory=list)
+
+    @property
+    def precision(self) -> float | None:
+        named = self.right + self.wrong
+        return self.right / named if named else None
+
+    @property
+    def recall(self) -> float | None:
+        planted = self.right + self.missed
+        return self.right / planted if planted else None
+
+
+# ---------------------------------------------------------------- the faults
+
+
+def _answer(row: Row, side: str) -> dict[str, Any]:
+    turn: dict[str, Any] = row.data[side][-1]
+    return turn
+
+
+def _last(row: Row) -> dict[str, Any]:
+    turn: dict[str, Any] = row.data["prompt"][-1]
+    return turn
+
+
+def changing(change: Callable[[Row, random.Random], None]) -> Plant:
+    """A fault within a row."""
+
+    def plant(rows: list[Row], chosen: list[Row], rng: random.Random) -> list[Row]:
+        for row in chosen:
+            change(row, rng)
+            row.named = True
+        return []
+
+    return plant
+
+
+def adding(more: Callable[[Row, random.Random], Row], *, both: bool = False) -> Plant:
+    """A fault by one row more; `both`: the row that it was made from is named too."""
+
+    def plant(rows: list[Row], chosen: list[Row], rng: random.Random) -> list[Row]:
+        for row in chosen:
+            row.named = row.named or both
+        return [more(row, rng) for row in chosen]
+
+    return plant
+
+
+def _equal(row: Row, rng: random.Random) -> None:
+    row.data["rejected"] = row.data["chosen"]
+
+
+def _same_words(row: Row, rng: random.Random) -> None:
+    text = _answer(row, "chosen")["content"]
+    changed = rng.choice([text.upper() + "!", text.replace(" ", "  ") + "\n", text.replace(".", " ...") + " ."])
+    row.data["rejected"] = [{"role": "assistant", "content": changed}]
+
+
+def _near_equal(row: Row, rng: random.Random) -> None:
+    words = _answer(row, "chosen")["content"].split(" ")
+    words[rng.randrange(len(words))] = "indeed"
+    row.data["rejected"] = [{"role": "assistant", "content": " ".join(words)}]
+
+
+def _empty(row: Row, rng: random.Random) -> None:
+    _answer(row, rng.choice(["chosen", "rejected"]))["content"] = rng.choice(["", " ", "\n\t", "\u3000"])
+
+
+def _reversed(row: Row, rng: random.Random) -> Row:
+    return row.copy(chosen=row.data["rejected"], rejected=row.data["chosen"])
+
+
+def _cycles(rows: list[Row], chosen: list[Row], rng: random.Random) -> list[Row]:
+    """Of each row A > B with a third answer C: B > C and C > A."""
+    more = []
+    for row in chosen:
+        row.named = True
+        third = [{"role": "assistant", "content": f"A third answer, number {rng.random()}."}]
+        more.append(row.copy(chosen=row.data["rejected"], rejected=third))
+        more.append(row.copy(chosen=third, rejected=row.data["chosen"]))
+    return more
+
+
+def _repeat_prompt(row: Row, rng: random.Random) -> None:
+    for side in ("chosen", "rejected"):
+        turn = _answer(row, side)
+        turn["content"] = _last(row)["content"] + rng.choice(["\n", "\n\n", " "]) + turn["content"]
+
+
+def _duplicate(row: Row, rng: random.Random) -> Row:
+    made = row.copy()
+    if rng.random() < 0.5:
+        _last(made)["content"] = _last(made)["content"].upper() + " "
+    return made
+
+
+def _control_token(row: Row, rng: random.Random) -> None:
+    from prefdata.transforms.control_tokens import control_tokens
+
+    known = [token for name, tokens in control_tokens().items() if name != "images" for token in tokens]
+    token = rng.choice(known).replace("{n}", "7").replace("{w}", "word")
+    turn = rng.choice([_last(row), _answer(row, "chosen"), _answer(row, "rejected")])
+    at = rng.randrange(len(turn["content"]) + 1)
+    turn["content"] = f"{turn['content'][:at]} {token} {turn['content'][at:]}"
+
+
+def _broken(row: Row, rng: random.Random) -> None:
+    """Replacement and control characters, and UTF-8 that was read as Windows-1252, Latin-1 or GBK."""
+    kind = rng.randrange(5)
+    turn = rng.choice([_last(row), _answer(row, "chosen"), _answer(row, "rejected")])
+    at = rng.randrange(len(turn["content"]) + 1)
+    good = rng.choice(["don\u2019t", "caf\u00e9 \u2013 \u201cna\u00efve\u201d", "f\u00fcr \u00dcber", "\u60a8\u597d"])
+    if kind == 0:
+        bad = "\ufffd"
+    elif kind == 1:
+        bad = rng.choice(["\x08", "\x1b[0m", "\x7f", "\x02"])
+    elif kind == 2:
+        bad = good.encode().decode("cp1252", errors="ignore")
+    elif kind == 3:
+        bad = good.encode().decode("latin-1")
+    else:
+        bad = "\u951f\u65a4\u62f7"
+    turn["content"] = turn["content"][:at] + f" {bad} " + turn["content"][at:]
+
+
+def _wrong_answer_role(row: Row, rng: random.Random) -> None:
+    _answer(row, rng.choice(["chosen", "rejected"]))["role"] = "user"
+
+
+def _unknown_role(row: Row, rng: random.Random) -> None:
+    rng.choice([_last(row), _answer(row, "chosen")])["role"] = "narrator"
+
+
+def _ends_with_assistant(row: Row, rng: random.Random) -> None:
+    row.data["prompt"].append({"role": "assistant", "content": "One moment, please."})
+
+
+def _not_alternating(row: Row, rng: random.Random) -> None:
+    row.data["prompt"].insert(0, {"role": "user", "content": "Hello, are you there?"})
+
+
+def _no_prompt(row: Row, rng: random.Random) -> None:
+    row.data["prompt"] = rng.choice([[], [{"role": "system", "content": "You are helpful."}]])
+
+
+def _missing_content(row: Row, rng: random.Random) -> None:
+    rng.choice([_last(row), _answer(row, "chosen")])["content"] = None
+
+
+def _tie(row: Row, rng: random.Random) -> None:
+    row.data["margin"] = 0.0
+
+
+def _worse(row: Row, rng: random.Random) -> None:
+    row.data["margin"] = -row.data["margin"]
+
+
+def _crowd(rows: list[Row], chosen: list[Row], rng: random.Random) -> list[Row]:
+    """All chosen rows ask what the first of them asks."""
+    for row in chosen:
+        row.data["prompt"] = chosen[0].data["prompt"]
+        row.named = True
+    return []
+
+
+def _text_label(row: Row, rng: random.Random) -> None:
+    row.data["label"] = "good" if row.data["label"] else "bad"
+
+
+def _no_label(row: Row, rng: random.Random) -> None:
+    row.data["label"] = None
+
+
+def _contradiction(row: Row, rng: random.Random) -> Row:
+    made = row.copy(label=not row.data["label"])
+    if rng.random() < 0.5:
+        _answer(made, "completion")["content"] = _answer(made, "completion")["content"].upper() + " !"
+    return made
+
+
+def _near_contradiction(row: Row, rng: random.Random) -> Row:
+    made = row.copy(label=not row.data["label"])
+    words = _answer(made, "completion")["content"].split(" ")
+    words.insert(rng.randrange(len(words) + 1), "indeed")
+    _answer(made, "completion")["content"] = " ".join(words)
+    return made
+
+
+def _run(rows: list[Row], chosen: list[Row], rng: random.Random) -> list[Row]:
+    """As many rows as were chosen, one after another, are of one label; the class is as large as before."""
+    start = rng.randrange(len(rows) - len(chosen))
+    run = rows[start : start + len(chosen)]
+    for row in run:
+        row.named = True
+    swapped = [row for row in run if not row.data["label"]]
+    others = [row for row in rows if row.data["label"] and not row.named]
+    for row, other in zip(swapped, rng.sample(others, len(swapped)), strict=True):
+        row.data, other.data = other.data, row.data
+    return []
+
+
+def _imbalance(rows: list[Row], chosen: list[Row], rng: random.Random) -> list[Row]:
+    """Only the chosen rows stay undesirable: `told_from` aside, their share is the class's."""
+    picked = {id(row) for row in chosen}
+    for row in rows:
+        row.data["label"] = id(row) not in picked
+    return []
+
+
+FAULTS = (
+    Fault("equal sides", "equal_sides", changing(_equal)),
+    Fault("same words", "same_words", changing(_same_words)),
+    Fault("empty answer", "empty_answer", changing(_empty)),
+    Fault("reversed pair", "reversed_pair", adding(_reversed, both=True)),
+    Fault("cycle of three", "cycle", _cycles),
+    Fault("prompt in answers", "prompt_in_answer", changing(_repeat_prompt)),
+    Fault("duplicate", "exact_duplicates", adding(_duplicate)),
+    Fault("control token", "control_tokens", changing(_control_token)),
+    Fault("broken characters", "broken_characters", changing(_broken)),
+    Fault("answer by the user", "answer_not_by_assistant", changing(_wrong_answer_role)),
+    Fault("unknown role", "unknown_role", changing(_unknown_role)),
+    Fault("prompt ends with assistant", "prompt_ends_with_assistant", changing(_ends_with_assistant)),
+    Fault("not alternating", "not_alternating", changing(_not_alternating)),
+    Fault("no prompt", "empty_prompt", changing(_no_prompt)),
+    Fault("missing content", "missing_content", changing(_missing_content)),
+    Fault("tie", "small_margin", changing(_tie)),
+    Fault("crowded prompt", "crowded_prompt", _crowd, told_from=0.01),
+    Fault("text for a label", "ambiguous_label", changing(_text_label), unary=True),
+    Fault("contradiction", "contradictory_labels", adding(_contradiction, both=True), unary=True),
+    Fault("run of one label", "label_runs", _run, unary=True, exact=False, told_from=0.02),
+    Fault("imbalance", "class_balance", _imbalance, unary=True, of_the_set=True),
+)
+
+
+# ---------------------------------------------------------------- the audit
+
+
+def clean(data: Path, *, unary: bool) -> list[dict[str, Any]]:
+    """Sound real rows; pairs with a margin of 1 to 3, as ratings would give."""
+    pairs = real_pairs(data)
+    if not unary:
+        return [{**row, "margin": float(1 + at % 3)} for at, row in enumerate(pairs)]
+    rng = random.Random(7)
+    labels = [rng.random() < 0.5 for _ in pairs]
+    return [
+        {"prompt": row["prompt"], "completion": row["chosen" if label else "rejected"], "label": label}
+        for row, label in zip(pairs, labels, strict=True)
+    ]
+
+
+def written(rows: Iterable[dict[str, Any]], path: Path) -> Path:
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def findings(path: Path, *, unary: bool, only: str = "") -> dict[str, Finding]:
+    """What an audit of the file says; of check `only` where it is one (a reason of the reader is always told)."""
+    known = {check.name for check in all_checks()}
+    chosen = [only] if only in known else ["equal_sides", "class_balance"] if only else []
+    kind = "unpaired" if unary else "pairs"
+    from prefdata.recognition import record_type
+
+    return {one.check: one for one in audit(path, source="trl", type=record_type(kind), only=chosen).findings}
+
+
+def lines(finding: Finding | None) -> set[int]:
+    """Lines of the file that a finding names."""
+    return {int(place.rpartition(":")[2].partition("#")[0]) for place in finding.places} if finding else set()
+
+
+def planted(fault: Fault, share: float, seeds: int, rows: list[dict[str, Any]], before: set[int], path: Path) -> Score:
+    """What the check makes of rows with the fault."""
+    score = Score()
+    for seed in range(seeds):
+        rng = random.Random(f"{fault.name} {share} {seed}")
+        all_rows = [Row(json.loads(json.dumps(row))) for row in rows]
+        known = {id(row) for at, row in enumerate(all_rows) if at + 1 in before}
+        sound = [row for row in all_rows if id(row) not in known]
+        chosen = rng.sample(sound, max(2, round(share * len(all_rows))))
+        all_rows += fault.plant(all_rows, chosen, rng)  # at the end: of two equal rows the later is the one named
+        found = findings(written((row.data for row in all_rows), path), unary=fault.unary, only=fault.finding)
+        finding = found.get(fault.finding)
+        named = lines(finding)
+        wanted = {at + 1 for at, row in enumerate(all_rows) if row.named}
+        ignored = {at + 1 for at, row in enumerate(all_rows) if id(row) in known and not row.named}
+        score.right += len(named & wanted)
+        score.wrong += len(named - wanted - ignored)
+        score.missed += len(wanted - named)
+        score.spoke += finding is not None and finding.severity is not Severity.NOTE
+        score.severities.append(finding.severity.value if finding else "-")
+    return score
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--only", default="", help="findings, comma-separated")
+    parser.add_argument("--seeds", type=int, default=3)
+    given = parser.parse_args()
+    only = set(given.only.split(",")) - {""}
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {given.seeds} seeds")
+    with tempfile.TemporaryDirectory(prefix="prefdata-planted-") as name:
+        path = Path(name) / "rows.jsonl"
+        rows = {unary: clean(given.data, unary=unary) for unary in (False, True)}
+        before: dict[bool, dict[str, Finding]] = {}
+        for unary in (False, True):
+            before[unary] = findings(written(rows[unary], path), unary=unary)
+            print(f"\nclean {'labelled rows' if unary else 'pairs'}: {len(rows[unary]):,}")
+            for finding in before[unary].values():
+                told = ", ".join(finding.places[:8])
+                print(f"  {finding.severity.value:9} {finding.check:28} {finding.count:6,} {told}")
+        print("\n| fault | finding | share | severity | precision | recall | |\n|---|---|---|---|---|---|---|")
+        for fault in FAULTS:
+            if only and fault.finding not in only:
+                continue
+            for share in SHARES:
+                known = lines(before[fault.unary].get(fault.finding))
+                score = planted(fault, share, given.seeds, rows[fault.unary], known, path)
+                print(_line(fault, share, score, given.seeds), flush=True)
+
+
+def _line(fault: Fault, share: float, score: Score, seeds: int) -> str:
+    severities = "/".join(sorted(set(score.severities)))
+    if fault.of_the_set:
+        figures, told = f"told in {score.spoke} of {seeds} | ", ""
+    else:
+        shown = ["-" if one is None else f"{one:.3f}" for one in (score.precision, score.recall)]
+        figures = " | ".join(shown)
+        good = all(one is not None and one >= EXACT for one in (score.precision, score.recall))
+        silent = share < fault.told_from
+        told = "silent by design" if silent else "" if good else "BELOW" if fault.exact else "statistical"
+    return f"| {fault.name} | {fault.finding} | {share:.1%} | {severities} | {figures} | {told} |"
+
+
+if __name__ == "__main__":
+    main()
