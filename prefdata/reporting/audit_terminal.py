@@ -1,0 +1,87 @@
+"""An audit in the terminal: a table of findings, worst first, with the places to look at and the cures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prefdata.auditing.finding import Finding, Severity
+from prefdata.reporting.audit_json import counts, unreadable
+from prefdata.reporting.audit_words import SYMBOLS, Language, record_type, say, severity, told
+from prefdata.reporting.page import visible
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from prefdata.auditor import Audit
+
+STYLES = {
+    Severity.CRITICAL: "bold red",
+    Severity.MAJOR: "bold yellow",
+    Severity.MINOR: "cyan",
+    Severity.NOTE: "dim",
+}
+
+PLACES = 3
+"""Of a finding, named in the table."""
+
+
+def terminal(audit: Audit, console: Console, lang: Language = "en") -> None:
+    """Prints the audit to `console`. What the data say of themselves is printed as text, never as markup."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    console.print(Text(headline(audit, lang), style="bold"), soft_wrap=True)
+    console.print(Text("; ".join(visible(reason) for reason in audit.reasons), style="dim"), soft_wrap=True)
+    if audit.findings:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=False)
+        for name in ("severity", "finding"):
+            table.add_column(say(name, lang), no_wrap=name == "severity", overflow="fold")
+        for name in ("rows", "share"):
+            table.add_column(say(name, lang), justify="right", no_wrap=True)
+        table.add_column(say("where", lang), overflow="fold")
+        for finding in audit.findings:
+            words = told(audit, finding, lang)
+            what = Text(words.title)
+            what.append(f"\n{finding.check}", style="dim")
+            table.add_row(
+                Text(f"{SYMBOLS[finding.severity]} {severity(finding.severity, lang)}", STYLES[finding.severity]),
+                what,
+                Text(f"{finding.count:,}" if finding.count else "–"),
+                Text(f"{100 * finding.share:.1f} %" if finding.count else "–"),
+                Text(where(finding)),
+            )
+        console.print(table)
+    console.print(Text(summary(audit, lang)), soft_wrap=True)
+
+
+def headline(audit: Audit, lang: Language) -> str:
+    """What was audited: name, type, format, rows."""
+    return say(
+        "headline",
+        lang,
+        name=visible(audit.name),
+        type=record_type(audit.type.value, lang),
+        format=visible(audit.format),
+        rows=audit.rows,
+        read=audit.read,
+        unreadable=unreadable(audit),
+    )
+
+
+def summary(audit: Audit, lang: Language) -> str:
+    """How many findings of each severity, and how many checks found nothing."""
+    told_of = [f"{number:,} {severity(name, lang)}" for name, number in counts(audit).items() if number]
+    found = {finding.check for finding in audit.findings}
+    quiet = sum(check.name not in found for check in audit.checks)
+    return say(
+        "summary", lang, findings=say("comma", lang).join(told_of) or say("none", lang), quiet=quiet,
+        checks=len(audit.checks),
+    )  # fmt: skip
+
+
+def where(finding: Finding) -> str:
+    """The first places of a finding, and how many more there are."""
+    shown = [visible(place) for place in finding.places[:PLACES]]
+    more = finding.count - len(shown)
+    return "\n".join([*shown, f"+ {more:,}"] if shown and more > 0 else shown)

@@ -1,0 +1,144 @@
+"""The words of an audit's report, in English and Chinese: its own, and what every check says of a finding."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from prefdata.auditing.check import Check
+from prefdata.auditing.finding import Finding, Severity
+from prefdata.conversion_reasons import sentence
+
+if TYPE_CHECKING:
+    from prefdata.auditor import Audit
+
+Language = Literal["en", "zh"]
+
+READING = "reading"
+"""The family of what is said of records that are no rows; their checks are reasons."""
+
+SYMBOLS: Mapping[Severity, str] = {
+    Severity.CRITICAL: "■",
+    Severity.MAJOR: "▲",
+    Severity.MINOR: "●",
+    Severity.NOTE: "○",
+}
+"""A shape each, so that colour is not all that tells them apart."""
+
+
+class Told(NamedTuple):
+    """What a finding means, in one language."""
+
+    title: str
+    why: str
+    cure: str
+    source: str
+
+
+class Piece(NamedTuple):
+    """A part of a cure: a sentence, or code that can be pasted."""
+
+    code: bool
+    text: str
+
+
+def told(audit: Audit, finding: Finding, lang: Language = "en") -> Told:
+    """The title of a finding, why it matters, what to do and where it is known from."""
+    if finding.family == READING:
+        return _reading(finding.check, lang)
+    check = next((check for check in audit.checks if check.name == finding.check), None)
+    return told_of(check, lang) if check else Told(plain(finding.check), "", "", "")
+
+
+def told_of(check: Check, lang: Language = "en") -> Told:
+    """The words of a check. What has no translation is told in English."""
+    own = _table(lang)["checks"].get(check.name, {})
+    return Told(
+        own.get("title", check.title), own.get("why", check.why), own.get("cure", check.cure), source=check.source
+    )
+
+
+def _reading(reason: str, lang: Language) -> Told:
+    told = _table(lang)["reasons"].get(reason) or sentence(reason)
+    why, cure = say("reading_why", lang), say("reading_cure", lang)
+    return Told(told[:1].upper() + told[1:], why, cure, "")
+
+
+def say(name: str, lang: Language = "en", /, **values: Any) -> str:
+    """A sentence of the report itself; numbers among `values` are written with separators."""
+    template: str = _table(lang)["labels"].get(name) or _table("en")["labels"][name]
+    return template.format(**{key: f"{one:,}" if type(one) is int else one for key, one in values.items()})
+
+
+def family(name: str, lang: Language = "en") -> str:
+    """What the checks of a family are about."""
+    return str(_table(lang)["families"].get(name, plain(name)))
+
+
+def severity(one: Severity | str, lang: Language = "en") -> str:
+    """How bad, as a word."""
+    return str(_table(lang)["severities"].get(str(one), str(one)))
+
+
+def measure(name: str, lang: Language = "en") -> str:
+    """What a figure is called."""
+    return str(_table(lang)["measures"].get(name) or _table("en")["measures"].get(name) or plain(name))
+
+
+def record_type(name: str, lang: Language = "en") -> str:
+    """What the rows of a type are."""
+    return str(_table(lang)["types"].get(name, plain(name)))
+
+
+def plain(name: str) -> str:
+    """A name in snake case as words."""
+    return name.replace("_", " ")
+
+
+@cache
+def _table(lang: Language) -> dict[str, dict[str, Any]]:
+    file = resources.files("prefdata.reporting").joinpath(f"audit_words_{lang}.json")
+    table: dict[str, dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
+    return table
+
+
+RECIPE_KEYS = (
+    "balance", "caps", "dedup", "export", "exports", "filters", "groupings", "import", "imports", "labels", "mix",
+    "name", "sessions", "signals", "sources", "split", "train", "transforms", "type",
+)  # fmt: skip
+"""Words with which a piece of a recipe begins."""
+
+_CODE = re.compile(
+    r"(?:^|(?<=[;:.,] ))(?P<code>(?:(?:" + "|".join(RECIPE_KEYS) + r"): .+|prefdata [a-z]+ .*|"
+    r"build\.[a-z_.]+\([^()]*\)|(?:filters|groupings|transforms): \[[^\]]*\]))$",
+)
+
+
+def pieces(cure: str) -> list[Piece]:
+    """A cure as sentences and code. Code is a line, or the end of one, that begins as a recipe, a command or a call.
+
+    Example: `pieces("Read it again; transforms: [unicode]")` is a sentence and one line of a recipe.
+    """
+    found: list[Piece] = []
+    for line in cure.split("\n"):
+        text = line.rstrip()
+        if not text:
+            continue
+        hit = _CODE.search(text) if not (line[:1] == " " and found and found[-1].code) else None
+        if line[:1] == " " and found and found[-1].code:
+            found[-1] = Piece(True, f"{found[-1].text}\n{text}")
+            continue
+        before = text[: hit.start("code")].rstrip(" ;:,") if hit else text
+        if before:
+            found.append(Piece(False, before if not hit or before.endswith(".") else f"{before}:"))
+        if hit:
+            code = hit["code"]
+            if found and found[-1].code:
+                found[-1] = Piece(True, f"{found[-1].text}\n{code}")
+            else:
+                found.append(Piece(True, code))
+    return found
