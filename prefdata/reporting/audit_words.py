@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prefdata.auditing.check import Check
 from prefdata.auditing.finding import Finding, Severity
@@ -16,7 +16,8 @@ from prefdata.conversion_reasons import sentence
 if TYPE_CHECKING:
     from prefdata.auditor import Audit
 
-Language = Literal["en", "zh"]
+Language = str
+"""en or zh."""
 
 READING = "reading"
 """The family of what is said of records that are no rows; their checks are reasons."""
