@@ -8,7 +8,7 @@ import polars as pl
 def interleave(rows: pl.DataFrame) -> pl.DataFrame:
     """`rows` with both labels spread evenly, so that trainers that read in file order see both in every batch.
 
-    Rows of one label keep their order; those without a label are spread likewise.
+    Rows of one label keep their order; those without a label are spread likewise. Rows that alternate stay as they are.
     """
     place = (pl.int_range(pl.len()).over("label") + 0.5) / pl.len().over("label")
-    return rows.sort(place, pl.col("label").cast(pl.Int8).fill_null(2), maintain_order=True)
+    return rows.sort(place, maintain_order=True)

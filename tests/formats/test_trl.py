@@ -60,7 +60,10 @@ def test_labels_are_spread_evenly(labels: list[bool]) -> None:
 def test_rows_of_one_label_and_rows_without_keep_their_order() -> None:
     labels = [None, True, True, True, False, None]
     frame = pl.DataFrame({"at": range(6), "label": labels}, schema_overrides={"label": pl.Boolean})
-    assert interleave(frame).rows() == [(1, True), (0, None), (4, False), (2, True), (5, None), (3, True)]
+    assert interleave(frame.filter(pl.col("label").is_not_null()).head(0)).rows() == []
+    assert interleave(frame).rows() == [(1, True), (0, None), (2, True), (4, False), (5, None), (3, True)]
+    mixed = pl.DataFrame({"at": range(4), "label": [True, False, True, False]})
+    assert interleave(mixed).equals(mixed)
 
 
 def messages(*contents: str, roles: tuple[str, ...] = ("user", "assistant")) -> list[dict[str, str]]:
