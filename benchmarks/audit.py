@@ -1,0 +1,174 @@
+"""What `prefdata audit` costs: seconds, CPU seconds and memory at 100,000 and 1,000,000 pairs of 1 KB a side.
+
+    python benchmarks/audit.py ../shared/data [--rows 100000] [--threads 2] [--only jsonl|parquet] [--rounds 1]
+        [--checks]
+
+The rows are pairs of hh_rlhf in TRL's form whose answers are filled up with the answers of other pairs to about 1 KB
+each, and whose prompts are numbered: no two rows are equal. Timed is a process from its start to its end, imports and
+the reading of the examples included; memory is the largest resident size of that process (GNU `maxrss`).
+
+`--checks`: no process of its own, but the CPU time of reading, features, and of every check, in us a row.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+SIDE_BYTES = 1_000
+SECONDS = 20.0
+MIB = 1_536.0
+
+
+def make(data: Path, rows: int, folder: Path) -> None:
+    """Rows as JSONL and as Parquet."""
+    import polars as pl
+    from convert import real_pairs
+
+    pairs = real_pairs(data)
+    answers = [row[side][0]["content"] for row in pairs for side in ("chosen", "rejected")]
+
+    def filled(first: str, at: int) -> list[dict[str, str]]:
+        """An answer of about SIDE_BYTES, other words in every row."""
+        parts, size, step = [first], len(first), 1
+        while size < SIDE_BYTES:
+            more = answers[(at * 7 + step * 1_009 + at // len(answers)) % len(answers)]
+            parts.append(more)
+            size += len(more) + 2
+            step += 1
+        return [{"role": "assistant", "content": "\n\n".join(parts)[: SIDE_BYTES + 200]}]
+
+    with (folder / "pairs.jsonl").open("w", encoding="utf-8") as stream:
+        for at in range(rows):
+            row = pairs[at % len(pairs)]
+            first = {**row["prompt"][0], "content": f"({at}) {row['prompt'][0]['content']}"}
+            made = {
+                "prompt": [first, *row["prompt"][1:]],
+                "chosen": filled(row["chosen"][0]["content"], 2 * at),
+                "rejected": filled(row["rejected"][0]["content"], 2 * at + 1),
+            }
+            stream.write(json.dumps(made, ensure_ascii=False) + "\n")
+    schema = pl.Schema(
+        dict.fromkeys(("prompt", "chosen", "rejected"), pl.List(pl.Struct({"role": pl.String, "content": pl.String})))
+    )
+    pl.scan_ndjson(folder / "pairs.jsonl", schema=schema).sink_parquet(
+        folder / "pairs.parquet", compression="snappy", row_group_size=50_000
+    )
+
+
+def one(source: Path) -> None:
+    """An audit in this process."""
+    from prefdata.auditor import audit
+
+    result = audit(source)
+    told = ", ".join(f"{finding.check} {finding.count:,}" for finding in result.findings)
+    print(f"    {result.rows:,} rows, {len(result.checks)} checks; {told or 'nothing found'}", flush=True)
+
+
+def measured(source: Path, threads: int) -> tuple[float, float, float]:
+    """Seconds, CPU seconds and MiB of an audit in a process of its own."""
+    environment = {**os.environ, "POLARS_MAX_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
+    start = time.perf_counter()
+    process = subprocess.Popen([sys.executable, __file__, "--one", str(source)], env=environment)
+    _, status, used = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - start
+    if os.waitstatus_to_exitcode(status) != 0:
+        raise SystemExit("the audit failed")
+    return seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+
+
+def by_check(source: Path) -> None:
+    """CPU time of the parts of an audit in this process, us a row."""
+    from prefdata import auditor
+    from prefdata.auditing import dataset
+    from prefdata.auditing.check import Check
+
+    spent: dict[str, float] = defaultdict(float)
+
+    def timed(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*given: Any, **named: Any) -> Any:
+            start = time.process_time()
+            try:
+                return call(*given, **named)
+            finally:
+                spent[name] += time.process_time() - start
+
+        return run
+
+    real = auditor.chosen
+
+    def watched(check: Check) -> Check:
+        found = timed(f"{check.name} (find)", check.find) if check.find else None
+        collect = timed(f"{check.name} (collect)", check.collect) if check.collect else None
+        return replace(check, find=found, collect=collect)
+
+    auditor.chosen = lambda *given, **named: [watched(check) for check in real(*given, **named)]
+    start = time.process_time()
+    result = auditor.audit(source)
+    whole = time.process_time() - start
+    flagged = [check for check in result.checks if check.flag]
+    chunks: list[Any] = []
+    opened = auditor.open_dataset(source)
+    start = time.process_time()
+    for chunk in dataset._chunks(opened, dataset._Account()):
+        chunks.append(chunk)
+        if sum(part.height for part in chunks) >= 20_000:
+            break
+    held = sum(part.height for part in chunks)
+    print(f"  reading and features {1e6 * (time.process_time() - start) / held:8.1f} us a row")
+    for check in flagged:
+        start = time.process_time()
+        for chunk in chunks:
+            chunk.select(check.flag(result.type))  # type: ignore[misc]
+        spent[f"{check.name} (flag)"] = (time.process_time() - start) * result.rows / held
+    print(f"  whole                {1e6 * whole / result.rows:8.1f} us a row")
+    for name, seconds in sorted(spent.items(), key=lambda item: -item[1]):
+        print(f"  {name:34} {1e6 * seconds / result.rows:8.2f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", choices=("jsonl", "parquet"))
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--checks", action="store_true", help="CPU time of every check")
+    given = parser.parse_args()
+    print(f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {given.threads} threads")
+    with tempfile.TemporaryDirectory(prefix="prefdata-audit-") as name:
+        folder = Path(name)
+        # in a process of its own: what this one holds would count in the memory of its children
+        subprocess.run([sys.executable, __file__, "--make", given.data, str(given.rows), folder], check=True)
+        for kind in ("jsonl", "parquet"):
+            if given.only not in (None, kind):
+                continue
+            source = folder / f"pairs.{kind}"
+            print(f"{kind}: {given.rows:,} pairs, {source.stat().st_size / 2**20:,.0f} MiB", flush=True)
+            if given.checks:
+                by_check(source)
+                continue
+            for _ in range(given.rounds):
+                seconds, cpu, peak = measured(source, given.threads)
+                good = "" if given.rows > 100_000 or (seconds <= SECONDS and peak <= MIB) else "  OVER THE TARGET"
+                print(f"  {seconds:8.1f} s {cpu:8.1f} s CPU {peak:8.0f} MiB{good}", flush=True)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1 and sys.argv[1] == "--make":
+        make(Path(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]))
+    elif len(sys.argv) > 1 and sys.argv[1] == "--one":
+        one(Path(sys.argv[2]))
+    else:
+        main()
