@@ -22,5 +22,11 @@ CHECKS = (
     "prefdata.auditing.unary:LABEL_RUNS",
     "prefdata.auditing.duplicates:EXACT_DUPLICATES",
     "prefdata.auditing.duplicates:SPLIT_LEAK",
+    "prefdata.auditing.content:REFUSALS",
+    "prefdata.auditing.content:SELF_NAMES",
+    "prefdata.auditing.content:TEMPLATE_LEAKS",
+    "prefdata.auditing.content:PLACEHOLDERS",
+    "prefdata.auditing.content:BOILERPLATE",
+    "prefdata.auditing.content:LINKS",
 )
 """`module:NAME` of every check, in the order in which they are read about."""
