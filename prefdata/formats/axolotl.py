@@ -10,7 +10,7 @@ kto/user_defined.py; processing_strategies.py
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -140,7 +140,7 @@ class Axolotl:
         return Outcome(result.rows.select(columns), result.refused)
 
     def beside(
-        self, files: Mapping[str, str], record_type: RecordType, *, columns: Sequence[str] = ()
+        self, files: Mapping[str, str], record_type: RecordType, *, columns: Collection[str] = ()
     ) -> Mapping[str, str]:
         """`axolotl_datasets.yaml`: `datasets` of the split train (else of all), `test_datasets` of the others."""
         train = {split: name for split, name in files.items() if split == "train"} or dict(files)

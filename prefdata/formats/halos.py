@@ -8,7 +8,7 @@ https://github.com/ContextualAI/HALOs, train/dataloader.py (get_feedback) and tr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -123,7 +123,7 @@ class Halos:
         return Outcome(result.rows.select(columns), result.refused)
 
     def beside(
-        self, files: Mapping[str, str], record_type: RecordType, *, columns: Sequence[str] = ()
+        self, files: Mapping[str, str], record_type: RecordType, *, columns: Collection[str] = ()
     ) -> Mapping[str, str]:
         """Nothing: HALOs takes files by name."""
         return {}

@@ -11,7 +11,7 @@ https://github.com/hiyouga/LLaMA-Factory/blob/main/data/README.md
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -264,7 +264,7 @@ class LlamaFactory:
         return [pl.concat_list(written_["prompt"], written_["completion"]).alias(column)]
 
     def beside(
-        self, files: Mapping[str, str], record_type: RecordType, *, columns: Sequence[str] = ()
+        self, files: Mapping[str, str], record_type: RecordType, *, columns: Collection[str] = ()
     ) -> Mapping[str, str]:
         """dataset_info.json with an entry for each file, under the split's name; `columns` are those of the files."""
         own = {"chosen": "chosen", "rejected": "rejected"} if record_type is RecordType.PREFERENCE else {}

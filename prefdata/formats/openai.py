@@ -11,7 +11,7 @@ vision-fine-tuning; Azure's pages on the same; the validator of the OpenAI cookb
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -122,7 +122,7 @@ class OpenAi:
         return Outcome(frame.select(columns), result.refused)
 
     def beside(
-        self, files: Mapping[str, str], record_type: RecordType, *, columns: Sequence[str] = ()
+        self, files: Mapping[str, str], record_type: RecordType, *, columns: Collection[str] = ()
     ) -> Mapping[str, str]:
         """Nothing: files are uploaded one by one."""
         return {}

@@ -8,7 +8,7 @@ https://github.com/OpenRLHF/OpenRLHF, openrlhf/datasets: sft_dataset.py, reward_
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -132,7 +132,7 @@ class OpenRlhf:
         return Outcome(frame.select(columns + tagged.extra_columns(frame, ("margin",))), result.refused)
 
     def beside(
-        self, files: Mapping[str, str], record_type: RecordType, *, columns: Sequence[str] = ()
+        self, files: Mapping[str, str], record_type: RecordType, *, columns: Collection[str] = ()
     ) -> Mapping[str, str]:
         """Nothing: OpenRLHF takes files by name."""
         return {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import ClassVar
 
 import polars as pl
@@ -25,7 +25,7 @@ class ReadOnly:
         raise ValueError(f"{self.name} is read only")
 
     def beside(
-        self, files: Mapping[str, str], record_type: RecordType, *, columns: Sequence[str] = ()
+        self, files: Mapping[str, str], record_type: RecordType, *, columns: Collection[str] = ()
     ) -> Mapping[str, str]:
         """Nothing."""
         return {}

@@ -9,7 +9,7 @@ https://swift.readthedocs.io/en/latest/Customization/Custom-dataset.html
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -194,7 +194,7 @@ class Swift:
         return Outcome(frame.select(columns), result.refused)
 
     def beside(
-        self, files: Mapping[str, str], record_type: RecordType, *, columns: Sequence[str] = ()
+        self, files: Mapping[str, str], record_type: RecordType, *, columns: Collection[str] = ()
     ) -> Mapping[str, str]:
         """Nothing: ms-swift takes files by name."""
         return {}

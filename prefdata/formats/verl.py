@@ -8,7 +8,7 @@ https://github.com/volcengine/verl, verl/utils/dataset: multiturn_sft_dataset.py
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -119,7 +119,7 @@ class Verl:
         ]
 
     def beside(
-        self, files: Mapping[str, str], record_type: RecordType, *, columns: Sequence[str] = ()
+        self, files: Mapping[str, str], record_type: RecordType, *, columns: Collection[str] = ()
     ) -> Mapping[str, str]:
         """Nothing: verl takes files by name."""
         return {}
