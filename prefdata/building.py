@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from prefdata.build.built import Built, account, with_json
+from prefdata.build.built import Built, account, is_empty, sameness, sift, with_json
 from prefdata.recipe import Recipe
 from prefdata.schema import RecordType, conform
 
@@ -34,13 +34,12 @@ class Made(NamedTuple):
 
 
 def made(rows: pl.DataFrame, source_type: RecordType, recipe: Recipe, record_type: RecordType, *, source: str) -> Made:
-    """`rows` of one source as `record_type`. Rows that have the type already are all made.
+    """`rows` of one source as `record_type`; of rows that have the type already, those that are no rows are left out.
 
     `meta` of the rows names `file` and `line`; so does that of the rows made of them.
     """
-    if source_type is record_type:
-        return Made(conform(rows, record_type).sort("id"), UNMADE_ROWS.to_frame(), rows.height)
-    built = _built(rows, source_type, record_type, recipe)
+    same = source_type is record_type
+    built = _sound(rows, record_type) if same else _built(rows, source_type, record_type, recipe)
     candidates = built.rows.height + built.unmade.height
     sides = 2 if (source_type, record_type) == (RecordType.PREFERENCE, RecordType.UNPAIRED) else 1
     matched = (source_type, record_type) == (RecordType.UNPAIRED, RecordType.PREFERENCE)
@@ -56,6 +55,25 @@ def made(rows: pl.DataFrame, source_type: RecordType, recipe: Recipe, record_typ
     )
     made_rows = _lifted(built.rows) if matched else built.rows
     return Made(made_rows, unmade.cast(UNMADE_ROWS), candidates)
+
+
+def _sound(rows: pl.DataFrame, record_type: RecordType) -> Built:
+    """The rows that say something: an answer is not empty, a pair has two different ones, a prompt asks."""
+    found, unmade = sift(
+        rows.with_columns(_same=sameness("chosen") == sameness("rejected"))
+        if record_type is RecordType.PREFERENCE
+        else rows,
+        {
+            RecordType.SFT: {"empty_completion": is_empty("completion", images="images")},
+            RecordType.UNPAIRED: {"empty_completion": is_empty("completion", images="images")},
+            RecordType.PROMPT: {"no_prompt": is_empty("prompt", images="images")},
+            RecordType.PREFERENCE: {
+                "equal_sides": pl.col("_same"),
+                "empty_completion": is_empty("chosen", images="images") | is_empty("rejected", images="images"),
+            },
+        }[record_type],
+    )
+    return Built(conform(found.drop("_same", strict=False), record_type).sort("id"), account(unmade))
 
 
 def _built(rows: pl.DataFrame, source_type: RecordType, record_type: RecordType, recipe: Recipe) -> Built:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prefdata import cli_convert, cli_data
+from prefdata import cli_audit, cli_convert, cli_data
 
 if TYPE_CHECKING:
     from prefdata.runner import RunResult
@@ -89,9 +89,12 @@ def _run(
 
     loaded = load(recipe)
     if dry_run:
+        from prefdata.importing import read_as, typed
         from prefdata.plan import plan
 
-        _print_json({"recipe": loaded.resolved(), "would_run": plan(loaded, train=train)})
+        loaded = typed(loaded)
+        steps = plan(loaded, train=train, read_as=read_as(loaded))
+        _print_json({"recipe": loaded.resolved(), "would_run": steps})
         return
     with _Bars(quiet=quiet) as bars:
         result = runner.run(loaded, out=out, threads=threads, train=train, progress=bars)
@@ -113,6 +116,7 @@ def last_line(result: RunResult) -> str:
 
 
 app.command("convert")(cli_convert.convert_command)
+app.command("audit")(cli_audit.audit_command)
 cli_data.register(app)
 
 
@@ -165,26 +169,29 @@ def export(
     from prefdata.formats import rules
     from prefdata.formats.export import write_export
     from prefdata.licences import checked
+    from prefdata.recipe_types import told
     from prefdata.schema import RecordType
 
     directory = rundir.existing(run)
     rows = runner.kept_rows(directory.path)
     folder = out or directory.path / "exports" / to
     writer = catalogue.load("format", to)()
-    if RecordType.UNPAIRED not in writer.writes:
-        able = [name for name in catalogue.FORMATS if RecordType.UNPAIRED in catalogue.load("format", name).writes]
-        raise RecipeError(f"{to} holds no unpaired preferences; {', '.join(able)} do")
+    resolved = json.loads((directory.path / "run.json").read_text(encoding="utf-8"))["recipe"]
+    record_type = RecordType(resolved.get("type", RecordType.UNPAIRED))
+    if record_type not in writer.writes:
+        able = [name for name in catalogue.FORMATS if record_type in catalogue.load("format", name).writes]
+        what = "unpaired preferences" if record_type is RecordType.UNPAIRED else f"{told(record_type)} rows"
+        raise RecipeError(f"{to} holds no {what}; {', '.join(able)} do")
     splits = {str(name): rows.filter(pl.col("split") == name) for name in rows["split"].unique().sort(descending=True)}
-    uses = checked(json.loads((directory.path / "run.json").read_text(encoding="utf-8"))["recipe"], to, use)
-    written = write_export(writer, splits, RecordType.UNPAIRED, folder)
+    uses = checked(resolved, to, use)
+    written = write_export(writer, splits, record_type, folder)
     write_card(directory.path, folder, target=to, files=written["files"], uses=uses)
     if as_json:
         _print_json(written)
         return
     for name, facts in written["files"].items():
-        typer.echo(
-            f"{name}: {facts['rows']:,} rows, {facts['desirable']:,} desirable, {facts['undesirable']:,} undesirable"
-        )
+        classes = "".join(f", {facts[one]:,} {one}" for one in ("desirable", "undesirable") if one in facts)
+        typer.echo(f"{name}: {facts['rows']:,} rows{classes}")
     for reason, number in written["refused"].items():
         typer.echo(f"refused {number:,}: {reason}, {rules.REASONS[reason]}")
     typer.echo(f"written to {folder}")

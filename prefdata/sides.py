@@ -9,7 +9,7 @@ import polars as pl
 
 from prefdata.build import likeness
 from prefdata.errors import RecipeError
-from prefdata.judging import RowFilter, Side
+from prefdata.judging import SCORE_DECIMALS, RowFilter, Side
 from prefdata.schema import MESSAGES, SCHEMAS, RecordType, stable_hash
 from prefdata.text import contents, joined_text, last_user_text
 
@@ -99,20 +99,44 @@ def _before(side: str) -> pl.Expr:
     return said.list.head((said.list.len().cast(pl.Int64) - 1).clip(0)).list.join("\n")
 
 
+def by_sides(edges: pl.DataFrame, records: pl.DataFrame) -> pl.DataFrame:
+    """Edges between pairs with the similarity that both their sides reach, taken as they stand or crossed over.
+
+    A grouping sees both sides as one text, in which a long answer that two pairs of a ranking share would outweigh the
+    other one. `records` are the rows of `edges`.
+    """
+    said = _words(records)
+    both = (
+        edges.select("left", "right")
+        .join(said, left_on="left", right_on="id", how="left", maintain_order="left")
+        .join(said, left_on="right", right_on="id", how="left", maintain_order="left", suffix="_other")
+    )
+    straight = pl.min_horizontal(_alike("chosen", "chosen"), _alike("rejected", "rejected"))
+    crossed = pl.min_horizontal(_alike("chosen", "rejected"), _alike("rejected", "chosen"))
+    least = both.select(pl.max_horizontal(straight, crossed)).to_series().round(SCORE_DECIMALS).cast(pl.Float32)
+    return edges.with_columns(similarity=pl.min_horizontal("similarity", least))
+
+
 def orientation(records: pl.DataFrame, clusters: pl.DataFrame) -> pl.DataFrame:
     """`id` and `oriented` of pairs in a cluster: whether they prefer as the pair of the cluster's name does.
 
     `records` are the rows of `clusters` (`id`, `cluster`); the sides are compared by the words that they share.
     """
-    words = {side: likeness.tokens(joined_text(side).fill_null("")) for side in ("chosen", "rejected")}
-    said = records.select("id", **words)
+    said = _words(records)
     both = clusters.join(said, on="id", how="inner").join(
-        said, left_on="cluster", right_on="id", how="inner", suffix="_first"
+        said, left_on="cluster", right_on="id", how="inner", suffix="_other"
     )
-    straight = likeness.jaccard(pl.col("chosen"), pl.col("chosen_first")) + likeness.jaccard(
-        pl.col("rejected"), pl.col("rejected_first")
-    )
-    crossed = likeness.jaccard(pl.col("chosen"), pl.col("rejected_first")) + likeness.jaccard(
-        pl.col("rejected"), pl.col("chosen_first")
-    )
+    straight = _alike("chosen", "chosen") + _alike("rejected", "rejected")
+    crossed = _alike("chosen", "rejected") + _alike("rejected", "chosen")
     return both.select("id", oriented=straight >= crossed).sort("id")
+
+
+def _words(records: pl.DataFrame) -> pl.DataFrame:
+    """`id` and the words of both sides of pairs."""
+    sides = ("chosen", "rejected")
+    return records.select("id", **{side: likeness.marks(joined_text(side).fill_null("")) for side in sides})
+
+
+def _alike(side: str, other: str) -> pl.Expr:
+    """How alike a side of one pair and a side of the other are."""
+    return likeness.jaccard(pl.col(side), pl.col(f"{other}_other"))

@@ -24,7 +24,7 @@ from prefdata.judging import Grouping, RowFilter
 from prefdata.recipe import Recipe, plain
 from prefdata.rundir import RunDir, key_of
 from prefdata.schema import RecordType, stable_hash
-from prefdata.sides import compared, fitted, orientation, texts
+from prefdata.sides import by_sides, compared, fitted, orientation, texts
 
 FORMAT = 1
 """Version of the run directory; another version is not reused."""
@@ -56,12 +56,16 @@ class State:
             return None
 
         def told(clusters: pl.DataFrame) -> pl.DataFrame:
-            wanted = pl.concat([clusters["id"], clusters["cluster"].alias("id")]).unique().to_frame()
-            columns = ["id", "chosen", "rejected"]
-            shards = [pl.read_parquet(shard, columns=columns, glob=False) for shard in self.shards()]
-            return orientation(pl.concat([shard.join(wanted, on="id", how="semi") for shard in shards]), clusters)
+            return orientation(self.pairs(pl.concat([clusters["id"], clusters["cluster"].alias("id")])), clusters)
 
         return told
+
+    def pairs(self, ids: pl.Series) -> pl.DataFrame:
+        """`id`, `chosen` and `rejected` of the records named by `ids`."""
+        wanted = ids.alias("id").unique().to_frame()
+        columns = ["id", "chosen", "rejected"]
+        shards = [pl.read_parquet(shard, columns=columns, glob=False) for shard in self.shards()]
+        return pl.concat([shard.join(wanted, on="id", how="semi") for shard in shards])
 
     def shards(self) -> list[Path]:
         return sorted((self.run.path / "records").glob("*.parquet"))
@@ -309,8 +313,9 @@ def group(state: State) -> list[pl.DataFrame]:
     revs = [pl.read_parquet(state.signals(shard), columns=["id", "rev"], glob=False) for shard in state.shards()]
     digest = key_of(pl.concat(revs).sort("id").rows())
     columns = compared(state.type)
+    as_pairs = ("by_sides",) if state.type is RecordType.PREFERENCE else ()
     for grouping in state.groupings:
-        key = key_of(grouping.name, grouping.version, dict(grouping.parameters()), digest)
+        key = key_of(grouping.name, grouping.version, dict(grouping.parameters()), digest, *as_pairs)
         path = state.run.path / "edges" / grouping.name / f"{key}.parquet"
         if not sound(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -330,6 +335,8 @@ def group(state: State) -> list[pl.DataFrame]:
             state.progress(name, 0, len(shards))
             buckets = list(state.engine.shuffle(counted(state.engine.map(shards, keys)), "key", grouping.edges))
             edges = pl.concat(buckets).unique().sort(["left", "right"])
+            if as_pairs:
+                edges = by_sides(edges, state.pairs(pl.concat([edges["left"], edges["right"].alias("left")])))
             write_sound(path, edges)
         found.append(pl.read_parquet(path, glob=False))
     return found
