@@ -1,0 +1,231 @@
+"""report.html of an audit: one self-contained page, findings first, each with its rows.
+
+All that stands in the data is shown as text: escaped, held in its own direction, characters that a browser would hide
+or obey written as their code points. The page may run its own script and no other, by its hash, and load nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefdata.auditing.finding import Example, Finding, Severity
+from prefdata.io import write_atomic
+from prefdata.reporting import audit_charts
+from prefdata.reporting.audit_json import counts, unreadable
+from prefdata.reporting.audit_words import (
+    SYMBOLS,
+    Language,
+    family,
+    pieces,
+    record_type,
+    say,
+    severity,
+    told,
+    told_of,
+)
+from prefdata.reporting.page import HIDDEN, MAX_CHARS, visible
+
+if TYPE_CHECKING:
+    from prefdata.auditor import Audit
+
+NAME_CHARS = 160
+"""Of a name of a file, a place or a value, shown before it is cut."""
+
+PLACES_BYTES = 4 * 2**20
+"""Of places in a page, all findings together; report.json has those that are left out."""
+
+HTML_LANGUAGES = {"en": "en", "zh": "zh-CN"}
+
+
+def write_page(audit: Audit, path: Path, *, lang: Language = "en") -> Path:
+    """Writes the page of an audit to `path` and returns it. The file is readable by its owner only."""
+    write_atomic(path, render(audit, lang=lang).encode())
+    path.chmod(0o600)
+    return path
+
+
+def render(audit: Audit, *, lang: Language = "en") -> str:
+    """The page as HTML; equal audits give equal pages."""
+    import jinja2
+    from markupsafe import Markup
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("prefdata.reporting", "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters.update(
+        count=lambda value: f"{value:,}", percent=_percent, safe_text=text, name=name, width=lambda value: f"{value:g}%"
+    )
+    environment.globals.update(say=lambda key, **values: say(key, lang, **values))
+    style = environment.get_template("style.css.jinja").render() + environment.get_template("audit.css").render()
+    script = environment.get_template("audit.js").render()
+    budget = _Budget()
+    found = {(finding.family, finding.check) for finding in audit.findings}
+    findings = [_finding(audit, at, finding, budget, lang) for at, finding in enumerate(audit.findings)]
+    return environment.get_template("audit.html.jinja").render(
+        audit=audit,
+        language=HTML_LANGUAGES[lang],
+        policy=policy(style, script),
+        style=Markup(style),
+        script=Markup(script),
+        type=record_type(audit.type.value, lang),
+        unreadable=unreadable(audit),
+        severities=[
+            {"name": one.value, "symbol": SYMBOLS[one], "word": severity(one, lang), "count": number}
+            for one, number in zip(Severity, counts(audit).values(), strict=True)
+        ],
+        findings=findings,
+        families=list(dict.fromkeys((one["family"], one["family_word"]) for one in findings)),
+        glance=_glance(audit, lang),
+        quiet=_quiet(audit, found, lang),
+        quiet_count=sum((check.family, check.name) not in found for check in audit.checks),
+    )
+
+
+def policy(style: str, script: str) -> str:
+    """The page's Content-Security-Policy: this style and this script, by their hashes, and nothing else."""
+    return (
+        f"default-src 'none'; style-src '{_sha256(style)}'; script-src '{_sha256(script)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _sha256(content: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+
+
+class _Budget:
+    """How many bytes of places may still go into the page."""
+
+    def __init__(self) -> None:
+        self.left = PLACES_BYTES
+
+    def taken(self, places: tuple[str, ...]) -> list[str]:
+        found = []
+        for place in places:
+            self.left -= min(len(place), NAME_CHARS) + 24
+            if self.left < 0:
+                break
+            found.append(place)
+        return found
+
+
+def _finding(audit: Audit, at: int, finding: Finding, budget: _Budget, lang: Language) -> dict[str, Any]:
+    words = told(audit, finding, lang)
+    places = budget.taken(finding.places)
+    return {
+        "id": f"finding-{at + 1}",
+        "at": at,
+        "check": finding.check,
+        "family": finding.family,
+        "family_word": family(finding.family, lang),
+        "severity": finding.severity.value,
+        "rank": finding.severity.rank,
+        "symbol": SYMBOLS[finding.severity],
+        "severity_word": severity(finding.severity, lang),
+        "count": finding.count,
+        "total": finding.total,
+        "share": finding.share,
+        "title": words.title,
+        "why": words.why,
+        "source": words.source,
+        "cure": pieces(words.cure),
+        "drawings": audit_charts.drawn(finding.measures, lang),
+        "examples": [_example(one, lang) for one in finding.examples],
+        "places": places,
+        "more_places": finding.count - len(places),
+        "open": finding.severity in (Severity.CRITICAL, Severity.MAJOR),
+    }
+
+
+def _example(example: Example, lang: Language) -> dict[str, Any]:
+    sides = [
+        {
+            "side": side,
+            "name": say(f"side_{side}", lang),
+            "text": content[:MAX_CHARS],
+            "note": _told_length(content, lang),
+        }
+        for side, content in example.texts.items()
+    ]
+    return {"place": example.place, "note": example.note, "sides": sides}
+
+
+def _told_length(content: str, lang: Language) -> str:
+    """What is said below a text: that it is empty, or that only its beginning is shown."""
+    if not content:
+        return say("empty_text", lang)
+    if len(content) > MAX_CHARS:
+        return say("cut_text", lang, shown=MAX_CHARS, chars=len(content))
+    return say("cut_before", lang, shown=MAX_CHARS) if len(content) == MAX_CHARS else ""
+
+
+def _glance(audit: Audit, lang: Language) -> dict[str, Any] | None:
+    """How well each thing that was measured tells the better answer from the worse, in one chart."""
+    named = [
+        (f"finding-{at + 1}", told(audit, finding, lang).title, one)
+        for at, finding in enumerate(audit.findings)
+        for one in audit_charts.estimates(finding.measures)
+        if one.name == "auc"
+    ]
+    if len(named) < 2:
+        return None
+    named.sort(key=lambda one: -abs(one[2].value - 0.5))
+    drawing = audit_charts.dots([one for _, _, one in named], lang)
+    assert drawing is not None
+    for row, (anchor, title, _) in zip(drawing["rows"], named, strict=True):
+        row["name"], row["anchor"] = title, anchor
+    return drawing
+
+
+def _quiet(audit: Audit, found: set[tuple[str, str]], lang: Language) -> list[dict[str, Any]]:
+    """The checks that found nothing, by family."""
+    groups: dict[str, list[dict[str, str]]] = {}
+    for check in audit.checks:
+        if (check.family, check.name) not in found:
+            one = {"check": check.name, "title": told_of(check, lang).title}
+            groups.setdefault(check.family, []).append(one)
+    return [{"family": family(key, lang), "checks": checks} for key, checks in groups.items()]
+
+
+def text(content: str) -> Any:
+    """A text of the data as HTML: escaped, with everything that a browser would hide or obey as marked code points."""
+    from markupsafe import Markup, escape
+
+    parts = [
+        Markup('<span class="code-point">{}</span>').format(part[1:-1]) if at % 2 else escape(part)
+        for at, part in enumerate(_MARK.split(_with_marks(content)))
+    ]
+    return Markup("").join(parts)
+
+
+_MARK = re.compile("(\x01[^\x02]*\x02)")
+
+
+def _with_marks(content: str) -> str:
+    """The text with hidden characters as code points between U+0001 and U+0002, which stand for nothing else then."""
+    import unicodedata
+
+    return "".join(
+        one if one in "\n\t" or unicodedata.category(one) not in HIDDEN else f"\x01U+{ord(one):04X}\x02"
+        for one in content.replace("\r\n", "\n")
+    )
+
+
+def name(content: str) -> str:
+    """A name of the data on one line: a file, a place, a value; cut with its length told where it is long."""
+    more = f"… ({len(content):,})" if len(content) > NAME_CHARS else ""
+    return " ".join(visible(content[:NAME_CHARS]).split()) + more
+
+
+def _percent(share: float) -> str:
+    if 0 < share < 0.001:
+        return "< 0.1 %"
+    return f"{100 * share:.1f} %"
