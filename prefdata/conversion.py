@@ -29,9 +29,11 @@ from prefdata.formats.export import (
     REFUSED_ROWS,
     reason_counts,
     refused_rows,
+    with_dtypes,
 )
 from prefdata.formats.files import Chunk, FrameWriter
 from prefdata.formats.messages import unread_fields
+from prefdata.formats.order import interleave
 from prefdata.io import ReadLimits, write_atomic, write_parquet
 from prefdata.opening import open_dataset, with_columns_of
 from prefdata.recognition import Reading, format_of
@@ -68,7 +70,7 @@ class Converted(NamedTuple):
     """Rows after --as; the same as decoded without it."""
     written: int
     refused: int
-    """Records and rows that are in refused.parquet but those that could not be read."""
+    """Records and rows that are in .refused.parquet but those that could not be read."""
     quarantined: int
     refused_reading: dict[str, int]
     """Reason -> records that the source's format did not take."""
@@ -109,9 +111,10 @@ def convert(
 
     `source` "auto" recognises the format; `type` says which type the rows are where that is not clear, `written_as`
     makes them another (pairs to unpaired, SFT or prompts). `labels` says what labels other than true and false mean.
-    `control_tokens` are a model's own (`<|im_end|>`) inside a text. Rows that do not pass are in `refused.parquet`
-    beside the output. Raises RecipeError where the file can be read in several ways, InputError where it cannot be
-    read at all; then nothing is written.
+    `control_tokens` are a model's own (`<|im_end|>`) inside a text. Rows that do not pass are in `.refused.parquet`
+    beside the output; where none passes, nothing else is written. Unpaired rows are written with both labels spread
+    over each stretch of a file. Raises RecipeError where the file can be read in several ways, InputError where it
+    cannot be read at all; then nothing is written.
     Example: `prefdata.convert("pairs.jsonl", to="trl", out="data")`.
     """
     started = time.monotonic()
@@ -178,7 +181,7 @@ class _Conversion:
         self.reading, self.target, self.result_type = reading, target, result_type
         self.control_tokens, self.place, self.schema = control_tokens, place, schema
         self.writers: dict[str, FrameWriter] = {}
-        self.columns: dict[str, None] = {}
+        self.columns: dict[str, pl.DataType] = {}
         self.gone: list[pl.DataFrame] = [pl.DataFrame(schema=REFUSED_ROWS)]
         self.left_out: Counter[str] = Counter()
         self.unmade: Counter[str] = Counter()
@@ -210,6 +213,8 @@ class _Conversion:
             self._refuse_writing(rows, outcome, split)
             rows = outcome.rows
         self._see_pictures(rows)
+        if self.result_type is RecordType.UNPAIRED:
+            rows = interleave(rows)
         outcome = self.target.encode(rows, self.result_type)
         self._refuse_writing(rows, outcome, split)
         if split not in self.writers:
@@ -217,7 +222,7 @@ class _Conversion:
             path.parent.mkdir(parents=True, exist_ok=True)
             self.writers[split] = self.stack.enter_context(FrameWriter(path, self.place.container))
         self.writers[split].write(outcome.rows)
-        self.columns |= dict.fromkeys(outcome.rows.columns)
+        self.columns = with_dtypes(self.columns, outcome.rows.schema)
 
     def _quarantine(self, quarantine: pl.DataFrame) -> None:
         if not quarantine.height:
@@ -323,14 +328,13 @@ class _Conversion:
         if self.broken:
             faults = "; ".join(f"{file}: {reason}" for file, reason in self.broken[:5])
             raise InputError(f"{len(self.broken)} files could not be read to their end, nothing was written: {faults}")
-        if not self.writers:
-            split = self.place.split("train.jsonl")
-            path = self.place.file(split)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self.writers[split] = self.stack.enter_context(FrameWriter(path, self.place.container))
         before = self.place.refused_before(self.writers)
+        if self.retyped == self.refused_at_writing:  # no row is left: the account alone is written
+            for writer in self.writers.values():
+                writer.abort()
+            self.writers = {}
         names = {split: self.place.name(split) for split in sorted(self.writers)}
-        beside = self.target.beside(names, self.result_type, columns=list(self.columns))
+        beside = self.target.beside(names, self.result_type, columns=self.columns) if names else {}
         beside = {name: self.place.with_entries(name, text) for name, text in beside.items()}
         files = {}
         for split, name in names.items():
@@ -343,6 +347,7 @@ class _Conversion:
         refused = self.place.beside(REFUSED_FILE)
         gone = pl.concat([before, *self.gone])
         if gone.height:
+            refused.parent.mkdir(parents=True, exist_ok=True)
             write_parquet(refused, gone)
         else:
             refused.unlink(missing_ok=True)

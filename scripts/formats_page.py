@@ -56,6 +56,8 @@ command ends with 3.
 - A folder may take several conversions: `dataset_info.json` and `.refused.parquet` keep what is said of other files.
 - Each writer applies the target's own acceptance rules first, so that nothing is dropped there in silence.
 - `--as` makes pairs into unpaired rows or SFT, unpaired rows into SFT, and anything into prompts.
+- Unpaired rows are written with both labels spread over each stretch (8 MiB) of a file, since trainers read in file
+  order and KTO wants both in a batch; rows of one label keep their order.
 
 From Python: `prefdata.convert("pairs.jsonl", to="trl", out="data")`. This page is made by `make docs`; the tests hold
 it to the code.

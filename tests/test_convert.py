@@ -270,6 +270,29 @@ def test_the_command_fails_where_no_row_is_left(tmp_path: Path) -> None:
         assert "wrote 0 rows of 4 read" in ended.output or json.loads(ended.output)["written"] == 0
     gone = pl.read_parquet(tmp_path / "data" / ".refused.parquet")
     assert gone["line"].sort().to_list() == [1, 2, 3, 4]
+    assert [one.name for one in (tmp_path / "data").iterdir()] == [".refused.parquet"]
+
+
+@pytest.mark.parametrize("refused_by", ["reading", "writing"])
+def test_where_no_row_is_left_only_the_account_is_written(tmp_path: Path, refused_by: str) -> None:
+    row = {"instruction": "q", "output": None if refused_by == "reading" else " "}
+    source = write(tmp_path / "in.jsonl", [row])
+    result = prefdata.convert(
+        source, to="llamafactory", out=tmp_path / "out", source="alpaca", type="prompt_completion"
+    )
+    assert (result.read, result.written, result.refused, result.files) == (1, 0, 1, {})
+    assert [one.name for one in (tmp_path / "out").iterdir()] == [".refused.parquet"]
+    assert pl.read_parquet(tmp_path / "out" / ".refused.parquet")["step"].to_list() == [refused_by]
+
+
+@pytest.mark.parametrize("to", ["trl", "swift", "llamafactory", "axolotl", "halos"])
+def test_unpaired_rows_are_written_with_both_labels_in_every_stretch(tmp_path: Path, to: str) -> None:
+    rows = [{"prompt": "q", "completion": f"a{at}", "label": at < 30} for at in range(40)]
+    source = write(tmp_path / "rated.jsonl", rows)
+    prefdata.convert(source, to=to, out=tmp_path / "out.jsonl", source="trl", type="unpaired_preference")
+    name = "kto_tag" if to == "llamafactory" else "label"
+    labels = [bool(row[name]) for row in read(tmp_path / "out.jsonl")]
+    assert [sum(labels[at : at + 4]) for at in range(0, 40, 4)] == [3] * 10
 
 
 def test_the_command_prints_json(tmp_path: Path) -> None:

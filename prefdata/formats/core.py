@@ -7,7 +7,7 @@ acceptance rules. Files are read and written in `prefdata.formats.files`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Literal, NamedTuple, Protocol
 
@@ -92,11 +92,12 @@ class Format(Protocol):
         ...
 
     def beside(
-        self, files: Mapping[str, str], record_type: RecordType, *, columns: Sequence[str] = ()
+        self, files: Mapping[str, str], record_type: RecordType, *, columns: Collection[str] = ()
     ) -> Mapping[str, str]:
         """Text files that the target wants beside the data, by name.
 
-        `files`: split -> file name; `columns`: names of the columns that were written.
+        `files`: split -> file name; `columns`: names of the columns that were written, a mapping where it says their
+        dtypes.
         """
         ...
 

@@ -51,7 +51,7 @@ def write_export(
     folder.mkdir(parents=True, exist_ok=True)
     files: dict[str, dict[str, Any]] = {}
     names: dict[str, str] = {}
-    columns: Any = {}
+    columns: dict[str, pl.DataType] = {}
     refused = [pl.DataFrame(schema=REFUSED_ROWS)]
     for split, given in splits.items():
         names[split] = data_file(fmt, split, SUFFIX[fmt.container])

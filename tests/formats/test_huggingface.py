@@ -195,3 +195,17 @@ def test_a_card_without_dtypes_says_no_features() -> None:
     known = {"id": pl.String()}
     assert "dataset_info" in HuggingFace().beside(names, RecordType.SFT, columns=known)["README.md"]
     assert "dataset_info" not in HuggingFace().beside({"a": "a.jsonl"}, RecordType.SFT, columns=known)["README.md"]
+
+
+def test_a_converted_folder_says_its_features_over_all_chunks(tmp_path: Path) -> None:
+    import datasets
+
+    made = pairs(2).select("id", "prompt", "chosen", "rejected")
+    called = made.with_columns(margin=pl.lit(0.5), tools=pl.lit('[{"name": "f"}]'))
+    (tmp_path / "in").mkdir()
+    made.write_ndjson(tmp_path / "in" / "train.jsonl")
+    called.write_ndjson(tmp_path / "in" / "test.jsonl")
+    convert(tmp_path / "in", to="huggingface", out=tmp_path / "out", source="trl", type=RecordType.PREFERENCE)
+    loaded = datasets.load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))
+    assert loaded["train"].features == loaded["test"].features
+    assert (loaded["train"]["margin"], loaded["test"]["margin"]) == ([None, None], [0.5, 0.5])
