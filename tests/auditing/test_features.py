@@ -1,0 +1,100 @@
+"""Features: what makes texts equal, and what does not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prefdata.auditing.dataset import Audited, read
+from prefdata.auditing.features import normalised
+from prefdata.auditing.words import words
+from prefdata.opening import open_dataset
+
+
+def rows_of(folder: Path, rows: list[dict[str, Any]], **settings: Any) -> Audited:
+    path = folder / "rows.jsonl"
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return read(lambda: open_dataset(path, **settings), [])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Yes, of course!", "yes of course"),
+        ("  It\u2019s\u00a0here \u2014 now\u200b.\n", "it s here now"),
+        ("\u00c4RGER im B\u00dcRO", "\u00e4rger im b\u00fcro"),
+        ("\u4f60\u597d\uff0c\u4e16\u754c\u3002", "\u4f60\u597d \u4e16\u754c"),
+        ("a\x1eb", "a b"),
+        ("1.5 is not 15", "1 5 is not 15"),
+        ("C++ > C", "c++ > c"),
+        ("\U0001f600!", "\U0001f600"),
+        ("...", ""),
+        ("", ""),
+    ],
+)
+def test_words_are_without_case_blanks_and_punctuation(text: str, expected: str) -> None:
+    assert words(pl.Series([text])).to_list() == [expected]
+
+
+def test_words_of_null_are_null_and_the_series_stays_as_it_was() -> None:
+    texts = pl.Series("t", ["\u00c4, B", None, "c."])
+    assert words(texts).to_list() == ["\u00e4 b", None, "c"]
+    assert texts.to_list() == ["\u00c4, B", None, "c."]
+    assert words(pl.Series([None], dtype=pl.String)).to_list() == [None]
+    assert words(pl.Series([], dtype=pl.String)).to_list() == []
+
+
+@given(st.lists(st.text() | st.sampled_from(["a" * 300_000, " " * 300_000, "\u2019 " * 5]), max_size=8))
+def test_words_are_what_the_plain_expression_gives(texts: list[str]) -> None:
+    given_texts = pl.Series("t", [text.replace("\x1e", "") for text in texts], dtype=pl.String)
+    plain = pl.col("t").str.to_lowercase().str.replace_all(r"[\s\p{P}\p{Cf}]+", " ").str.strip_chars(" ")
+    frame = given_texts.to_frame()
+    assert frame.select(normalised(pl.col("t"))).equals(frame.select(plain))
+
+
+def user(text: str) -> list[dict[str, Any]]:
+    return [{"role": "user", "content": text}]
+
+
+def agent(text: str, **more: Any) -> list[dict[str, Any]]:
+    return [{"role": "assistant", "content": text, **more}]
+
+
+def test_answers_that_call_tools_differ_by_their_calls(tmp_path: Path) -> None:
+    def call(city: str) -> list[dict[str, Any]]:
+        arguments = json.dumps({"city": city})
+        return agent(
+            "", tool_calls=[{"id": "1", "type": "function", "function": {"name": "weather", "arguments": arguments}}]
+        )
+
+    rows = [{"prompt": user("Weather?"), "completion": call(city), "label": True} for city in ("Oslo", "Rome", "Oslo")]
+    found = rows_of(tmp_path, rows).rows
+    assert found["completion_norm"].n_unique() == found["completion_hash"].n_unique() == 2
+    assert found["completion_norm"][0] == found["completion_norm"][2]
+
+
+def test_prompts_that_show_other_pictures_differ(tmp_path: Path) -> None:
+    def seen(uri: str) -> dict[str, Any]:
+        parts = [{"type": "image", "text": None}, {"type": "text", "text": "What is it?"}]
+        return {"prompt": [{"role": "user", "content": parts}], "images": [uri], "completion": agent("A cat.")}
+
+    found = rows_of(tmp_path, [seen("a.png"), seen("b.png"), seen("a.png")], source="trl").rows
+    assert found["prompt_norm"].n_unique() == found["prompt_hash"].n_unique() == 2
+
+
+def test_answers_of_punctuation_alone_are_equal_to_themselves_only(tmp_path: Path) -> None:
+    rows = [{"prompt": user("So?"), "chosen": agent("!!!"), "rejected": agent("???")}]
+    found = rows_of(tmp_path, rows).rows
+    assert found["chosen_norm"][0] != found["rejected_norm"][0]
+
+
+def test_chars_and_turns_are_counted(tmp_path: Path) -> None:
+    rows = [{"prompt": [*user("H\u00e9"), *agent("Ja?"), *user("So")], "chosen": agent("Gut"), "rejected": agent("")}]
+    found = rows_of(tmp_path, rows).rows
+    assert found.select("prompt_chars", "prompt_turns", "chosen_chars", "rejected_chars").row(0) == (9, 3, 3, 0)
