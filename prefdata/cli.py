@@ -232,7 +232,7 @@ def report(run: RunPath) -> None:
 
 @app.command()
 def filters(as_json: Json = False) -> None:
-    """List every layout, transform, filter, grouping, format and trainer with its settings and defaults."""
+    """List every layout, transform, filter, grouping, format, trainer and section with its settings and defaults."""
     from prefdata.plan import listing
 
     found = listing()
@@ -243,6 +243,9 @@ def filters(as_json: Json = False) -> None:
         typer.echo(f"{kind}s")
         for name, facts in names.items():
             typer.echo(f"  {name}: {facts['about']}")
+            for what in ("reads", "writes"):
+                if facts.get(what):
+                    typer.echo(f"    {what} {', '.join(facts[what])}")
             for setting, note in facts["settings"].items():
                 mark = " (threshold)" if note["threshold"] else ""
                 typer.echo(f"    {setting} = {json.dumps(note['default'], ensure_ascii=False)}{mark}  {note['about']}")

@@ -129,8 +129,8 @@ def _reading(recipe: Recipe, source: Source, first: pl.DataFrame) -> Reading:
             return recognised(first, where=where, wanted=source.type, labels=source.labels)
         made = form.settings if not source.labels else dataclasses.replace(form.settings, labels=dict(source.labels))
         return reading_as(made, first, where=where, wanted=source.type)
-    except RecipeError as error:
-        raise RecipeError(str(error).replace("--from ", "format: ").replace("--type ", "type: ")) from None
+    except (RecipeError, InputError) as error:  # which speak to those who convert
+        raise type(error)(str(error).replace("--from", "`format`").replace("--type", "`type`")) from None
 
 
 class _Reader:

@@ -8,9 +8,12 @@ from typing import Any
 
 from prefdata import catalogue
 from prefdata.ingest import paths_of, shown
-from prefdata.recipe import Recipe, field_notes, plain
-from prefdata.recipe_types import known_type, told
+from prefdata.recipe import SECTIONS, Balance, Limits, Mix, Recipe, Split, field_notes, imported, plain
+from prefdata.recipe_types import NAMES, known_type, told
 from prefdata.schema import RecordType
+
+TYPES = ("sft", "preference", "unpaired", "prompt")
+"""The types as recipes call them."""
 
 
 def plan(recipe: Recipe, *, train: bool, read_as: Mapping[str, RecordType] | None = None) -> list[str]:
@@ -64,22 +67,31 @@ def listing() -> dict[str, dict[str, Any]]:
     """Kind -> name -> what it is about, its settings, their defaults and notes."""
     found: dict[str, dict[str, Any]] = {}
     for kind, table in catalogue.KINDS.items():
-        found[kind] = {}
-        for name in sorted(table):
-            settings_type = catalogue.load(kind, name)
-            notes = field_notes(settings_type)
-            settings = {
-                entry.name: {
-                    "default": _default(entry),
-                    "threshold": bool(entry.metadata.get("threshold")),
-                    "about": notes.get(entry.name, ""),
-                }
-                for entry in dataclasses.fields(settings_type)
-                if entry.init
-            }
-            about = " ".join((settings_type.__doc__ or "").strip().split("\n\n")[0].split())
-            found[kind][name] = {"about": about, "settings": settings}
+        found[kind] = {name: _described(catalogue.load(kind, name)) for name in sorted(table)}
+    for name, facts in found["format"].items():
+        form = catalogue.load("format", name)
+        for what in ("reads", "writes"):
+            facts[what] = [one for one in TYPES if NAMES[one] in getattr(form, what)]
+    sections = {name: imported(target) for name, target in SECTIONS.items()}
+    sections |= {"mix": Mix, "split": Split, "balance": Balance, "limits": Limits}
+    found["section"] = {name: _described(sections[name]) for name in sorted(sections)}
     return found
+
+
+def _described(settings_type: Any) -> dict[str, Any]:
+    """What settings are about, and each of them with its default and note."""
+    notes = field_notes(settings_type)
+    settings = {
+        entry.name: {
+            "default": _default(entry),
+            "threshold": bool(entry.metadata.get("threshold")),
+            "about": notes.get(entry.name, ""),
+        }
+        for entry in dataclasses.fields(settings_type)
+        if entry.init
+    }
+    about = " ".join((settings_type.__doc__ or "").strip().split("\n\n")[0].split())
+    return {"about": about, "settings": settings}
 
 
 def _default(entry: Any) -> Any:

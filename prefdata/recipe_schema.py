@@ -6,7 +6,8 @@ from typing import Any
 
 from prefdata import catalogue
 from prefdata.licences import USES
-from prefdata.recipe import LISTS, SECTIONS, Balance, Limits, Ratings, Split, imported, settings_model
+from prefdata.recipe import AUTO, LISTS, SECTIONS, Balance, Limits, Mix, Ratings, Split, imported, settings_model
+from prefdata.recipe_types import NAMES
 
 
 def json_schema() -> dict[str, Any]:
@@ -35,23 +36,41 @@ def json_schema() -> dict[str, Any]:
         return {"anyOf": choices}
 
     uses: dict[str, Any] = {"type": "array", "items": {"enum": list(USES)}}
+    types = {"enum": list(NAMES)}
+    form = entry_schema("format")
+    form["anyOf"].append({"const": AUTO, "description": "Recognised, and the report says why."})
     source = {
         "type": "object",
         "properties": {
             "name": {"type": "string"},
             "path": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
-            "layout": entry_schema("layout"),
+            "layout": {**entry_schema("layout"), "description": "A log: how it is laid out."},
             "ratings": settings_schema(Ratings),
+            "format": {**form, "description": "A dataset: the format that it is in."},
+            "type": {**types, "description": "What the rows of a dataset are, where that is not clear."},
+            "labels": {
+                "type": "object",
+                "additionalProperties": {"type": "boolean"},
+                "description": "What labels of a dataset other than true and false mean.",
+            },
+            "transforms": {
+                "type": "array",
+                "items": entry_schema("transform"),
+                "description": "What edits the texts of a dataset, which are left as they are without it.",
+            },
             "licence": {"type": ["string", "null"], "description": "SPDX identifier, or words."},
             "permits": {"anyOf": [uses, {"type": "null"}], "description": "Uses that the source allows."},
         },
-        "required": ["name", "path", "layout"],
+        "required": ["name", "path"],
+        "oneOf": [{"required": ["layout"]}, {"required": ["format"]}],
         "additionalProperties": False,
     }
     properties: dict[str, Any] = {
         "name": {"type": "string"},
         "seed": {"type": "integer", "minimum": 0},
         "sources": {"type": "array", "items": source, "minItems": 1},
+        "type": {**types, "description": "What the run makes; left out, what its sources are, of logs unpaired."},
+        "mix": {"anyOf": [settings_schema(Mix), {"type": "null"}]},
         "max_context_turns": {"type": ["integer", "null"], "minimum": 1},
         "unjudged": {"enum": ["keep", "drop"]},
         "split": settings_schema(Split),
