@@ -64,7 +64,7 @@ def drawn(measures: Mapping[str, Any], lang: Language = "en") -> list[dict[str, 
         elif isinstance(value, Sequence) and not isinstance(value, str) and value and _all(value, Mapping):
             found.append(_table(name, [("", one) for one in value], lang))
         else:
-            facts.append((measure(name, lang), shown(name, value, lang)))
+            facts.append((_label(name, lang), shown(name, value, lang)))
     if facts:
         found.append({"kind": "facts", "rows": facts})
     return [{"title": "", "more": 0, **one} for one in found]
@@ -110,6 +110,10 @@ def cut(text: str, chars: int = CELL) -> str:
     """A text as the page may show it on one line, its length told where it is cut."""
     more = f"… ({len(text):,})" if len(text) > chars else ""
     return " ".join(visible(text[:chars]).split()) + more
+
+
+def _label(name: str, lang: Language) -> str:
+    return cut(measure(name, lang), 80)
 
 
 def _number(value: Any) -> bool:
@@ -169,7 +173,7 @@ def _dots(found: Sequence[Estimate], lang: Language, *, named: bool = True) -> l
             percent = is_share(one.name, one.value)
             rows.append(
                 {
-                    "name": measure(one.name, lang) if named else one.name,
+                    "name": _label(one.name, lang) if named else one.name,
                     "anchor": "",
                     "x": place(one.value, low, high),
                     "low": place(one.low, low, high),
@@ -203,8 +207,9 @@ def place(value: float, low: float, high: float) -> float:
 
 
 def _paired(left: dict[str, Any], lang: Language) -> list[dict[str, Any]]:
-    """Takes measures of two sides out of `left`: bars beside each other."""
-    found = []
+    """Takes measures of two sides out of `left`: bars beside each other, all counts in one scale and all shares."""
+    found: list[dict[str, Any]] = []
+    groups: dict[bool, tuple[dict[str, float], dict[str, str]]] = {}
     for name in list(left):
         for one, other in PAIRED:
             if not _has(name, one) or name not in left:
@@ -218,11 +223,13 @@ def _paired(left: dict[str, Any], lang: Language) -> list[dict[str, Any]]:
                 values |= {"without_label": nothing} if nothing else {}
             if all(value >= 0 for value in values.values()):
                 kinds = dict(zip(values, (*(KINDS.get(part, "") for part in (one, other)), "none"), strict=False))
-                found.append(_bars("", values, lang, kinds))
+                group = groups.setdefault(all(is_share(key, value) for key, value in values.items()), ({}, {}))
+                group[0].update(values)
+                group[1].update(kinds)
             else:
-                rows = [(measure(key, lang), shown(key, value, lang)) for key, value in values.items()]
+                rows = [(_label(key, lang), shown(key, value, lang)) for key, value in values.items()]
                 found.append({"kind": "facts", "rows": rows})
-    return found
+    return [*(_bars("", values, lang, kinds) for values, kinds in groups.values()), *found]
 
 
 def _has(name: str, part: str) -> bool:
@@ -234,11 +241,11 @@ def _mapping(name: str, value: Mapping[str, Any], lang: Language) -> list[dict[s
         if all(one >= 0 for one in value.values()):
             return [_bars(name, {str(key): one for key, one in value.items()}, lang, KINDS, own=True)]
         rows = [(cut(str(key)), shown(name, one, lang)) for key, one in value.items()]
-        return [{"kind": "facts", "title": measure(name, lang), "rows": rows[:ROWS]}]
+        return [{"kind": "facts", "title": _label(name, lang), "rows": rows[:ROWS]}]
     if _all(value.values(), Mapping):
         return _nested(name, value, lang)
     rows = [(cut(str(key)), shown(str(key), one, lang)) for key, one in value.items()]
-    return [{"kind": "facts", "title": measure(name, lang), "rows": rows[:ROWS]}]
+    return [{"kind": "facts", "title": _label(name, lang), "rows": rows[:ROWS]}]
 
 
 def _nested(name: str, value: Mapping[str, Mapping[str, Any]], lang: Language) -> list[dict[str, Any]]:
@@ -252,7 +259,7 @@ def _nested(name: str, value: Mapping[str, Mapping[str, Any]], lang: Language) -
     drawing = _dots([some[0] for some in found.values()], lang)[0]
     for row, key in zip(drawing["rows"], value, strict=True):
         row["name"] = cut(str(key), 60)
-    drawing["title"] = f"{measure(estimated, lang)}: {measure(name, lang)}"
+    drawing["title"] = f"{_label(estimated, lang)}: {_label(name, lang)}"
     rest = [(str(key), one) for key, one in rests.items()]
     return [drawing, _table(name, rest, lang)] if any(one for _, one in rest) else [drawing]
 
@@ -268,14 +275,14 @@ def _bars(
     top = 1.0 if percent else max(values.values(), default=1) or 1
     rows = [
         {
-            "name": cut(key, 60) if own and key not in KINDS else measure(key, lang),
+            "name": cut(key, 60) if own and key not in KINDS else _label(key, lang),
             "width": round(100 * value / top, 2),
             "text": f"{100 * value:.1f} %" if percent else shown("", value, lang),
             "kind": kinds.get(key, ""),
         }
         for key, value in list(values.items())[:ROWS]
     ]
-    title = measure(name, lang) if name else ""
+    title = _label(name, lang) if name else ""
     return {"kind": "bars", "title": title, "rows": rows, "more": max(0, len(values) - ROWS)}
 
 
@@ -289,10 +296,10 @@ def _table(name: str, lines: Sequence[tuple[str, Mapping[str, Any]]], lang: Lang
         ]
         for label, one in lines[:ROWS]
     ]
-    heads = [*([""] if named else []), *(measure(key, lang) for key in columns)]
+    heads = [*([""] if named else []), *(_label(key, lang) for key in columns)]
     return {
         "kind": "table",
-        "title": measure(name, lang),
+        "title": _label(name, lang),
         "columns": heads,
         "rows": rows,
         "more": max(0, len(lines) - ROWS),

@@ -26,7 +26,7 @@ VERSION = 1
 
 def to_json(audit: Audit) -> dict[str, Any]:
     """The audit as JSON data; equal audits give equal data."""
-    found = {finding.check: finding.severity.value for finding in audit.findings}
+    found = {(finding.family, finding.check): finding.severity.value for finding in audit.findings}
     return {
         "version": VERSION,
         "name": audit.name,
@@ -46,7 +46,7 @@ def to_json(audit: Audit) -> dict[str, Any]:
                 "why": check.why,
                 "cure": check.cure,
                 "source": check.source,
-                "found": found.get(check.name),
+                "found": found.get((check.family, check.name)),
             }
             for check in audit.checks
         ],

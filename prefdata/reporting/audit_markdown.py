@@ -73,8 +73,12 @@ def _cures(audit: Audit, lang: Language) -> list[str]:
         words = told(audit, finding, lang)
         lines += [f"**{escaped(words.title)}** {escaped(words.why)}", ""]
         for piece in pieces(words.cure):
-            lines += ["```yaml", piece.text, "```", ""] if piece.code else [escaped(piece.text), ""]
+            lines += [f"```{_language(piece.text)}", piece.text, "```", ""] if piece.code else [escaped(piece.text), ""]
     return [*lines, "</details>", ""]
+
+
+def _language(piece: str) -> str:
+    return "sh" if piece.startswith("prefdata ") else "python" if piece.startswith("build.") else "yaml"
 
 
 def _places(places: Sequence[str], count: int) -> str:
@@ -83,16 +87,20 @@ def _places(places: Sequence[str], count: int) -> str:
     return ", ".join([*shown, f"+ {more:,}"] if shown and more > 0 else shown)
 
 
+_LINKING = re.compile(r"[@#]|(?<=[A-Za-z]):(?=//)|^[-+=!]|^\d+(?=[.)])|(?<=www)\.")
+"""What GitHub makes mentions, references and links of, or a list where it begins a line."""
+
+
 def escaped(text: str) -> str:
     """Text that Markdown shows as it is, on one line: no markup, no link, no mention of a user."""
     text = " ".join(visible(text).split())
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_{}\[\]()#+!|~$])|(@)|(?<=[a-z])(:)(?=//)", _harmless, text)
+    text = re.sub(r"[\\`*_\[\]|~$]", r"\\\g<0>", text)
+    return _LINKING.sub(lambda found: _entities(found[0]), text)
 
 
-def _harmless(found: re.Match[str]) -> str:
-    mark, mention, _ = found.groups()
-    return f"\\{mark}" if mark else "&#64;" if mention else "&#58;"
+def _entities(text: str) -> str:
+    return "".join(f"&#{ord(one)};" for one in text)
 
 
 def code(text: str) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from prefdata.auditing.finding import Finding, Severity
+from prefdata.reporting.audit_charts import estimates
 from prefdata.reporting.audit_json import counts, unreadable
-from prefdata.reporting.audit_words import SYMBOLS, Language, record_type, say, severity, told
+from prefdata.reporting.audit_words import SYMBOLS, Language, measure, pieces, record_type, say, severity, told
 from prefdata.reporting.page import visible
 
 if TYPE_CHECKING:
@@ -43,7 +44,9 @@ def terminal(audit: Audit, console: Console, lang: Language = "en") -> None:
         for finding in audit.findings:
             words = told(audit, finding, lang)
             what = Text(words.title)
-            what.append(f"\n{finding.check}", style="dim")
+            what.append(f"\n{' · '.join([visible(finding.check), *figures(finding, lang)])}", style="dim")
+            if finding.severity in (Severity.CRITICAL, Severity.MAJOR):
+                what.append("".join(f"\n→ {piece.text}" for piece in pieces(words.cure)), style="green")
             table.add_row(
                 Text(f"{SYMBOLS[finding.severity]} {severity(finding.severity, lang)}", STYLES[finding.severity]),
                 what,
@@ -72,12 +75,20 @@ def headline(audit: Audit, lang: Language) -> str:
 def summary(audit: Audit, lang: Language) -> str:
     """How many findings of each severity, and how many checks found nothing."""
     told_of = [f"{number:,} {severity(name, lang)}" for name, number in counts(audit).items() if number]
-    found = {finding.check for finding in audit.findings}
-    quiet = sum(check.name not in found for check in audit.checks)
+    found = {(finding.family, finding.check) for finding in audit.findings}
+    quiet = sum((check.family, check.name) not in found for check in audit.checks)
     return say(
         "summary", lang, findings=say("comma", lang).join(told_of) or say("none", lang), quiet=quiet,
         checks=len(audit.checks),
     )  # fmt: skip
+
+
+def figures(finding: Finding, lang: Language) -> list[str]:
+    """The estimates of a finding, with their intervals, for one line."""
+    return [
+        f"{measure(one.name, lang)} {one.value:.3f} ({one.low:.3f} – {one.high:.3f})"
+        for one in estimates(finding.measures)[:2]
+    ]
 
 
 def where(finding: Finding) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from prefdata.auditing.check import Check
 from prefdata.auditing.finding import Finding, Severity
 from prefdata.conversion_reasons import sentence
+from prefdata.reporting.page import visible
 
 if TYPE_CHECKING:
     from prefdata.auditor import Audit
@@ -52,19 +53,18 @@ def told(audit: Audit, finding: Finding, lang: Language = "en") -> Told:
     if finding.family == READING:
         return _reading(finding.check, lang)
     check = next((check for check in audit.checks if check.name == finding.check), None)
-    return told_of(check, lang) if check else Told(plain(finding.check), "", "", "")
+    return told_of(check, lang) if check else Told(visible(plain(finding.check)), "", "", "")
 
 
 def told_of(check: Check, lang: Language = "en") -> Told:
     """The words of a check. What has no translation is told in English."""
     own = _table(lang)["checks"].get(check.name, {})
-    return Told(
-        own.get("title", check.title), own.get("why", check.why), own.get("cure", check.cure), source=check.source
-    )
+    words = {"title": check.title, "why": check.why, "cure": check.cure, "source": check.source} | own
+    return Told(**{name: visible(text) for name, text in words.items()})
 
 
 def _reading(reason: str, lang: Language) -> Told:
-    told = _table(lang)["reasons"].get(reason) or sentence(reason)
+    told = _table(lang)["reasons"].get(reason) or visible(sentence(reason))
     why, cure = say("reading_why", lang), say("reading_cure", lang)
     return Told(told[:1].upper() + told[1:], why, cure, "")
 
