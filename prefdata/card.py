@@ -128,7 +128,7 @@ def render(
         "Before the format's own rules, which may refuse rows: the files have the numbers above.",
         *_filtered(report),
         *_labelled(report),
-        *_divided(split),
+        *_divided(split, anchor="session" if "type" not in recipe else "session or prompt"),
         *_limits(report, facts),
     ]
     return "\n".join(lines) + "\n"
@@ -261,9 +261,9 @@ def _labelled(report: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _divided(split: Mapping[str, Any]) -> list[str]:
+def _divided(split: Mapping[str, Any], *, anchor: str) -> list[str]:
     how = (
-        f"by a hash of the customer, else the session (salt {split['salt']})"
+        f"by a hash of the customer, else the {anchor} (salt {split['salt']})"
         if split["by"] == "hash"
         else "by time: "
         + (", ".join(f"{side} from {cut}" for side, cut in split["cuts"].items()) or "nothing held out")

@@ -347,3 +347,26 @@ sources:
     assert steps == {"came": [], "went": [{"step": "mix", "reason": "over_share", "rows": 22}]}
     short = recipe(tmp_path, f"{sources}{QUIET}mix: {{weights: {{data: 1, more: 3}}, size: 40}}\n")
     assert [one["given"] for one in run(short, tmp_path / "short")["mix"]] == [28, 12]
+
+
+def test_a_type_that_only_the_file_tells_must_reach_what_the_run_makes(tmp_path: Path) -> None:
+    files.write(tmp_path / "data.jsonl", [{"prompt": files.question(n), "completion": files.good(n)} for n in range(5)])
+    with pytest.raises(RecipeError, match="source data: sft rows cannot become preference; they can be: sft, prompt"):
+        run(one(tmp_path, "format: auto", f"type: preference\n{QUIET}"), tmp_path / "run")
+    report = run(one(tmp_path, "format: auto", f"type: prompt\n{QUIET}"), tmp_path / "prompts")
+    assert ends(report) == {"all": 5, "kept": 5}
+    with pytest.raises(RecipeError, match="export: halos does not hold sft rows"):
+        run(one(tmp_path, "format: auto", f"export: [halos]\n{QUIET}"), tmp_path / "sft")
+
+
+def test_prompts_are_compared_by_what_was_said_before(tmp_path: Path) -> None:
+    def talk(first: str) -> list[dict[str, str]]:
+        said = (("system", "Be kind."), ("user", first), ("assistant", "One moment."), ("user", "Yes please, do that."))
+        return [{"role": role, "content": text} for role, text in said]
+
+    texts = [files.question(0), files.question(1), files.question(1) + " "]
+    files.write(tmp_path / "data.jsonl", [{"prompt": talk(text)} for text in texts])
+    report = run(one(tmp_path, "format: trl, type: prompt", ""), tmp_path / "run")
+    assert {one["reason"]: one["rows"] for one in report["reasons"]} == {"exact_duplicates": 1, "near_duplicates": 1}
+    assert [entry["name"] for entry in report["recipe"]["filters"]] == ["language"]
+    assert "held-out rows are of one class" not in (tmp_path / "run/report.html").read_text(encoding="utf-8")

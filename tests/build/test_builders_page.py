@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 from prefdata.build.built import REASONS
+from prefdata.recipe import parse
+from prefdata.schema import RecordType
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "builders.md").read_text(encoding="utf-8")
@@ -18,6 +20,13 @@ def test_the_code_of_the_page_runs() -> None:
     code = "\n".join(re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE))
     done = subprocess.run([sys.executable, "-"], input=code, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_recipe_of_the_page_is_sound() -> None:
+    (text,) = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+    recipe = parse(text, root=ROOT, where="docs/builders.md")
+    assert recipe.type is RecordType.PREFERENCE
+    assert [source.format.name for source in recipe.sources if source.format] == ["ultrafeedback", "auto", "trl"]
 
 
 def test_the_functions_and_reasons_of_the_page_exist() -> None:
