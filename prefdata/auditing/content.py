@@ -32,10 +32,10 @@ _I_CANNOT = (
     r"| (?:do not|don['’]t) (?:feel comfortable|want to|think i should|feel right)"
     r"|(?: am|['’]m) not (?:comfortable|going to|willing to|allowed to|permitted to|programmed to|designed to))"
 )
-REFUSAL = (
+REFUSAL = marks.pattern(
     rf"(?i){_I_CANNOT}(?: \w+){{0,2}}? {_DO}"
-    rf"|(?:not|in)appropriate (?:for me )?to {_DO}|\bi(?:['’]d| would) (?:rather|prefer) not\b"
-    r"|(?:抱歉|对不起|不好意思|很遗憾)[^。！？\n]{0,20}(?:无法|不能|不便|没办法|没有办法)[^。！？\n]{0,10}"
+    rf"|(?:not (?:be )?|in)appropriate (?:for me )?to {_DO}|\bi(?:['’]d| would) (?:rather|prefer) not\b"
+    r"|(?:抱歉|对不起|不好意思|很遗憾)[^。！？\n]{0,20}(?:无法|不能|没办法|没有办法)[^。！？\n]{0,10}"
     r"(?:提供|回答|帮助|协助|满足|完成|支持|讨论|生成|为您|为你|给出|执行|参与|回应)"
     r"|我(?:无法|不能|不会|拒绝)[^。！？\n]{0,6}(?:提供|回答|帮助[你您]|协助|满足|讨论|生成|参与|支持|回应)"
 )
@@ -47,8 +47,9 @@ NAMES = (
 )
 MAKERS = r"openai|anthropic|google(?: ai| deepmind)?|deepmind|meta(?: ai)?|alibaba|baidu|tencent|mistral ai|lmsys|laion"
 _MODEL = r"(?:language model|ai\b|artificial intelligence|chatbot|computer program|virtual assistant|llm\b)"
-SELF_NAME = (
-    rf"(?i)\bas an? (?:\w+ ){{0,3}}?{_MODEL}(?: (?:language )?model| assistant| chatbot| system)?(?:,|[ ]i\b| my\b| \()"
+SELF_NAME = marks.pattern(
+    rf"(?i)\bas an? (?:\w+ ){{0,3}}?{_MODEL}(?: (?:language )?model| assistant| chatbot| system)?"
+    r"(?: i\b| my\b| \(|, ?(?:i|it|my|there|your|please|let me|we)\b)"
     rf"|\bi(?: am|['’]m) (?:just |only |merely |simply |actually )?an? (?:\w+ ){{0,2}}?{_MODEL}"
     rf"|\b(?:i am|i['’]m|my name is) (?:an? )?(?:{NAMES})\b"
     rf"|\bi(?: was| am|['’]ve been| have been) (?:trained|developed|created|made|built) by (?:{MAKERS})\b"
@@ -57,33 +58,41 @@ SELF_NAME = (
     rf"|我(?:是|叫)(?:一[个款名])?(?:由[^。\n]{{0,12}}(?:开发|训练|研发)的)?(?:{NAMES}|GPT|AI|人工智能|大?语言模型|聊天机器人)"
 )
 """What a model says of itself, by kind or by name."""
+_SELF_GATE = (
+    r"(?i-u:language model| ai\b|artificial intel|chatbot|computer program|virtual assistant|llm|my training data"
+    r"|knowledge cut|i am |my name is|i was |i have been )|[Ii]['’](?:m|ve been) |作为|我是|我叫"
+)
 
-TURN_INSIDE = r"(?m)^[ \t]*(?:User|USER|Human|HUMAN|Assistant|ASSISTANT|用户|助手|助理)[ \t]?[:：]"
+TURN_INSIDE = r"(?m:^)[ \t]*(?:User|USER|Human|HUMAN|Assistant|ASSISTANT|用户|助手|助理)[ \t]?[:：]"
 _HEADINGS = (
     r"#{2,3} ?(?:Instruction|Response|Input|Human|Assistant|指令|回答|回复)s?[:：]"
     r"|BEGINNING OF CONVERSATION|Below is an instruction that describes a task"
 )
 _WRAPPED = (
-    r"(?s)^\s*\{\s*\"(?:response|answer|output|content|text|reply|completion|role)\"\s*:.*\}\s*$"
-    r"|^\s*```(?:markdown|md|text|plaintext|txt)\s*\n.*```\s*$"
+    r"(?s:\A\s*\{\s*\"(?:response|answer|output|content|text|reply|completion|role)\"\s*:.*\}\s*\z)"
+    r"|(?s:\A\s*```(?:markdown|md|text|plaintext|txt)\s*\n.*```\s*\z)"
 )
-TEMPLATE_LEAK = f"{TURN_INSIDE}|{_HEADINGS}|{_WRAPPED}"
-"""Turns of a chat written into an answer, headings of instruction templates, an answer wrapped in JSON or markdown."""
+_FENCE = r"(?s)```.*?```"
+TEMPLATE_LEAK = f"{TURN_INSIDE}|{_HEADINGS}"
+"""Turns of a chat written into an answer, headings of instruction templates."""
 
 _SLOT = (
     r"(?:(?:first|last|full|user|customer|client|agent|company|product|order|account|your)[_ ]?)?"
-    r"(?:name|id|number|email|date|address)|input|instruction|question|query|context|response|answer|text|topic|prompt"
-    r"|姓名|名字|用户名?|问题|订单号|日期|内容"
+    r"(?:name|email|address)|(?:user|customer|client|order|ticket|account|phone|tracking)[_ ]?(?:id|number|date)"
+    r"|instruction|question|query|context|topic|prompt|姓名|名字|用户名?|问题|订单号|日期|内容"
 )
-PLACEHOLDER = (
-    rf"\{{\{{?\s*(?:{_SLOT})\s*\}}?\}}|(?i:lorem ipsum)"
+PLACEHOLDER = marks.pattern(
+    rf"\{{\{{\s*(?:{_SLOT})\s*\}}\}}|(?:\A|[^=$\w\[{{])\{{(?:{_SLOT})\}}|(?i:lorem ipsum)"
     r"|\[(?:INSERT|Insert|insert|ENTER|Enter|enter|YOUR|Your|your)\b[^\]\n]{0,60}\]"
     r"|\[(?:(?:Customer|Company|Agent|Recipient|Client|User)(?:['’]s)? )?(?:Name|NAME)\]"
-    r"|<(?:insert|your|enter)[ _][^>\n]{1,40}>|【(?:请?(?:填写|插入|输入)|[你您]的)[^】\n]{0,20}】"
+    r"|<(?:insert|your|enter) (?:name|company|email|address|date|phone|city|title|product|text)[^>\n]{0,30}>"
+    r"|【(?:请?(?:填写|插入|输入)|[你您]的)[^】\n]{0,20}】"
     r"|\[(?:请?(?:填写|插入|输入)|[你您]的)[^\]\n]{0,20}\]"
 )
 """A blank of a template that nobody filled."""
-_CODE = r"```|(?m)^\s*(?:def|class|import|from|const|let|var|function|print|return)\b|f[\"']"
+_CODE = marks.pattern(
+    r"```|(?m:^)\s*(?:def|class|import|from|const|let|var|function|print|return)\b|\bf[\"']|(?m:[;{]\s*$)|</[a-z]+>"
+)
 
 
 def _refuses(side: str) -> pl.Expr:
@@ -95,7 +104,9 @@ def _names_itself(side: str) -> pl.Expr:
 
 
 def _leaks(side: str) -> pl.Expr:
-    return pl.col(f"{side}_text").str.contains(TEMPLATE_LEAK)
+    text = pl.col(f"{side}_text")
+    # a dialogue that was asked for stands in a fence
+    return text.str.replace_all(_FENCE, "").str.contains(TEMPLATE_LEAK) | text.str.contains(_WRAPPED)
 
 
 def _blank(side: str) -> pl.Expr:
@@ -154,7 +165,7 @@ SELF_NAMES = Check(
     cure="Leave the row out, or cut the sentence.",
     types=ANSWERED,
     levels=Levels(major=0.02, minor=0),
-    collect=marks.collector(_names_itself),
+    collect=marks.collector(_names_itself, gate=_SELF_GATE),
     find=lambda data: marks.found(data, "self_names"),
 )
 
@@ -178,7 +189,7 @@ PLACEHOLDERS = Check(
     cure="Fill the blank, or leave the row out; letters and forms that were asked for may keep theirs.",
     types=ANSWERED,
     levels=Levels(major=0.05, minor=0.001),
-    collect=marks.collector(_blank),
+    collect=marks.collector(_blank, gate=r"[{\[<【]|(?i-u:lorem)"),
     find=lambda data: marks.found(data, "placeholders"),
 )
 

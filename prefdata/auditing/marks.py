@@ -8,30 +8,46 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from prefdata.auditing.dataset import Audited
-from prefdata.auditing.finding import Found, Severity
+from prefdata.auditing.finding import Found
 from prefdata.formats.core import answers_of
 from prefdata.schema import RecordType
+
+if TYPE_CHECKING:
+    from prefdata.auditing.statistics import Estimate
 
 Mark = Callable[[str], pl.Expr]
 """Side -> Boolean expression over the columns of a chunk."""
 
-Z95 = 1.959964
+MIN_ONESIDED = 10
+"""Pairs of which one side alone carries a mark, from which on the sides are set against each other."""
 
 
-def collector(mark: Mark) -> Callable[[pl.DataFrame, RecordType], pl.DataFrame]:
-    """A `collect` of the rows that have `mark` on a side: `row` and a Boolean column a side of the answers."""
+def collector(mark: Mark, *, gate: str = "") -> Callable[[pl.DataFrame, RecordType], pl.DataFrame]:
+    """A `collect` of the rows that have `mark` on a side: `row` and a Boolean column a side of the answers.
+
+    `gate`: a short pattern that every text with the mark matches; only rows with one are looked at closely. It spares
+    most of the time where the pattern of the mark is long.
+    """
 
     def collect(chunk: pl.DataFrame, record_type: RecordType) -> pl.DataFrame:
         sides = answers_of(record_type)
+        if gate:
+            near = [pl.col(f"{side}_text").str.contains(gate) for side in sides]
+            chunk = chunk.select("row", *(f"{side}_text" for side in sides)).filter(pl.any_horizontal(near))
         marked = chunk.select("row", *(mark(side).fill_null(False).alias(side) for side in sides))
         return marked.filter(pl.any_horizontal(sides))
 
     return collect
+
+
+def pattern(words: str) -> str:
+    r"""A pattern whose \b are of ASCII: those of Unicode cost ten times as much in texts with one curly quote."""
+    return words.replace(r"\b", r"(?-u:\b)")
 
 
 def preferred(data: Audited, marked: pl.DataFrame) -> pl.Series:
@@ -46,52 +62,62 @@ def preferred(data: Audited, marked: pl.DataFrame) -> pl.Series:
 def carried(data: Audited, marked: pl.DataFrame) -> dict[str, Any]:
     """How many answers of each side carry a mark, and whether the preferred ones carry it more.
 
-    Pairs: `chosen`, `rejected`, `chosen_only`, `rejected_only`; `chosen_share_of_onesided` with its Wilson interval of
-    95 % (0.5 where neither side carries more; the sign test of McNemar). Labelled rows: `desirable`, `undesirable`, the
-    share of each class, `difference` of the shares with the interval of Newcombe (1998, method 10). Rows are taken as
-    independent.
+    Pairs: `chosen`, `rejected`, `chosen_only`, `rejected_only`; `chosen_share_of_onesided` with its interval (0.5 where
+    neither side carries more, as in McNemar's test). Labelled rows: `desirable`, `undesirable`, the share of each
+    class, `difference` of the shares with the interval of Newcombe (1998, method 10). Intervals are at 95 %, and take
+    the rows of a prompt for one group: see `statistics.share`.
     """
     if data.type is RecordType.PREFERENCE:
-        return _pairs(marked)
+        return _pairs(data, marked)
     if data.type is RecordType.UNPAIRED:
         return _labels(data, marked)
     return {"completions": marked.height}
 
 
-def _pairs(marked: pl.DataFrame) -> dict[str, Any]:
+def _pairs(data: Audited, marked: pl.DataFrame) -> dict[str, Any]:
+    from prefdata.auditing import statistics
+
     chosen, rejected = int(marked["chosen"].sum()), int(marked["rejected"].sum())
-    both = int((marked["chosen"] & marked["rejected"]).sum())
+    alone = marked.filter(pl.col("chosen") != pl.col("rejected"))
+    first = int(alone["chosen"].sum())
     told: dict[str, Any] = {
         "chosen": chosen,
         "rejected": rejected,
-        "chosen_only": chosen - both,
-        "rejected_only": rejected - both,
+        "chosen_only": first,
+        "rejected_only": alone.height - first,
     }
-    onesided = chosen + rejected - 2 * both
-    if onesided >= 10:
-        told["chosen_share_of_onesided"] = round((chosen - both) / onesided, 4)
-        told["interval"] = [round(bound, 4) for bound in wilson(chosen - both, onesided)]
+    if alone.height >= MIN_ONESIDED:
+        groups = statistics.codes(data.rows["prompt_norm"][alone["row"]])
+        estimate = statistics.share(alone["chosen"].cast(pl.Float64).to_numpy(), groups)
+        told |= estimate.measures("chosen_share_of_onesided")
     return told
 
 
 def _labels(data: Audited, marked: pl.DataFrame) -> dict[str, Any]:
-    labels = data.rows["label"]
-    of_marked = pl.Series(labels[marked["row"]])
-    good, bad = int((of_marked == True).sum()), int((of_marked == False).sum())  # noqa: E712  null is neither
-    all_good, all_bad = int((labels == True).sum()), int((labels == False).sum())  # noqa: E712
-    told: dict[str, Any] = {"desirable": good, "undesirable": bad}
-    if of_marked.null_count():
-        told["without_label"] = of_marked.null_count()
-    if all_good and all_bad:
-        told["desirable_share"] = round(good / all_good, 4)
-        told["undesirable_share"] = round(bad / all_bad, 4)
-        told["difference"] = round(good / all_good - bad / all_bad, 4)
-        told["interval"] = [round(bound, 4) for bound in newcombe(good, all_good, bad, all_bad)]
+    from prefdata.auditing import statistics
+
+    rows = data.rows.select("row", "label", "prompt_norm").with_columns(
+        has=pl.col("row").is_in(marked["row"].implode())
+    )
+    told: dict[str, Any] = {}
+    shares = []
+    for name, label in (("desirable", True), ("undesirable", False)):
+        of_class = rows.filter(pl.col("label") == label)
+        told[name] = int(of_class["has"].sum())
+        if of_class.height:
+            groups = statistics.codes(of_class["prompt_norm"])
+            shares.append(statistics.share(of_class["has"].cast(pl.Float64).to_numpy(), groups))
+            told[f"{name}_share"] = statistics.rounded(shares[-1].value)
+    if len(shares) == 2:
+        told["difference"] = statistics.rounded(shares[0].value - shares[1].value)
+        told["interval"] = difference(shares[0], shares[1])
+    if rows["label"].null_count():
+        told["without_label"] = int(rows.filter(pl.col("label").is_null())["has"].sum())
     return told
 
 
 def found(data: Audited, name: str, **more: Any) -> Found:
-    """The rows whose mark `name` would be learnt, and the counts of all sides; a note where only the others carry it.
+    """The rows whose mark `name` would be learnt, and the counts of all sides; nothing where only others carry it.
 
     `more`: measures beside those of `carried`.
     """
@@ -99,28 +125,15 @@ def found(data: Audited, name: str, **more: Any) -> Found:
     if marked is None or not marked.height:
         return Found()
     rows = preferred(data, marked)
-    measures = {**carried(data, marked), **more}
-    return Found(rows=rows, measures=measures, severity=None if len(rows) else Severity.NOTE)
+    return Found(rows=rows, measures={**carried(data, marked), **more}) if len(rows) else Found()
 
 
-def wilson(hits: int, total: int) -> tuple[float, float]:
-    """Interval of 95 % of a share (Wilson, 1927)."""
-    if not total:
-        return 0.0, 1.0
-    share, square = hits / total, Z95**2
-    middle = (share + square / (2 * total)) / (1 + square / total)
-    half = Z95 * math.sqrt(share * (1 - share) / total + square / (4 * total**2)) / (1 + square / total)
-    return max(0.0, middle - half), min(1.0, middle + half)
-
-
-def newcombe(hits: int, total: int, other_hits: int, other_total: int) -> tuple[float, float]:
-    """Interval of 95 % of the difference of two shares (Newcombe, 1998, method 10)."""
-    share, other = hits / total, other_hits / other_total
-    low, high = wilson(hits, total)
-    other_low, other_high = wilson(other_hits, other_total)
-    below = math.sqrt((share - low) ** 2 + (other_high - other) ** 2)
-    above = math.sqrt((high - share) ** 2 + (other - other_low) ** 2)
-    return share - other - below, share - other + above
+def difference(one: Estimate, other: Estimate) -> list[float]:
+    """Interval of the difference of two shares out of their own (Newcombe, 1998, method 10)."""
+    middle = one.value - other.value
+    below = math.sqrt((one.value - one.low) ** 2 + (other.high - other.value) ** 2)
+    above = math.sqrt((one.high - one.value) ** 2 + (other.value - other.low) ** 2)
+    return [round(middle - below, 4), round(middle + above, 4)]
 
 
 def onesided(measures: Mapping[str, Any]) -> str | None:

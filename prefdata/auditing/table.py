@@ -28,5 +28,6 @@ CHECKS = (
     "prefdata.auditing.content:PLACEHOLDERS",
     "prefdata.auditing.content:BOILERPLATE",
     "prefdata.auditing.content:LINKS",
+    "prefdata.auditing.toxic:TOXIC_ANSWERS",
 )
 """`module:NAME` of every check, in the order in which they are read about."""
