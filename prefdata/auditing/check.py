@@ -49,6 +49,8 @@ class Check:
     The chunk has the columns that `flag` sees, and `row`. Keep it narrow: hashes and numbers, not texts."""
     find: Callable[[Audited], Found] | None = None
     """What the check says of all rows; without it, the rows that `flag` is true of."""
+    near: bool = False
+    """Asks which texts are nearly the same: `Audited.sketches` is there for `find`."""
     slow: bool = False
     """Needs a model; runs only where it is asked for."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -13,6 +13,9 @@ from prefdata.auditing.check import Check
 from prefdata.formats.core import PLACES, Outcome, answers_of, pieces, sides_of
 from prefdata.opening import Opened, with_columns_of
 from prefdata.schema import RecordType
+
+if TYPE_CHECKING:
+    from prefdata.auditing.sketches import Sketches
 
 SAMPLE_ROWS = 20_000
 """Rows of which the whole is kept, for checks that fit something to texts."""
@@ -36,6 +39,8 @@ class Audited:
     """Reason -> (file, line) of the records that are no rows: unreadable, or not what the format takes."""
     read: int
     """Records of the files, sound and broken."""
+    sketches: Sketches | None = None
+    """Sets of shingles of all texts, where a check is `near`."""
     again: Callable[[], Iterator[pl.DataFrame]] = field(repr=False)
     """Reads the dataset once more: chunks as checks see them."""
 
@@ -82,10 +87,13 @@ def read(opening: Callable[[], Opened], checks: Sequence[Check], *, progress: Pr
     sample = _Sample()
     collected: dict[str, list[pl.DataFrame]] = {check.name: [] for check in checks if check.collect}
     account = _Account()
+    sketches = _sketches(sides_of(record_type)) if any(check.near for check in checks) else None
     flags = [check.flag(record_type).fill_null(False).alias(check.name) for check in checks if check.flag]
     for chunk in _chunks(data, account):
         narrow.append(_narrow(chunk, record_type, flags))
         sample.add(chunk)
+        if sketches is not None:
+            sketches.add(chunk)
         for check in checks:
             if check.collect:
                 collected[check.name].append(check.collect(chunk, record_type))
@@ -98,8 +106,15 @@ def read(opening: Callable[[], Opened], checks: Sequence[Check], *, progress: Pr
         collected={name: pl.concat(found) for name, found in collected.items() if found},
         refused=account.refused,
         read=account.read,
+        sketches=sketches,
         again=lambda: _chunks(opening(), _Account()),
     )
+
+
+def _sketches(sides: tuple[str, ...]) -> Sketches:
+    from prefdata.auditing.sketches import Sketches
+
+    return Sketches(sides)
 
 
 class _Account:

@@ -1,0 +1,276 @@
+"""Which texts of a dataset are nearly the same: sets of shingles of every side, kept while it is read, compared at the
+end. Candidates by MinHash bands, then the true Jaccard similarity of the sets; nothing is said of pairs not compared.
+
+Signatures are of one permutation (Li, Owen and Zhang, 2012): a set's smallest value in each of BINS bins. They cost one
+pass over the sorted values where BINS permutations would cost as many.
+"""
+
+from __future__ import annotations
+
+import itertools
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from prefdata.auditing.tokens import Int64s, Sets, UInt32s, UInt64s, sets, shingles, tokens
+from prefdata.dedup.candidates import candidates
+from prefdata.dedup.minhash import band_keys
+from prefdata.dedup.shingles import Flat
+
+Floats = npt.NDArray[np.float64]
+
+SHINGLE_WORDS = 3
+"""As prefdata.dedup takes for single turns."""
+
+MIN_SIMILARITY = 0.8
+"""Jaccard similarity of two texts from which on they are nearly the same; the default of groupings: near_duplicates."""
+
+SIDES_SIMILARITY = 0.9
+"""Of chosen and rejected, which are alike for better reasons."""
+
+BINS, BAND = 24, 3
+"""8 bands of 3: finds 99.7 % of the pairs at similarity 0.8, 99.9 % at 0.85."""
+
+MAX_VALUES = 48_000_000
+"""Shingles that are kept, 192 MB: about 120,000 pairs of 1 KB a side. Rows after that are not compared."""
+
+MAX_PAIRS = 4_000_000
+"""Pairs of texts that are compared after each met the first of its bucket; the largest buckets are left out."""
+
+_ROUNDS = 2
+_REACH = 60
+"""About how many comparisons a row of a large bucket takes."""
+
+_BLOCK = 1 << 21
+"""Values that are compared in one pass."""
+
+
+class _Side:
+    def __init__(self) -> None:
+        self.values: list[UInt32s] = []
+        self.lengths: list[Int64s] = []
+
+    def all(self) -> Sets:
+        if not self.values:
+            return Sets(np.zeros(0, dtype=np.uint32), np.zeros(1, dtype=np.int64))
+        values, lengths = np.concatenate(self.values), np.concatenate(self.lengths)
+        self.values, self.lengths = [values], [lengths]
+        return Sets(values, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+
+
+class Sketches:
+    """The sets of the texts of a dataset's first rows, by side."""
+
+    def __init__(self, sides: tuple[str, ...]) -> None:
+        self.sides = sides
+        self.compared = 0
+        """Rows whose sets are kept: the first ones."""
+        self.alike: list[tuple[int, float]] = []
+        """Rows whose chosen and rejected, unequal, reach SIDES_SIMILARITY, and their similarity: of all rows."""
+        self._left = MAX_VALUES
+        self._kept = {side: _Side() for side in sides}
+        self._near: dict[tuple[str, ...], Near] = {}
+
+    def add(self, chunk: pl.DataFrame) -> None:
+        """Takes the rows of a chunk with texts and features (see `features`)."""
+        both = {"chosen", "rejected"} <= set(self.sides)
+        going = self._left > 0
+        if not going and not both:
+            return
+        found = {
+            side: sets(shingles(tokens(chunk[f"{side}_text"]), size=SHINGLE_WORDS))
+            for side in (self.sides if going else ("chosen", "rejected"))
+        }
+        if both:
+            self._compare_sides(chunk, found["chosen"], found["rejected"])
+        if going:
+            self.compared += chunk.height
+            for side, values in found.items():
+                self._kept[side].values.append(values.values)
+                self._kept[side].lengths.append(values.lengths)
+                self._left -= values.values.size
+
+    def near(self, rows: pl.DataFrame, sides: tuple[str, ...]) -> Near:
+        """The texts of `sides` of the compared rows, and which of them are nearly the same; `rows` are all rows."""
+        if sides not in self._near:
+            norms = [rows[f"{side}_norm"].head(self.compared) for side in sides]
+            self._near[sides] = Near([self._kept[side].all() for side in sides], norms)
+        return self._near[sides]
+
+    def _compare_sides(self, chunk: pl.DataFrame, chosen: Sets, rejected: Sets) -> None:
+        sizes = chosen.lengths, rejected.lengths
+        smaller, larger = np.minimum(*sizes), np.maximum(*sizes)
+        unequal = (chunk["chosen_norm"] != chunk["rejected_norm"]).to_numpy()
+        some = np.flatnonzero(unequal & (smaller >= SIDES_SIMILARITY * larger) & (larger > 0))
+        if not some.size:
+            return
+        one, other = chosen.of(some), rejected.of(some)
+        both = Sets(
+            np.concatenate([one.values, other.values]),
+            np.concatenate([one.offsets, other.offsets[1:] + one.offsets[-1]]),
+        )
+        number = np.arange(some.size)
+        similarity = jaccard(both, number, number + some.size)
+        reached = similarity >= SIDES_SIMILARITY
+        first = int(chunk["row"][0])
+        self.alike += zip((some[reached] + first).tolist(), similarity[reached].tolist(), strict=True)
+
+
+class Near:
+    """The different texts of some sides of rows, and the groups of nearly the same ones."""
+
+    def __init__(self, kept: list[Sets], norms: list[pl.Series]) -> None:
+        height = len(norms[0]) if norms else 0
+        pool = pl.DataFrame({"norm": pl.concat(norms) if norms else pl.Series([], dtype=pl.UInt64)})
+        pool = pool.with_row_index("at").with_columns(pl.col("at").first().over("norm").alias("first"))
+        firsts = pool.filter(pl.col("at") == pl.col("first")).select("norm", text=pl.int_range(pl.len()))
+        joined = pool.select("norm").join(firsts, on="norm", how="left", maintain_order="left")
+        where = pool.filter(pl.col("at") == pl.col("first"))["at"].to_numpy().astype(np.int64)
+        self.text: list[Int64s] = [
+            joined["text"].to_numpy().astype(np.int64)[number * height : (number + 1) * height]
+            for number in range(len(norms))
+        ]
+        """For each side the number of each row's text."""
+        parts = [
+            kept[number].of(where[where // max(height, 1) == number] % max(height, 1)) for number in range(len(kept))
+        ]
+        self.sets = Sets(
+            np.concatenate([part.values for part in parts]),
+            np.concatenate([[0], np.cumsum(np.concatenate([part.lengths for part in parts]))]).astype(np.int64),
+        )
+        """Of each different text."""
+
+    @cached_property
+    def groups(self) -> list[Int64s]:
+        """By side: for each side the group of each row's text: what pairs of MIN_SIMILARITY connect."""
+        labels = near_groups(self.sets, floor=MIN_SIMILARITY)
+        return [labels[text] for text in self.text]
+
+    def similarity(self, left: tuple[int, Int64s], right: tuple[int, Int64s]) -> Floats:
+        """Jaccard similarity of texts given as (number of the side, rows), pairwise."""
+        return jaccard(self.sets, self.text[left[0]][left[1]], self.text[right[0]][right[1]])
+
+
+def near_groups(texts: Sets, *, floor: float) -> Int64s:
+    """The smallest number of the group of each set: sets that a chain of pairs of at least `floor` connects.
+
+    Compared are sets whose signatures share a band: first each with the smallest number of its bucket, then, of those
+    still apart, all in small buckets and a bounded number in large ones (see prefdata.dedup.candidates). So texts that
+    are all alike cost one comparison each.
+    """
+    group = np.arange(texts.lengths.size, dtype=np.int64)
+    bucket, member = _buckets(texts)
+    for _ in range(_ROUNDS):
+        head = member[np.concatenate([[True], bucket[1:] != bucket[:-1]])[: bucket.size]]
+        first = np.repeat(head, np.unique(bucket, return_counts=True)[1])
+        apart = first != member
+        group = _joined(texts, group, np.minimum(first, member)[apart], np.maximum(first, member)[apart], floor)
+        bucket, member = _apart(bucket, group[member])
+        if not bucket.size:
+            return group
+    sizes = np.unique(bucket, return_counts=True)[1]
+    small = np.repeat(np.cumsum(np.sort(sizes) * np.minimum(np.sort(sizes), _REACH)) <= MAX_PAIRS, np.sort(sizes))
+    order = np.lexsort((member, bucket, np.repeat(sizes, sizes)))[small]
+    order = np.sort(order)
+    found = candidates(bucket[order], member[order], Flat(texts.values, texts.offsets))  # type: ignore[arg-type]
+    return _joined(texts, group, found.left, found.right, floor)
+
+
+def _buckets(texts: Sets) -> tuple[Int64s, Int64s]:
+    """(bucket, set) of the sets that share a band with another, sorted."""
+    some = np.flatnonzero(texts.lengths > 0)
+    keys = band_keys(_interleaved(signatures(texts)), bands=BINS // BAND, rows=BAND)[some]
+    buckets, members, seen = [], [], 0
+    for band in range(keys.shape[1]):
+        order = np.argsort(keys[:, band], kind="stable")
+        ordered = keys[order, band]
+        bucket = np.cumsum(np.concatenate([[0], ordered[1:] != ordered[:-1]])[: ordered.size]).astype(np.int64)
+        shared = np.bincount(bucket)[bucket] > 1
+        buckets.append(bucket[shared] + seen)
+        members.append(some[order[shared]])
+        seen += int(bucket[-1]) + 1 if bucket.size else 0
+    return np.concatenate(buckets), np.concatenate(members)
+
+
+def _apart(bucket: Int64s, member: Int64s) -> tuple[Int64s, Int64s]:
+    """Each (bucket, member) once, of buckets with several."""
+    span = int(member.max(initial=0)) + 1
+    codes = np.unique(bucket * span + member)
+    bucket, member = codes // span, codes % span
+    several = np.unique(bucket, return_inverse=True, return_counts=True)
+    shared = several[2][several[1].reshape(-1)] > 1
+    return bucket[shared], member[shared]
+
+
+def _joined(texts: Sets, group: Int64s, left: Int64s, right: Int64s, floor: float) -> Int64s:
+    """`group` with the groups of those pairs joined that reach `floor`."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    height = group.size
+    codes = np.unique(left * max(height, 1) + right)
+    left, right = codes // max(height, 1), codes % max(height, 1)
+    sizes = texts.lengths[left], texts.lengths[right]
+    possible = np.minimum(*sizes) >= floor * np.maximum(*sizes)
+    left, right = left[possible], right[possible]
+    reached = jaccard(texts, left, right) >= floor
+    ends = np.concatenate([left[reached], np.arange(height)]), np.concatenate([right[reached], group])
+    graph = coo_matrix((np.ones(ends[0].size, dtype=np.uint8), ends), shape=(height, height))
+    labels = connected_components(graph, directed=False)[1]
+    smallest = np.unique(labels, return_index=True)[1]
+    return np.asarray(smallest[labels], dtype=np.int64)
+
+
+def signatures(texts: Sets) -> UInt32s:
+    """The smallest value of each set in each of BINS equal ranges, shape (texts, BINS).
+
+    An empty bin takes what the next full one holds (Shrivastava and Li, 2014); an empty set has zeros.
+    """
+    height = texts.lengths.size
+    bins = ((texts.values.astype(np.uint64) * np.uint64(BINS)) >> np.uint64(32)).astype(np.int64)
+    place = np.repeat(np.arange(height, dtype=np.int64) * BINS, texts.lengths) + bins
+    first = np.ones(place.size, dtype=bool)
+    first[1:] = place[1:] != place[:-1]
+    out = np.zeros(height * BINS, dtype=np.uint32)
+    full = np.zeros(height * BINS, dtype=bool)
+    out[place[first]] = texts.values[first]
+    full[place[first]] = True
+    table, held = out.reshape(height, BINS), full.reshape(height, BINS)
+    if not full.all():
+        for turn in range(2 * BINS - 2, -1, -1):
+            here, following = turn % BINS, (turn + 1) % BINS
+            take = ~held[:, here] & held[:, following]
+            table[take, here] = table[take, following]
+            held[take, here] = True
+    return table
+
+
+def _interleaved(signature: UInt32s) -> UInt32s:
+    """Bins in an order that puts neighbours, which may be copies of each other, into different bands."""
+    bands = BINS // BAND
+    return np.ascontiguousarray(signature[:, [band + bands * row for band in range(bands) for row in range(BAND)]])
+
+
+def jaccard(texts: Sets, left: Int64s, right: Int64s) -> Floats:
+    """Size of the intersection over size of the union; two empty sets are equal, 1.0."""
+    lengths = texts.lengths
+    sizes = lengths[left] + lengths[right]
+    common = np.zeros(left.size, dtype=np.int64)
+    work = np.cumsum(sizes)
+    if left.size and work[-1]:
+        cuts = np.unique(np.append(np.searchsorted(work, np.arange(0, int(work[-1]), _BLOCK)), left.size))
+        for low, high in itertools.pairwise(cuts):
+            keys = np.concatenate([_keyed(texts, side[low:high]) for side in (left, right)])
+            keys.sort()
+            twice = keys[1:][keys[1:] == keys[:-1]]
+            common[low:high] = np.bincount((twice >> np.uint64(32)).astype(np.int64), minlength=int(high - low))
+    union = sizes - common
+    return np.where(union > 0, common / np.maximum(union, 1), 1.0)
+
+
+def _keyed(texts: Sets, rows: Int64s) -> UInt64s:
+    some = texts.of(rows)
+    number = np.repeat(np.arange(rows.size, dtype=np.uint64), some.lengths)
+    return (number << np.uint64(32)) | some.values.astype(np.uint64)
