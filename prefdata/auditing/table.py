@@ -40,5 +40,9 @@ CHECKS = (
     "prefdata.auditing.trainability:LINEAR_PROBE",
     "prefdata.auditing.trainability:LOOKS_LIKE_NOISE",
     "prefdata.auditing.trainability:TRIVIAL_PREFERENCE",
+    "prefdata.auditing.order:LABEL_BY_POSITION",
+    "prefdata.auditing.order:LABEL_BY_SOURCE",
+    "prefdata.auditing.order:LABEL_BY_AGENT",
+    "prefdata.auditing.order:CONTENT_BY_POSITION",
 )
 """`module:NAME` of every check, in the order in which they are read about."""
