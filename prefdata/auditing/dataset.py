@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import polars as pl
 
 from prefdata.auditing import features
 from prefdata.auditing.check import Check
+from prefdata.conversion_ahead import Ahead
 from prefdata.formats.core import PLACES, Outcome, answers_of, pieces, sides_of
 from prefdata.opening import Opened, with_columns_of
 from prefdata.schema import RecordType
@@ -82,9 +84,17 @@ class Audited:
 def read(opening: Callable[[], Opened], checks: Sequence[Check], *, progress: Progress | None = None) -> Audited:
     """Reads a dataset once and keeps what `checks` need. `opening` opens it anew each time it is called."""
     data = opening()
+    ahead = Ahead(data.chunks)
+    try:
+        return _read(data._replace(chunks=iter(ahead)), opening, checks, progress)
+    finally:
+        ahead.close()
+
+
+def _read(data: Opened, opening: Callable[[], Opened], checks: Sequence[Check], progress: Progress | None) -> Audited:
     record_type = data.reading.type
     narrow: list[pl.DataFrame] = []
-    sample = _Sample()
+    sample = _Sample(record_type)
     collected: dict[str, list[pl.DataFrame]] = {check.name: [] for check in checks if check.collect}
     account = _Account()
     sketches = _sketches(sides_of(record_type)) if any(check.near for check in checks) else None
@@ -163,15 +173,18 @@ def _narrow(chunk: pl.DataFrame, record_type: RecordType, flags: list[pl.Expr]) 
 
 
 class _Sample:
-    """Every row, until there are too many; from then on every second, fourth, ... of them."""
+    """Every row, until there are too many; from then on every second, fourth, ... of them. Kept are copies: what polars
+    cuts out of a frame holds on to all texts of the frame."""
 
-    def __init__(self) -> None:
+    def __init__(self, record_type: RecordType) -> None:
+        self._type = record_type
+        self._texts = [f"{side}_text" for side in sides_of(record_type)] + ["turn_text"]
         self._step = 1
         self._parts: list[pl.DataFrame] = []
         self._height = 0
 
     def add(self, chunk: pl.DataFrame) -> None:
-        self._keep(chunk)
+        self._keep(chunk.drop(self._texts))
         while self._height > SAMPLE_ROWS:
             self._step *= 2
             parts, self._parts, self._height = self._parts, [], 0
@@ -180,11 +193,22 @@ class _Sample:
 
     def _keep(self, part: pl.DataFrame) -> None:
         some = part.filter(pl.col("row") % self._step == 0) if self._step > 1 else part
-        self._parts.append(some)
-        self._height += some.height
+        if some.height:
+            self._parts.append(_copied(some))
+            self._height += some.height
 
     def rows(self) -> pl.DataFrame:
-        return pl.concat(self._parts, how="diagonal_relaxed") if self._parts else pl.DataFrame()
+        if not self._parts:
+            return pl.DataFrame()
+        return features.texts(pl.concat(self._parts, how="diagonal_relaxed"), self._type)
+
+
+def _copied(frame: pl.DataFrame) -> pl.DataFrame:
+    """The same rows, with texts of their own."""
+    held = io.BytesIO()
+    frame.write_ipc(held, compat_level=pl.CompatLevel.oldest())
+    held.seek(0)
+    return pl.read_ipc(held)
 
 
 def place(row: Mapping[str, Any]) -> str:

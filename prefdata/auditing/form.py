@@ -13,7 +13,6 @@ from prefdata.schema import RecordType
 _BROKEN = "\ufffd"
 _CONTROL = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
 _MOJIBAKE = r"Ã[\x80-\xbf©¨¤¶¼«]|â€[œ™\x9d“”˜]|ï¼[\x80-\xbf]|锟斤拷"
-_CONTROL_TOKEN = r"(?i)<\|[a-z0-9_ ]{1,40}\|>|\[/?INST\]|<</?SYS>>|</?s>|<(?:start|end)_of_turn>|<(?:bos|eos|pad|unk)>"
 
 
 def _any_answer(record_type: RecordType, rule: str) -> pl.Expr:
@@ -77,16 +76,6 @@ NOT_ALTERNATING = Check(
     cure="transforms join bursts of one role in logs; in imported data join the turns of one role.",
     levels=Levels(major=0.2, minor=0.01),
     flag=lambda record_type: rules.not_alternating(tools=True) & ~rules.prompt_ends_with_assistant().fill_null(False),
-)
-
-CONTROL_TOKENS = Check(
-    name="control_tokens",
-    family="form",
-    title="A text holds what looks like a model's control token",
-    why="Most tokenizers read it as the token itself: the row forges the end of a turn or a system prompt.",
-    cure="prefdata convert DATA --to FORMAT --control-tokens escape",
-    levels=Levels(major=0.01, minor=0),
-    flag=lambda record_type: _any_text(record_type, _CONTROL_TOKEN),
 )
 
 BROKEN_CHARACTERS = Check(

@@ -8,7 +8,7 @@ CHECKS = (
     "prefdata.auditing.form:ANSWER_NOT_BY_ASSISTANT",
     "prefdata.auditing.form:PROMPT_ENDS_WITH_ASSISTANT",
     "prefdata.auditing.form:NOT_ALTERNATING",
-    "prefdata.auditing.form:CONTROL_TOKENS",
+    "prefdata.auditing.control:CONTROL_TOKENS",
     "prefdata.auditing.form:BROKEN_CHARACTERS",
     "prefdata.auditing.pairs:EQUAL_SIDES",
     "prefdata.auditing.pairs:SAME_WORDS",
