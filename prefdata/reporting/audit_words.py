@@ -113,33 +113,30 @@ RECIPE_KEYS = (
 )  # fmt: skip
 """Words with which a piece of a recipe begins."""
 
+_KEYS = "|".join(RECIPE_KEYS)
+
 _CODE = re.compile(
-    r"(?:^|(?<=[;:.,] ))(?P<code>(?:(?:" + "|".join(RECIPE_KEYS) + r"): .+|prefdata [a-z]+ .*|"
-    r"build\.[a-z_.]+\([^()]*\)|(?:filters|groupings|transforms): \[[^\]]*\]))$",
+    rf"^(?:{_KEYS}):$|(?:^|(?<=[;:.,；：。，] ))(?:(?:{_KEYS}): .+|prefdata [a-z]+ .*[^.]|build\.[a-z_.]+\([^()]*\))$"
 )
 
 
 def pieces(cure: str) -> list[Piece]:
-    """A cure as sentences and code. Code is a line, or the end of one, that begins as a recipe, a command or a call.
+    """A cure as sentences and code. Code is a line, or the end of one, that begins as a recipe, a command or a call;
+    lines after it that are indented belong to it.
 
     Example: `pieces("Read it again; transforms: [unicode]")` is a sentence and one line of a recipe.
     """
     found: list[Piece] = []
-    for line in cure.split("\n"):
-        text = line.rstrip()
-        if not text:
-            continue
-        hit = _CODE.search(text) if not (line[:1] == " " and found and found[-1].code) else None
-        if line[:1] == " " and found and found[-1].code:
-            found[-1] = Piece(True, f"{found[-1].text}\n{text}")
-            continue
-        before = text[: hit.start("code")].rstrip(" ;:,") if hit else text
+    for line in filter(None, map(str.rstrip, cure.split("\n"))):
+        follows = line[0] == " " and bool(found) and found[-1].code
+        hit = None if follows else _CODE.search(line)
+        code = line if follows else hit[0] if hit else ""
+        before = line[: len(line) - len(code)].rstrip(" ;:,；：，")
         if before:
-            found.append(Piece(False, before if not hit or before.endswith(".") else f"{before}:"))
-        if hit:
-            code = hit["code"]
-            if found and found[-1].code:
-                found[-1] = Piece(True, f"{found[-1].text}\n{code}")
-            else:
-                found.append(Piece(True, code))
+            mark = "" if not code or before[-1] in ".。" else "：" if before[-1] > "\u2e80" else ":"
+            found.append(Piece(False, before + mark))
+        if code and found and found[-1].code:
+            found[-1] = Piece(True, f"{found[-1].text}\n{code}")
+        elif code:
+            found.append(Piece(True, code))
     return found

@@ -1,0 +1,192 @@
+"""What a measure is drawn as follows from its form."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prefdata.reporting.audit_charts import Estimate, axis, cut, drawn, estimates, place, shown
+
+
+def kinds(measures: dict[str, Any]) -> list[str]:
+    return [one["kind"] for one in drawn(measures)]
+
+
+def test_an_interval_belongs_to_the_number_before_it() -> None:
+    found = estimates({"rows": 3, "auc": 0.7, "interval": [0.6, 0.8], "d": 0.2, "d_interval": (0.1, 0.3), "seed": 4})
+    assert found == [Estimate("auc", 0.7, 0.6, 0.8), Estimate("d", 0.2, 0.1, 0.3)]
+
+
+@pytest.mark.parametrize(
+    "measures",
+    [
+        {"interval": [0.1, 0.2]},
+        {"auc": None, "interval": [0.1, 0.2]},
+        {"auc": 0.5, "interval": [0.1, math.nan]},
+        {"auc": 0.5, "interval": [0.1]},
+        {"auc": 0.5, "interval": "0.1 to 0.2"},
+        {"note": "text", "interval": [0.1, 0.2]},
+    ],
+)
+def test_what_is_no_estimate_is_told_as_it_is(measures: dict[str, Any]) -> None:
+    assert estimates(measures) == []
+    assert kinds(measures) == ["facts"]
+    assert len(drawn(measures)[0]["rows"]) == len(measures)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "low", "high", "reference"),
+    [
+        ("auc", [0.7], 0.0, 1.0, 0.5),
+        ("longer_wins_accuracy", [0.4, 0.6], 0.0, 1.0, 0.5),
+        ("chosen_share_of_onesided", [0.4], 0.0, 1.0, 0.5),
+        ("desirable_share", [0.4], 0.0, 1.0, None),
+        ("difference", [0.1, -0.2], -0.22, 0.22, 0.0),
+        ("cohen_d", [0.5, 0.7], -0.77, 0.77, 0.0),
+        ("alpha", [-0.1, 0.2], -0.22, 0.22, 0.0),
+        ("anything", [0.3], 0.0, 1.0, None),
+        ("anything", [3.0], -3.3, 3.3, 0.0),
+    ],
+)
+def test_an_estimate_is_compared_with_what_says_nothing(
+    name: str, values: list[float], low: float, high: float, reference: float | None
+) -> None:
+    found = axis(name, values)
+    assert (round(found.low, 4), round(found.high, 4), found.reference) == (low, high, reference)
+
+
+def test_dots_are_filled_where_the_interval_leaves_out_chance() -> None:
+    clear = drawn({"auc": 0.7, "interval": [0.6, 0.8]})[0]
+    vague = drawn({"auc": 0.52, "interval": [0.45, 0.6]})[0]
+    assert [one["rows"][0]["clear"] for one in (clear, vague)] == [True, False]
+    assert clear["rows"][0] | {} == {
+        "name": "AUC",
+        "anchor": "",
+        "x": 70.0,
+        "low": 60.0,
+        "width": 20.0,
+        "value": "0.700",
+        "reach": "0.600 to 0.800",
+        "clear": True,
+    }
+    assert [tick["label"] for tick in clear["ticks"]] == ["0", "0.25", "0.5", "0.75", "1"]
+
+
+def test_two_sides_are_bars_in_one_scale() -> None:
+    (bars,) = drawn({"chosen": 20, "rejected": 10, "chosen_only": 5, "rejected_only": 0})
+    assert bars["kind"] == "bars"
+    assert [(one["name"], one["width"], one["kind"]) for one in bars["rows"]] == [
+        ("chosen", 100.0, "good"),
+        ("rejected", 50.0, "bad"),
+        ("chosen only", 25.0, "good"),
+        ("rejected only", 0.0, "bad"),
+    ]
+
+
+def test_classes_are_bars_with_the_rows_without_a_label_and_shares_of_their_own_scale() -> None:
+    counts, shares = drawn(
+        {"desirable": 3, "undesirable": 1, "without_label": 4, "desirable_share": 0.5, "undesirable_share": 0.25}
+    )
+    assert [(one["text"], one["width"]) for one in counts["rows"]] == [("3", 75.0), ("1", 25.0), ("4", 100.0)]
+    assert [(one["text"], one["width"]) for one in shares["rows"]] == [("50.0 %", 50.0), ("25.0 %", 25.0)]
+
+
+def test_a_mapping_of_numbers_is_bars_and_one_of_mappings_a_table() -> None:
+    shares, counts, table = drawn(
+        {
+            "languages": {"en": 0.75, "zh": 0.25},
+            "models": {"gpt": 3, "llama": 1},
+            "by_source": {"a": {"rows": 3, "share": 0.5}, "b": {"rows": 1, "months": ["2024-01", "2024-02"]}},
+        }
+    )
+    assert [one["text"] for one in shares["rows"]] == ["75.0 %", "25.0 %"]
+    assert [(one["name"], one["width"]) for one in counts["rows"]] == [("gpt", 100.0), ("llama", 33.33)]
+    assert table["kind"] == "table"
+    assert table["columns"] == ["", "rows", "share", "months"]
+    assert [[cell["text"] for cell in row] for row in table["rows"]] == [
+        ["a", "3", "50.0 %", "–"],
+        ["b", "1", "–", "2024-01, 2024-02"],
+    ]
+
+
+def test_a_mapping_of_estimates_is_dots_with_a_table_of_the_rest() -> None:
+    measures = {
+        "features": {
+            "length": {"auc": 0.7, "interval": [0.6, 0.8], "rows": 10},
+            "emoji": {"auc": 0.5, "interval": [0.4, 0.6], "rows": 20},
+        }
+    }
+    dots, table = drawn(measures)
+    assert dots["title"] == "AUC: features"
+    assert [(one["name"], one["x"]) for one in dots["rows"]] == [("length", 70.0), ("emoji", 50.0)]
+    assert table["columns"] == ["", "rows"]
+
+
+def test_a_list_of_mappings_is_a_table() -> None:
+    (table,) = drawn({"largest": [{"rows": 3, "share": 0.1}, {"rows": 2, "share": 0.05}]})
+    assert table["columns"] == ["rows", "share"]
+    assert [[cell["text"] for cell in row] for row in table["rows"]] == [["3", "10.0 %"], ["2", "5.0 %"]]
+
+
+def test_long_tables_and_bars_are_cut_and_say_so() -> None:
+    table = drawn({"by": {str(at): {"rows": at} for at in range(50)}})[0]
+    bars = drawn({"by": {str(at): at for at in range(50)}})[0]
+    assert [(len(one["rows"]), one["more"]) for one in (table, bars)] == [(40, 10), (40, 10)]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("rows", 1234567, "1,234,567"),
+        ("share", 0.1234, "12.3 %"),
+        ("refusal_rate", 1.0, "100.0 %"),
+        ("ratio", 1.25, "1.25"),
+        ("loss", math.nan, "–"),
+        ("loss", None, "–"),
+        ("label", True, "yes"),
+        ("interval", [0.1, 0.25], "0.1 to 0.25"),
+        ("months", ["a\nb", "c\u202e"], "a b, c⟨U+202E⟩"),
+        ("more", {"a": 1, "b": 0.5}, "a: 1, b: 0.5"),
+        ("text", "x" * 130, "x" * 120 + "… (130)"),
+    ],
+)
+def test_values_are_told_in_few_characters(name: str, value: Any, text: str) -> None:
+    assert shown(name, value) == text
+
+
+def test_figures_are_told_in_chinese() -> None:
+    assert shown("label", False, "zh") == "否"
+    assert drawn({"auc": 0.7, "interval": [0.6, 0.8]}, "zh")[0]["rows"][0]["reach"] == "0.600 至 0.800"
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["auc", "interval", "chosen", "rejected", "share", "x"]), values, max_size=6))
+def test_any_measures_are_drawn_within_their_boxes(measures: dict[str, Any]) -> None:
+    for one in drawn(measures):
+        for row in one["rows"]:
+            if one["kind"] == "bars":
+                assert 0 <= row["width"] <= 100
+            if one["kind"] == "intervals":
+                assert 0 <= row["low"] <= 100
+                assert 0 <= row["x"] <= 100
+                assert row["low"] + row["width"] <= 100.01
+
+
+@given(st.floats(-10, 10), st.floats(-10, 0), st.floats(0, 10))
+def test_a_place_is_never_outside(value: float, low: float, high: float) -> None:
+    assert 0 <= place(value, low, high) <= 100
+
+
+def test_cut_tells_the_length() -> None:
+    assert cut("abc", 2) == "ab… (3)"
+    assert cut(" a \t b ") == "a b"
