@@ -85,13 +85,15 @@ def audit(
     only: Collection[str] = (),
     skip: Collection[str] = (),
     slow: bool = False,
+    benchmarks: Sequence[str | Path] = (),
     limits: ReadLimits = _DEFAULT_LIMITS,
     progress: Progress | None = None,
 ) -> Audit:
     """Audits the dataset at `path`, in any format that `convert` reads.
 
-    `only` and `skip` name checks or families; `slow` runs those that need a model. Raises RecipeError where the file
-    can be read in several ways, InputError where it cannot be read at all.
+    `only` and `skip` name checks or families; `slow` runs those that need a model; `benchmarks` are files and folders
+    of evaluation sets that no row should hold. Raises RecipeError where the file can be read in several ways, InputError
+    where it cannot be read at all.
     Example: `prefdata.audit("pairs.jsonl").findings[0]`.
     """
     started = time.monotonic()
@@ -102,7 +104,9 @@ def audit(
     wanted = chosen(only, skip, slow=slow)
     opened = opening()
     reading, name = opened.reading, opened.name
-    checks = [check for check in wanted if reading.type in check.types]
+    options = {"benchmarks": tuple(benchmarks)}
+    speaking = [check.prepared(options) for check in wanted if reading.type in check.types]
+    checks = [check for check in speaking if check is not None]
     data = read(opening, checks, progress=progress)
     raw: list[tuple[Check, Found, int]] = []
     if data.total:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -49,10 +49,17 @@ class Check:
     The chunk has the columns that `flag` sees, and `row`. Keep it narrow: hashes and numbers, not texts."""
     find: Callable[[Audited], Found] | None = None
     """What the check says of all rows; without it, the rows that `flag` is true of."""
+    prepare: Callable[[Check, Mapping[str, Any]], Check | None] | None = None
+    """The check as one audit runs it, from the options of that audit (`benchmarks`: paths); None where they give it
+    nothing to do. Called once, before the dataset is read."""
     near: bool = False
     """Asks which texts are nearly the same: `Audited.sketches` is there for `find`."""
     slow: bool = False
     """Needs a model; runs only where it is asked for."""
+
+    def prepared(self, options: Mapping[str, Any]) -> Check | None:
+        """The check for an audit with these options, None where it has nothing to do."""
+        return self.prepare(self, options) if self.prepare is not None else self
 
     def found(self, data: Audited) -> Found:
         """What the check sees in `data`."""

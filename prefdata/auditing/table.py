@@ -44,5 +44,6 @@ CHECKS = (
     "prefdata.auditing.order:LABEL_BY_SOURCE",
     "prefdata.auditing.order:LABEL_BY_AGENT",
     "prefdata.auditing.order:CONTENT_BY_POSITION",
+    "prefdata.auditing.overlap:BENCHMARK_OVERLAP",
 )
 """`module:NAME` of every check, in the order in which they are read about."""
