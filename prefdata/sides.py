@@ -23,6 +23,9 @@ TAUGHT: dict[RecordType, Side] = {
 
 ANSWERS = ("completion", "chosen", "rejected")
 
+COMPARED = 20_000
+"""Pairs of pairs whose words are held at a time."""
+
 BETWEEN = "\n\x1f\n"
 """Stands between chosen and rejected where both are one text."""
 
@@ -105,16 +108,20 @@ def by_sides(edges: pl.DataFrame, records: pl.DataFrame) -> pl.DataFrame:
     A grouping sees both sides as one text, in which a long answer that two pairs of a ranking share would outweigh the
     other one. `records` are the rows of `edges`.
     """
-    said = _words(records)
-    both = (
-        edges.select("left", "right")
-        .join(said, left_on="left", right_on="id", how="left", maintain_order="left")
-        .join(said, left_on="right", right_on="id", how="left", maintain_order="left", suffix="_other")
-    )
     straight = pl.min_horizontal(_alike("chosen", "chosen"), _alike("rejected", "rejected"))
     crossed = pl.min_horizontal(_alike("chosen", "rejected"), _alike("rejected", "chosen"))
-    least = both.select(pl.max_horizontal(straight, crossed)).to_series().round(SCORE_DECIMALS).cast(pl.Float32)
-    return edges.with_columns(similarity=pl.min_horizontal("similarity", least))
+    parts = [edges.clear()]
+    for part in edges.iter_slices(COMPARED):
+        named = pl.DataFrame({"id": pl.concat([part["left"], part["right"].alias("left")]).unique()})
+        said = _words(records.join(named, on="id", how="semi"))
+        both = (
+            part.select("left", "right")
+            .join(said, left_on="left", right_on="id", how="left", maintain_order="left")
+            .join(said, left_on="right", right_on="id", how="left", maintain_order="left", suffix="_other")
+        )
+        least = both.select(pl.max_horizontal(straight, crossed)).to_series().round(SCORE_DECIMALS).cast(pl.Float32)
+        parts.append(part.with_columns(similarity=pl.min_horizontal("similarity", least)))
+    return pl.concat(parts)
 
 
 def orientation(records: pl.DataFrame, clusters: pl.DataFrame) -> pl.DataFrame:

@@ -31,7 +31,7 @@ def test_help_of_a_command_gives_an_example(command: str) -> None:
 
 def test_the_list_of_filters_names_settings_thresholds_and_notes() -> None:
     found = json.loads(cli("filters", "--json").stdout)
-    assert set(found) == {"layout", "transform", "filter", "grouping", "format", "trainer"}
+    assert set(found) == {"layout", "transform", "filter", "grouping", "format", "trainer", "section"}
     toxicity = found["filter"]["toxicity"]["settings"]
     assert toxicity["max_toxicity"]["default"] == 0.8
     assert toxicity["max_toxicity"]["threshold"] is True
