@@ -144,3 +144,12 @@ def onesided(measures: Mapping[str, Any]) -> str | None:
     middle = 0.0 if "difference" in measures else 0.5
     more, less = ("desirable", "undesirable") if "difference" in measures else ("chosen", "rejected")
     return more if low > middle else less if high < middle else None
+
+
+def thinned(found: pl.DataFrame, most: int) -> pl.DataFrame:
+    """All pieces of every k-th row, so that about `most` are left; `rows` says for how many a row stands."""
+    step = -(-found.height // most)
+    if step <= 1:
+        return found
+    kept = found.select("row").unique().sort("row").gather_every(step)
+    return found.join(kept, on="row", how="semi", maintain_order="left").with_columns(pl.col("rows") * step)

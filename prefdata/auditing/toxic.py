@@ -105,21 +105,12 @@ def _collect(chunk: pl.DataFrame, record_type: RecordType) -> pl.DataFrame:
         sentences(chunk.select("row", pl.lit(number, pl.UInt8).alias("side"), text=f"{side}_text"))
         for number, side in enumerate(sides)
     )
-    return _thinned(found.with_columns(rows=pl.lit(1, pl.UInt32)), MAX_KEPT)
-
-
-def _thinned(found: pl.DataFrame, most: int) -> pl.DataFrame:
-    """All sentences of every k-th row, so that about `most` are left."""
-    step = -(-found.height // most)
-    if step <= 1:
-        return found
-    kept = found.select("row").unique().sort("row").gather_every(step)
-    return found.join(kept, on="row", how="semi", maintain_order="left").with_columns(pl.col("rows") * step)
+    return marks.thinned(found.with_columns(rows=pl.lit(1, pl.UInt32)), MAX_KEPT)
 
 
 def _find(data: Audited) -> Found:
     """Rows whose preferred answer is toxic; counts by side, and the share of toxic customer turns."""
-    found = toxic(_thinned(data.collected["toxic_answers"], MAX_SENTENCES))
+    found = toxic(marks.thinned(data.collected["toxic_answers"], MAX_SENTENCES))
     has = [(pl.col("side") == number).any().alias(side) for number, side in enumerate(data.answers)]
     marked = found.group_by("row").agg(*has, pl.col("rows").first()).sort("row")
     rows = marks.preferred(data, marked)

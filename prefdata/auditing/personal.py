@@ -1,0 +1,206 @@
+"""Personal data in prompts and answers, by kind and by side, with the detectors of the transform `personal_data`.
+
+A short pattern looks at all rows first; around what it finds, pieces of text are kept and searched with the detectors
+themselves: checksums of cards and ids, telephone numbers that exist. MAX_PIECES at most are searched; where there are
+more, those of every second, third, ... row, and the count is an estimate. Names, which words around them give away, are
+counted on a sample. Addresses and numbers that are nobody's are passed over: example.com, 555, hotlines.
+So are sums and years: digits alone are a telephone or a card where a word beside them says so.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import polars as pl
+
+from prefdata.auditing import marks
+from prefdata.auditing.check import ANSWERED, Check
+from prefdata.auditing.dataset import Audited
+from prefdata.auditing.finding import Found, Levels, Severity
+from prefdata.formats.core import sides_of
+from prefdata.schema import RecordType
+from prefdata.transforms import names, personal_data
+
+KINDS = ("email", "phone", "card", "iban", "cn_id", "ip", "secret")
+MAX_KEPT = 600
+"""Pieces that are kept of a chunk."""
+MAX_PIECES = 3_000
+"""Pieces that are searched; one takes about 0.3 ms."""
+NAME_ROWS = 200
+"""Rows of the sample that are searched for names."""
+NAME_CHARS = 1_000
+"""Characters of a text that are searched for names."""
+
+_KEYS = (
+    r"sk-[A-Za-z0-9_-]{16}|[srp]k_(?:live|test)_[A-Za-z0-9]{10}|AKIA[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{20}"
+    r"|glpat-[A-Za-z0-9_-]{16}|xox[abprs]-[A-Za-z0-9-]{10}|AIza[0-9A-Za-z_-]{30}|hf_[A-Za-z0-9]{20}"
+    r"|eyJ[A-Za-z0-9_-]{8,64}\.|PRIVATE KEY"
+)
+_GATE = (
+    r"[A-Za-z0-9._%+-]@[A-Za-z0-9-]+\.[A-Za-z]|[0-9](?:[ .()+-]{0,3}[0-9]){6}|[0-9]{1,3}(?:\.[0-9]{1,3}){3}"
+    rf"|[A-Za-z]{{2}}[0-9]{{2}}[ -]?[A-Za-z0-9]{{4}}[ -]?[0-9]{{4}}|{_KEYS}"
+    r"|(?i-u:passwords?|passcode|pwd|cvv2?|pin(?: code)?|verification code|security code|api[ _-]?key)(?-u:\b)"
+    r"[ \"'`]{0,2}(?:is |was |[:=] ?)"
+    r"|(?:密码|验证码|校验码|口令)(?:是|为|：|:)"
+)
+_PIECE = r"[^\n]{1,400}"
+
+_EMAIL = r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,24}"
+_PHONE = (
+    r"(?:^|[^0-9A-Za-z.+-])(?:(?:\+?1[ .-]?)?(?:\([0-9]{3}\) ?|[0-9]{3}[.-])[0-9]{3}[.-][0-9]{4}"
+    r"|(?:\+?86[ -]?)?1[3-9][0-9]{9}|\+[1-9][0-9]{0,2}[ .-]?(?:[0-9]{2,4}[ .-]?){2,4})(?:$|[^0-9A-Za-z])"
+)
+PLAIN = f"{_EMAIL}|{_PHONE}|{_KEYS}"
+"""What is personal data by its form alone."""
+
+_NOBODY = {
+    "email": re.compile(
+        r"(?i)@(?:\w+\.)*(?:example|test|domain|yourdomain|company|yourcompany|email|mail)\.\w+$|^.@.\.|@.\.\w+$"
+        r"|^'?(?:your|name|user|username|email|info|support|contact|help|hello|sales|service|noreply|no-reply)[\w.-]*@"
+    ),
+    "phone": re.compile(
+        r"^\+?1?[ .(-]*8(?:00|88|77|66|55|44|33)\b|555[ .-]?\d{4}$|\D555[ .-]|(?:^|\D)123[ .-]?4567$|^[48]00|^12345678|987654321"
+        r"|/|\d [-–+] \d|^\d*\.\d+$|\.\s|^1\d{3}-[12]\d{3}$"
+    ),
+    "ip": re.compile(
+        r"^(?:10|127|0|255)\.|^192\.168\.|^172\.(?:1[6-9]|2\d|3[01])\.|^(?:8\.8|1\.1|192\.0\.2)\.|^[.\d]{7}$"
+    ),
+    "secret": re.compile(r"(?i)your|password|secret|example|x{3}|test|change|123456|_key|token|env|input|user"),
+}
+"""Values of a kind that are nobody's: of examples, hotlines and local networks, or no values at all."""
+_SUM_BEFORE = re.compile(r"[=+*/×÷^−$€£¥.\d]\s*-?\s*$|\d\s+-\s*$")
+_SUM_AFTER = re.compile(r"\s*[=+*/×÷^]|[.,]\d|\s+-\s+\d")
+_TELEPHONE = re.compile(
+    r"(?i)phone|\btel\b|mobile|\bcell|\bcall\b|fax|whatsapp|contact|wechat|电话|手机|号码|联系|致电|拨打|微信"
+)
+_CARD = re.compile(r"(?i)\bcards?\b|visa|master ?card|amex|credit|debit|账号|卡号|信用卡|银行卡|储蓄卡")
+_CARD_GROUPS = re.compile(r"\d{4}([ -])\d{4}\1\d{4}\1\d{1,7}|\d{4}([ -])\d{6}\2\d{5}")
+_MOBILE = re.compile(r"(?:\+?86[ -]?)?1[3-9]\d{9}")
+
+
+def _collect(chunk: pl.DataFrame, record_type: RecordType) -> pl.DataFrame:
+    """Pieces with what may be personal data: `row`, `side`, `text` (a line, or 400 characters of it), and `rows`."""
+    found = []
+    for number, side in enumerate(sides_of(record_type)):
+        text = pl.col(f"{side}_text")
+        near = chunk.select("row", pl.lit(number, pl.UInt8).alias("side"), text=text).filter(
+            pl.col("text").str.contains(_GATE)
+        )
+        pieces = near.with_columns(pl.col("text").str.extract_all(_PIECE)).explode("text")
+        found.append(pieces.filter(pl.col("text").str.contains(_GATE)))
+    return marks.thinned(pl.concat(found).with_columns(rows=pl.lit(1, pl.UInt32)), MAX_KEPT)
+
+
+def kinds_of(texts: pl.Series) -> pl.DataFrame:
+    """`text` and `kinds`, a list, of the texts that hold personal data. A named kernel: a text at a time."""
+    found = {}
+    for text in texts.to_list():
+        kinds = {
+            kind
+            for kind, start, end in personal_data.find(text, kinds=KINDS)
+            if not _nobody(kind, text[start:end].strip(), text[:start], text[end:])
+        }
+        if kinds:
+            found[text] = sorted(kinds)
+    return pl.DataFrame(
+        {"text": list(found), "kinds": list(found.values())}, schema={"text": pl.String, "kinds": pl.List(pl.String)}
+    )
+
+
+def _nobody(kind: str, value: str, before: str, after: str) -> bool:
+    """Whether a value of a kind is of an example or a sum."""
+    pattern = _NOBODY.get(kind)
+    if pattern and pattern.search(value):
+        return True
+    if kind not in ("phone", "card"):
+        return False
+    if _SUM_BEFORE.search(before[-8:]) or _SUM_AFTER.match(after):
+        return True
+    if kind == "card":
+        return not (_CARD_GROUPS.fullmatch(value) or _CARD.search(before[-60:]) or _CARD.search(after[:30]))
+    bare = value.lstrip("+").isdigit()
+    return bare and not (_MOBILE.fullmatch(value) or _TELEPHONE.search(before[-60:]))
+
+
+def _find(data: Audited) -> Found:
+    """Rows with personal data on any side; counts by side and kind."""
+    pieces = marks.thinned(data.collected["personal_data"], MAX_PIECES)
+    held = pieces.join(kinds_of(pieces["text"].unique(maintain_order=True)), on="text", maintain_order="left")
+    named = _names(data)
+    if not held.height:
+        return Found()
+    rows = held["row"].unique().sort()
+    measures: dict[str, Any] = {}
+    counted = held.explode("kinds").group_by("side", "kinds").agg(pl.col("row").n_unique()).sort("side", "kinds")
+    for number, kind, count in counted.iter_rows():
+        measures.setdefault(data.sides[number], {})[kind] = count
+    estimated = int(held.unique("row")["rows"].sum())
+    if estimated > len(rows):
+        measures["estimated_rows"] = estimated
+    if any(named.values()):
+        measures["names_share"] = named
+        measures["names_looked_at"] = _some(data).height
+    return Found(rows=rows, measures=measures, severity=PERSONAL_DATA.levels.of(estimated, data.total))
+
+
+def _names(data: Audited) -> dict[str, float]:
+    """Side -> share of its texts that give a personal name away, on NAME_ROWS rows."""
+    rows = _some(data)
+    shares = {}
+    for side in data.sides:
+        texts = rows[f"{side}_text"].str.slice(0, NAME_CHARS)
+        near = texts.filter(texts.str.contains(names.NAME_GATE)).to_list()
+        hits = sum(bool(personal_data.find(text, kinds=["name"])) for text in near)
+        shares[side] = round(hits / max(1, len(texts)), 4)
+    return shares
+
+
+def _some(data: Audited) -> pl.DataFrame:
+    return data.sample.gather_every(max(1, -(-data.sample.height // NAME_ROWS)))
+
+
+def _plain(side: str) -> pl.Expr:
+    return pl.col(f"{side}_text").str.contains(PLAIN)
+
+
+def _onesided(data: Audited) -> Found:
+    """Rows whose personal data stand on the side that holds them more; only where that is more than by chance."""
+    marked = data.collected["personal_data_onesided"]
+    measures = marks.carried(data, marked) if marked.height else {}
+    side = marks.onesided(measures)
+    if side is None:
+        return Found()
+    if data.type is RecordType.PREFERENCE:
+        other = {"chosen": "rejected", "rejected": "chosen"}[side]
+        rows = marked.filter(pl.col(side) & ~pl.col(other))["row"]
+    else:
+        wanted = data.rows.select("row", "label").filter(pl.col("label") == (side == "desirable"))
+        rows = marked.join(wanted, on="row", how="semi", maintain_order="left")["row"]
+    severity = Severity.MAJOR if len(rows) >= 0.02 * data.total else Severity.MINOR
+    return Found(rows=rows, measures={**measures, "more_in": side}, severity=severity)
+
+
+PERSONAL_DATA = Check(
+    name="personal_data",
+    family="content",
+    title="The row holds personal data: e-mail, telephone, card, account, id, address of a computer, or a secret",
+    why="Models learn them by heart and say them to others; whoever asks for erasure must be found in every copy.",
+    cure="transforms: [personal_data]",
+    source="Carlini et al. 2021, Extracting Training Data from Large Language Models",
+    levels=Levels(major=0.01, minor=0),
+    collect=_collect,
+    find=_find,
+)
+
+PERSONAL_DATA_ONESIDED = Check(
+    name="personal_data_onesided",
+    family="content",
+    title="Personal data stand on one side more than on the other",
+    why="The preference can be told from them: a shortcut, and a sign that only one side was cleaned.",
+    cure="transforms: [personal_data]  # the same on both sides of a pair",
+    types=ANSWERED - {RecordType.SFT},
+    levels=Levels(major=0.02, minor=0),
+    collect=marks.collector(_plain),
+    find=_onesided,
+)
