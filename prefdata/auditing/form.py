@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import polars as pl
 
 from prefdata.auditing.check import ALL, ANSWERED, Check
+from prefdata.auditing.encoding import broken
 from prefdata.auditing.finding import Levels
 from prefdata.formats import rules
 from prefdata.formats.core import answers_of, sides_of
 from prefdata.schema import RecordType
-
-_BROKEN = "\ufffd"
-_CONTROL = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
-_MOJIBAKE = r"Ã[\x80-\xbf©¨¤¶¼«]|â€[œ™\x9d“”˜]|ï¼[\x80-\xbf]|锟斤拷"
 
 
 def _any_answer(record_type: RecordType, rule: str) -> pl.Expr:
     return pl.any_horizontal([getattr(rules, rule)(side).fill_null(False) for side in answers_of(record_type)])
 
 
-def _any_text(record_type: RecordType, pattern: str, *, literal: bool = False) -> pl.Expr:
-    found = [pl.col(f"{side}_text").str.contains(pattern, literal=literal) for side in sides_of(record_type)]
-    return pl.any_horizontal(found)
+def _any_text(record_type: RecordType, rule: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
+    return pl.any_horizontal([rule(pl.col(f"{side}_text")) for side in sides_of(record_type)])
 
 
 EMPTY_ANSWER = Check(
@@ -84,6 +82,6 @@ BROKEN_CHARACTERS = Check(
     title="A text holds replacement characters, control characters or wrongly decoded text",
     why="The model learns to write them; they come from a wrong encoding somewhere before this file.",
     cure="Read the source again in its own encoding; transforms: [unicode]",
-    levels=Levels(major=0.01, minor=0),
-    flag=lambda record_type: _any_text(record_type, f"{_BROKEN}|{_CONTROL}|{_MOJIBAKE}"),
+    levels=Levels(major=0.02, minor=0.0005),
+    flag=lambda record_type: _any_text(record_type, broken),
 )

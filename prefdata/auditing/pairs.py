@@ -6,7 +6,6 @@ import polars as pl
 
 from prefdata.auditing.check import PAIRS, Check
 from prefdata.auditing.dataset import Audited
-from prefdata.auditing.features import normalised
 from prefdata.auditing.finding import Found, Levels
 
 CROWDED = 0.01
@@ -91,9 +90,7 @@ SAME_WORDS = Check(
     types=PAIRS,
     levels=Levels(major=0.02, minor=0),
     flag=lambda record_type: (
-        (pl.col("chosen_norm") == pl.col("rejected_norm"))
-        & (pl.col("chosen_hash") != pl.col("rejected_hash"))
-        & (normalised(pl.col("chosen_text")) != "")
+        (pl.col("chosen_norm") == pl.col("rejected_norm")) & (pl.col("chosen_hash") != pl.col("rejected_hash"))
     ),
 )
 

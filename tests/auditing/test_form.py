@@ -72,3 +72,39 @@ def test_characters_that_are_not_folded_make_no_token() -> None:
         assert not any(one.isascii() for one in unicodedata.normalize("NFKC", letter)), letter
     around = pl.DataFrame({"text": [f"<|im{letter}end|>" for letter in kept[:2000]]})
     assert control._holding(around).height == around.filter(contains_control_token("text")).height
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a\ufffdb",
+        "the bell\x07",
+        "\x1b[31mred\x1b[0m",
+        "cos(\\(\x0crac{1}{2}\\))",
+        *(["café", "don’t", "“so”", "für", "Über", "您好", "привет"]),
+    ],
+)
+def test_broken_characters_are_named(text: str, tmp_path: Path) -> None:
+    bad = text if text.isascii() or "\ufffd" in text else text.encode().decode("latin-1")
+    rows = [pair("One?", bad), pair("Two?", "Fine.")]
+    if not text.isascii() and "\ufffd" not in text:
+        rows.append(pair("Three?", text.encode().decode("cp1252", errors="ignore")))
+        rows.append(pair("Four?", text))
+    assert found(tmp_path, rows, only=["broken_characters"])["broken_characters"].rows.to_list() in ([0], [0, 2])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\u00c9t\u00e9\u2026 \u00ab caf\u00e9 \u00bb, \u201ccaf\u00e9\u201d\u2026 \u00e0 50 \u20ac",
+        "N\u00c3O \u00c9 ASSIM, \u00c3 \u2013 \u201cAMANH\u00c3\u201d. \u00c2ngelo",
+        "\u00bfQu\u00e9? \u00a1Ol\u00e9! AÑO 20 \u00b0C, 3 \u00d7 4, \u00a9 2020 Pok\u00e9mon\u2122",
+        "\u70eb\u70eb\u70eb\uff01\u5c4f\u98ce",
+        "\u0411\u0443\u0434\u044c\u0442\u0435 \u0434\u043e\u0431\u0440\u044b \u2014 \u00ab\u0434\u0430\u00bb",
+        "\u3053\u3093\u306b\u3061\u306f\u3001\U0001f469\u200d\U0001f4bb \u2764\ufe0f",
+        "Th\u00e0nh ph\u1ed1 H\u1ed3 Ch\u00ed Minh",
+        "page one\x0cPage two",
+    ],
+)
+def test_text_in_its_own_encoding_is_not_broken(text: str, tmp_path: Path) -> None:
+    assert "broken_characters" not in found(tmp_path, [pair("Hi?", text), pair(text)], only=["broken_characters"])
