@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 from scipy import sparse
 
@@ -21,6 +22,9 @@ WORD = UNSPACED + r"|[\p{L}\p{N}\p{M}]+|[^\s\p{L}\p{N}\p{M}]"
 
 MAX_CHARS = 2_000
 """Of a text that are looked at."""
+
+
+Int32s = npt.NDArray[np.int32]
 
 
 class Bag(NamedTuple):
@@ -37,25 +41,31 @@ class Bag(NamedTuple):
 
 def bag(texts: pl.Series) -> Bag:
     """The bag of words of each text's first MAX_CHARS characters; a null text is empty."""
-    found = texts.str.slice(0, MAX_CHARS).str.to_lowercase().str.extract_all(WORD)
-    words = pl.DataFrame({"text": pl.int_range(len(found), dtype=pl.UInt32, eager=True), "word": found})
-    words = words.explode("word").drop_nulls("word")
-    unspaced = words.filter(pl.col("word").str.contains(f"^{UNSPACED}$")).height
-    if unspaced:
-        words = pl.concat([words, _pairs(words)])
-    counts = words.group_by("text", "word").len()
-    vocabulary = counts.select("word").unique().sort("word").with_row_index("column")
-    counts = counts.join(vocabulary, on="word").sort("text", "column")
-    matrix = sparse.csr_matrix(
-        (counts["len"].to_numpy().astype(np.float64), (counts["text"].to_numpy(), counts["column"].to_numpy())),
-        shape=(len(texts), vocabulary.height),
+    found = texts.fill_null("").str.slice(0, MAX_CHARS).str.to_lowercase().str.extract_all(WORD)
+    words, text = found.explode(), np.repeat(np.arange(len(found), dtype=np.int32), found.list.len().to_numpy())
+    words = words.drop_nulls() if words.null_count() else words
+    if texts.str.contains(UNSPACED).any():
+        pairs, where = _pairs(words, text)
+        words, text = pl.concat([words, pairs]), np.concatenate([text, where])
+    column, vocabulary = _columns(words)
+    ones = np.ones(len(text))
+    return Bag(sparse.csr_matrix((ones, (text, column)), shape=(len(texts), len(vocabulary))), vocabulary)
+
+
+def _columns(words: pl.Series) -> tuple[Int32s, pl.Series]:
+    """For every word its place among the different words, and these, sorted."""
+    kinds = words.cast(pl.Categorical)
+    number = kinds.to_physical().to_numpy()
+    different = pl.DataFrame({"word": kinds.unique().cast(pl.String), "number": kinds.unique().to_physical()}).sort(
+        "word"
     )
-    return Bag(matrix, vocabulary["word"])
+    place = np.zeros(int(number.max(initial=0)) + 1, dtype=np.int32)
+    place[different["number"].to_numpy()] = np.arange(different.height, dtype=np.int32)
+    return place[number], different["word"]
 
 
-def _pairs(words: pl.DataFrame) -> pl.DataFrame:
-    """Neighbours of unspaced scripts in one text, as words of two characters."""
-    alone = pl.col("word").str.contains(f"^{UNSPACED}$")
-    neighbours = alone & alone.shift(-1) & (pl.col("text") == pl.col("text").shift(-1))
-    pair = pl.when(neighbours).then(pl.col("word") + pl.col("word").shift(-1))
-    return words.select("text", pair.alias("word")).drop_nulls()
+def _pairs(words: pl.Series, text: Int32s) -> tuple[pl.Series, Int32s]:
+    """Neighbours of unspaced scripts in one text, as words of two characters, and their texts."""
+    alone = words.str.contains(f"^{UNSPACED}$").to_numpy()
+    first = np.flatnonzero(alone[:-1] & alone[1:] & (text[:-1] == text[1:]))
+    return words.gather(first) + words.gather(first + 1), text[first]

@@ -6,7 +6,6 @@ Import this module where it is used, inside functions: it needs scipy.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,12 +15,10 @@ from prefdata.auditing.statistics import Floats
 
 STEPS = 25
 INNER_STEPS = 25
-TOLERANCE = 1e-6
+TOLERANCE = 1e-4
 """Relative decrease of the loss below which nothing more is gained."""
 _FREE = 1e-6
 """Prior precision of the intercept."""
-
-Solve = Callable[[Floats, Floats], Floats]
 
 
 def fit(block: Any, label: Floats, *, prior: float, intercept: bool) -> tuple[Floats, float]:

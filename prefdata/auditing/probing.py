@@ -11,6 +11,7 @@ Import this module where it is used, inside functions: it needs numpy and scipy.
 from __future__ import annotations
 
 import math
+import weakref
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
-from prefdata.auditing import statistics
+from prefdata.auditing import bags, statistics
 from prefdata.auditing.bags import Bag, bag
 from prefdata.auditing.dataset import Audited
 from prefdata.auditing.linear import fit
@@ -29,6 +30,8 @@ from prefdata.schema import RecordType
 MAX_PAIRS = 6_000
 MAX_LABELLED = 10_000
 """Rows that are looked at; more would cost seconds and hardly narrow the intervals."""
+MAX_CHARS = 10_000_000
+"""Characters of answers that are looked at: some 5,000 pairs of 1 KB a side."""
 MIN_ROWS = 40
 MIN_CLASS = 10
 MIN_GROUPS = 10
@@ -191,15 +194,15 @@ class Probe:
 
 
 def probe(data: Audited) -> Probe | None:
-    """The rows of `data` that are looked at, None where they are too few. The last one is kept."""
-    if _kept and _kept[0][0] is data.sample:
-        return _kept[0][1]
-    found = _probe(data)
-    _kept[:] = [(data.sample, found)]
-    return found
+    """The rows of `data` that are looked at, None where they are too few. Kept for as long as `data` is."""
+    key = id(data)
+    if key not in _kept:
+        _kept[key] = _probe(data)
+        weakref.finalize(data, _kept.pop, key, None)
+    return _kept[key]
 
 
-_kept: list[tuple[pl.DataFrame, Probe | None]] = []
+_kept: dict[int, Probe | None] = {}
 
 
 def scaled(block: Floats) -> Floats:
@@ -217,7 +220,11 @@ def _probe(data: Audited) -> Probe | None:
         rows = rows.filter(pl.col("chosen_text") != pl.col("rejected_text"))
     else:
         rows = rows.filter(pl.col("label").is_not_null())
-    rows = fewer(rows, MAX_PAIRS if paired else MAX_LABELLED)
+    if not rows.height:
+        return None
+    chars = rows.select(pl.sum_horizontal(pl.col(f"{side}_chars").clip(0, bags.MAX_CHARS) for side in data.answers))
+    average = max(1.0, float(chars.to_series().mean() or 1.0))  # type: ignore[arg-type]
+    rows = fewer(rows, min(MAX_PAIRS if paired else MAX_LABELLED, int(MAX_CHARS / average)))
     return of_rows(rows, group_of(rows), paired=paired)
 
 
