@@ -72,12 +72,14 @@ def _imported(report: dict[str, Any]) -> list[Note]:
         name, refused = account["source"], account["refused"]
         if account["flagged"]:
             number = account["flagged"]["control_tokens"]
-            text = f"{number:,} rows of {name} hold a model's own control token, as they came."
+            text = f"{_many(number, 'row')} of {name} with a model's own control token, as it came."
             found.append(Note("warn", text, "input"))
         if account["read"] and refused >= UNREAD * account["read"]:
             share = percent(refused / account["read"])
-            text = f"{refused:,} records of {name} ({share}) were refused: see why under Input."
+            text = f"{_many(refused, 'record')} of {name} ({share}) refused: see why under Input."
             found.append(Note("warn", text, "input"))
+        if not account["rows"]:
+            found.append(Note("warn", f"No row came of {name}: see why under Input.", "input"))
     for share in report.get("mix", []):
         if share["given"] < share["wanted"]:
             text = (
@@ -85,6 +87,10 @@ def _imported(report: dict[str, Any]) -> list[Note]:
             )
             found.append(Note("warn", text, "funnel"))
     return found
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number:,} {what}" + ("" if number == 1 else "s")
 
 
 def _rows(report: dict[str, Any]) -> list[Note]:
@@ -116,7 +122,7 @@ def _rows(report: dict[str, Any]) -> list[Note]:
     return found
 
 
-_GROUPED = ("exact_duplicates", "near_duplicates", "conflicting_labels")
+_GROUPED = ("exact_duplicates", "near_duplicates", "conflicting_labels", "over_share")
 
 
 def _labels(report: dict[str, Any]) -> list[Note]:
