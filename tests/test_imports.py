@@ -61,6 +61,37 @@ def test_parts_import_only_what_is_below_them(name: str) -> None:
         assert is_low or (part is not None and inside(other, part)), f"{name} imports {other}"
 
 
+UPWARDS = (
+    "sides",
+    "recipe_parts",
+    "recipe_settings",
+    "recipe_types",
+    "recipe",
+    "recognition",
+    "building",
+    "labelling",
+    "edited",
+    "importing",
+    "ingest",
+    "sourced",
+    "stages",
+    "mixture",
+    "splitting",
+    "rows",
+    "runner",
+    "erase",
+    "cli",
+)
+"""The modules that join the parts into a run: each imports only those before it."""
+
+
+@pytest.mark.parametrize("name", UPWARDS)
+def test_what_joins_the_parts_imports_only_what_stands_before_it(name: str) -> None:
+    found = imports(modules()[f"prefdata.{name}"]) & {f"prefdata.{one}" for one in UPWARDS}
+    before = {f"prefdata.{one}" for one in UPWARDS[: UPWARDS.index(name)]}
+    assert sorted(found - before) == []
+
+
 @pytest.mark.parametrize("name", sorted(name for name in modules() if name.startswith("prefdata")))
 def test_the_data_layer_never_imports_torch(name: str) -> None:
     tree = ast.parse(modules()[name].read_text(encoding="utf-8"))
