@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from prefdata.auditing.finding import Example, Finding, Severity
 from prefdata.io import write_atomic
 from prefdata.reporting import audit_charts
+from prefdata.reporting.audit_estimates import dots
 from prefdata.reporting.audit_json import counts, unreadable
 from prefdata.reporting.audit_words import (
     SYMBOLS,
@@ -170,18 +171,16 @@ def _told_length(content: str, lang: Language) -> str:
 def _glance(audit: Audit, lang: Language) -> dict[str, Any] | None:
     """How well each thing that was measured tells the better answer from the worse, in one chart."""
     named = [
-        (f"finding-{at + 1}", told(audit, finding, lang).title, one)
+        (f"finding-{at + 1}", *one)
         for at, finding in enumerate(audit.findings)
-        for one in audit_charts.estimates(finding.measures)
-        if one.name == "auc"
+        for one in audit_charts.baselines(finding.measures, told(audit, finding, lang).title, lang)
     ]
     if len(named) < 2:
         return None
     named.sort(key=lambda one: -abs(one[2].value - 0.5))
-    drawing = audit_charts.dots([one for _, _, one in named], lang)
-    assert drawing is not None
-    for row, (anchor, title, _) in zip(drawing["rows"], named, strict=True):
-        row["name"], row["anchor"] = title, anchor
+    (drawing,) = dots([one for _, _, one in named], lang, names=[name for _, name, _ in named])
+    for row, (anchor, _, _) in zip(drawing["rows"], named, strict=True):
+        row["anchor"] = anchor
     return drawing
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from prefdata.auditing.finding import Finding, Severity
-from prefdata.reporting.audit_charts import estimates
+from prefdata.reporting.audit_estimates import taken
 from prefdata.reporting.audit_json import counts, unreadable
 from prefdata.reporting.audit_words import SYMBOLS, Language, measure, pieces, record_type, say, severity, told
 from prefdata.reporting.page import visible
@@ -87,7 +87,7 @@ def figures(finding: Finding, lang: Language) -> list[str]:
     """The estimates of a finding, with their intervals, for one line."""
     return [
         f"{measure(one.name, lang)} {one.value:.3f} ({one.low:.3f} – {one.high:.3f})"
-        for one in estimates(finding.measures)[:2]
+        for one in taken(dict(finding.measures))[:2]
     ]
 
 

@@ -87,7 +87,12 @@ def severity(one: Severity | str, lang: Language = "en") -> str:
 
 def measure(name: str, lang: Language = "en") -> str:
     """What a figure is called."""
-    return str(_table(lang)["measures"].get(name) or _table("en")["measures"].get(name) or plain(name))
+    return known_measure(name, lang) or plain(name)
+
+
+def known_measure(name: str, lang: Language = "en") -> str | None:
+    """What a figure of this name is called, where the tables have it."""
+    return _table(lang)["measures"].get(name) or _table("en")["measures"].get(name)
 
 
 def record_type(name: str, lang: Language = "en") -> str:

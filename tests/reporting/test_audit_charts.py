@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefdata.reporting.audit_charts import Estimate, axis, cut, drawn, estimates, place, shown
+from prefdata.reporting.audit_charts import baselines, drawn
+from prefdata.reporting.audit_estimates import Estimate, axis, place, taken
+from prefdata.reporting.audit_values import cut, shown
 
 
 def kinds(measures: dict[str, Any]) -> list[str]:
@@ -17,7 +19,7 @@ def kinds(measures: dict[str, Any]) -> list[str]:
 
 
 def test_an_interval_belongs_to_the_number_before_it() -> None:
-    found = estimates({"rows": 3, "auc": 0.7, "interval": [0.6, 0.8], "d": 0.2, "d_interval": (0.1, 0.3), "seed": 4})
+    found = taken({"rows": 3, "auc": 0.7, "interval": [0.6, 0.8], "d": 0.2, "d_interval": (0.1, 0.3), "seed": 4})
     assert found == [Estimate("auc", 0.7, 0.6, 0.8), Estimate("d", 0.2, 0.1, 0.3)]
 
 
@@ -33,7 +35,7 @@ def test_an_interval_belongs_to_the_number_before_it() -> None:
     ],
 )
 def test_what_is_no_estimate_is_told_as_it_is(measures: dict[str, Any]) -> None:
-    assert estimates(measures) == []
+    assert taken(measures) == []
     assert kinds(measures) == ["facts"]
     assert len(drawn(measures)[0]["rows"]) == len(measures)
 
@@ -107,7 +109,7 @@ def test_a_mapping_of_numbers_is_bars_and_one_of_mappings_a_table() -> None:
     assert [(one["name"], one["width"]) for one in counts["rows"]] == [("gpt", 100.0), ("llama", 33.33)]
     assert table["kind"] == "table"
     assert table["columns"] == ["", "rows", "share", "months"]
-    assert [[cell["text"] for cell in row] for row in table["rows"]] == [
+    assert table["rows"] == [
         ["a", "3", "50.0 %", "–"],
         ["b", "1", "–", "2024-01, 2024-02"],
     ]
@@ -126,10 +128,69 @@ def test_a_mapping_of_estimates_is_dots_with_a_table_of_the_rest() -> None:
     assert table["columns"] == ["", "rows"]
 
 
+def test_baselines_that_most_have_are_dots_and_what_the_others_have_is_told() -> None:
+    measures = {
+        "baselines": {
+            "length": {"auc": 0.7, "interval": [0.6, 0.8], "accuracy": 0.6, "accuracy_interval": [0.5, 0.7]},
+            "emoji": {"marked": 3},
+            "first_words": {"auc": 0.5, "interval": [0.4, 0.6]},
+        }
+    }
+    dots, table = drawn(measures)
+    assert [(one["name"], one["x"]) for one in dots["rows"]] == [("length", 70.0), ("first words", 50.0)]
+    assert table["columns"] == ["", "accuracy", "accuracy interval", "marked"]
+    assert table["rows"] == [["length", "0.6", "0.5 to 0.7", "–"], ["emoji", "–", "–", "3"]]
+    assert baselines({"auc": 0.4, "interval": [0.3, 0.5], **measures}, "the probe") == [
+        ("the probe", Estimate("auc", 0.4, 0.3, 0.5)),
+        ("length", Estimate("auc", 0.7, 0.6, 0.8)),
+        ("first words", Estimate("auc", 0.5, 0.4, 0.6)),
+    ]
+
+
+def test_estimates_over_a_growing_number_are_curves() -> None:
+    steps = [
+        {"fitted_rows": 10, "auc": 0.5, "auc_interval": [0.4, 0.6], "loss": 0.7, "loss_interval": [0.6, 0.8]},
+        {"fitted_rows": 20, "auc": 0.6, "auc_interval": [0.5, 0.7], "loss": 0.6, "loss_interval": [0.5, 0.7]},
+        {"fitted_rows": 30, "auc": 0.7, "auc_interval": [0.65, 0.75], "loss": 0.5, "loss_interval": [0.4, 0.6]},
+    ]
+    auc, loss, facts = drawn({"loss_at_chance": 0.6931, "curve": steps})
+    assert [one["kind"] for one in (auc, loss, facts)] == ["curve", "curve", "facts"]
+    assert [one.split(",")[0] for one in auc["line"].split()] == ["0.0", "50.0", "100.0"]
+    assert auc["points"] == [
+        {"at": "10", "value": "0.500"},
+        {"at": "20", "value": "0.600"},
+        {"at": "30", "value": "0.700"},
+    ]
+    assert (auc["meaning"], loss["meaning"]) == ("0.5: chance", "0.693: chance")
+    assert drawn({"curve": steps[:2]})[0]["kind"] == "table"
+    assert drawn({"curve": steps[::-1]})[0]["kind"] == "table"
+
+
+def test_an_estimate_is_compared_with_its_own_chance_where_that_is_measured() -> None:
+    (loss,) = drawn({"loss": 0.5, "interval": [0.4, 0.6], "loss_at_chance": 0.6931})
+    assert loss["meaning"] == "0.693: chance"
+    assert loss["rows"][0]["clear"] is True
+
+
+def test_pairs_of_counts_are_bars_that_are_split() -> None:
+    (split,) = drawn({"words_of_chosen": {"当然": [30, 10], "<b>": [0, 0]}})
+    assert split["kind"] == "split"
+    assert split["rows"] == [
+        {"name": "当然", "width": 75.0, "text": "30 : 10"},
+        {"name": "<b>", "width": 0.0, "text": "0 : 0"},
+    ]
+
+
+def test_counts_by_side_are_one_table() -> None:
+    (table,) = drawn({"prompt": {"email": 3}, "chosen": {}, "rejected": {"email": 1, "phone": 2}})
+    assert table["columns"] == ["", "prompt", "chosen", "rejected"]
+    assert table["rows"] == [["email", "3", "0", "1"], ["phone", "0", "0", "2"]]
+
+
 def test_a_list_of_mappings_is_a_table() -> None:
     (table,) = drawn({"largest": [{"rows": 3, "share": 0.1}, {"rows": 2, "share": 0.05}]})
     assert table["columns"] == ["rows", "share"]
-    assert [[cell["text"] for cell in row] for row in table["rows"]] == [["3", "10.0 %"], ["2", "5.0 %"]]
+    assert table["rows"] == [["3", "10.0 %"], ["2", "5.0 %"]]
 
 
 def test_long_tables_and_bars_are_cut_and_say_so() -> None:

@@ -1,0 +1,201 @@
+"""Estimates with their intervals: which measures are some, on which axis they stand, and where on it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from prefdata.reporting import charts
+from prefdata.reporting.audit_values import is_share, label
+from prefdata.reporting.audit_words import Language, say
+
+CHANCE = ("auc", "accuracy", "onesided", "wins", "winning")
+"""Parts of names of estimates that are 0.5 where nothing can be told."""
+
+SHARES = ("share", "rate", "coverage", "fraction", "precision", "recall", "agreement")
+"""Parts of names of estimates that are between 0 and 1, compared with nothing."""
+
+
+class Estimate(NamedTuple):
+    """A figure with its interval of 95 %."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+
+
+class Axis(NamedTuple):
+    """From where to where an estimate is drawn, and what it is compared with."""
+
+    low: float
+    high: float
+    reference: float | None
+    meaning: str
+    """Name of the sentence that says what the reference is; empty without one."""
+
+
+def number(value: Any) -> bool:
+    """Whether a measure is a finite number."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def taken(left: dict[str, Any]) -> list[Estimate]:
+    """Takes the numbers with intervals out of `left`. `interval` belongs to the number before it, `x_interval` to x."""
+    found = []
+    last = ""
+    for name, value in list(left.items()):
+        owner = last if name == "interval" else name.removesuffix("_interval") if name.endswith("_interval") else ""
+        bounds = _bounds(value)
+        if owner and bounds and number(left.get(owner)):
+            found.append(Estimate(owner, float(left.pop(owner)), *bounds))
+            del left[name]
+        elif number(value):
+            last = name
+    return found
+
+
+def references(measures: Mapping[str, Any]) -> dict[str, float]:
+    """What estimates are compared with by measures called `<estimate>_at_chance`."""
+    return {
+        name.removesuffix("_at_chance"): float(value)
+        for name, value in measures.items()
+        if name.endswith("_at_chance") and number(value)
+    }
+
+
+def axis(name: str, values: Sequence[float], reference: float | None = None) -> Axis:
+    """Where an estimate of this name is drawn. `reference`: what it is compared with, where the name does not say."""
+    unit = all(0 <= one <= 1 for one in values)
+    if reference is not None:
+        low, high = min(*values, reference), max(*values, reference)
+        margin = ((high - low) or 1.0) * 0.1
+        return Axis(low - margin, high + margin, reference, "at_chance")
+    if unit and any(part in name for part in CHANCE):
+        return Axis(0.0, 1.0, 0.5, "both_alike" if "onesided" in name else "chance")
+    if unit and (any(part in name for part in SHARES) or name not in ("difference", "cohen_d", "alpha")):
+        return Axis(0.0, 1.0, None, "")
+    reach = max(abs(one) for one in values) or 1.0
+    return Axis(-1.1 * reach, 1.1 * reach, 0.0, "no_difference")
+
+
+def place(value: float, low: float, high: float) -> float:
+    """Where a value stands on an axis, in percent, never outside."""
+    return round(min(max(100 * (value - low) / ((high - low) or 1.0), 0.0), 100.0), 2)
+
+
+def dots(
+    found: Sequence[Estimate],
+    lang: Language,
+    *,
+    names: Sequence[str] = (),
+    compared: Mapping[str, float] | None = None,
+) -> list[dict[str, Any]]:
+    """Charts of estimates, those that share an axis in one. `names`: what each is called, where its name is not it."""
+    compared = compared or {}
+    axes = [axis(one.name, one[1:], compared.get(one.name)) for one in found]
+    # each distinct comparison has one axis, wide enough for all its estimates
+    groups: dict[tuple[bool, str], list[int]] = {}
+    for at, own in enumerate(axes):
+        groups.setdefault(((own.low, own.high) == (0.0, 1.0), own.meaning), []).append(at)
+    drawings = []
+    for members in groups.values():
+        low, high = min(axes[at].low for at in members), max(axes[at].high for at in members)
+        first = axes[members[0]]
+        rows = [_dot(found[at], axes[at], (low, high), names[at] if names else "", lang) for at in members]
+        drawings.append(
+            {
+                "kind": "intervals",
+                "rows": rows,
+                "reference": None if first.reference is None else place(first.reference, low, high),
+                "meaning": say(first.meaning, lang, value=f"{first.reference:.3g}") if first.meaning else "",
+                "ticks": [{"x": place(tick, low, high), "label": f"{tick:g}"} for tick in _ticks(low, high)],
+            }
+        )
+    return drawings
+
+
+def _dot(one: Estimate, own: Axis, span: tuple[float, float], name: str, lang: Language) -> dict[str, Any]:
+    left, right = place(one.low, *span), place(one.high, *span)
+    percent = is_share(one.name, one.value)
+    return {
+        "name": name or label(one.name, lang),
+        "anchor": "",
+        "x": place(one.value, *span),
+        "low": left,
+        "width": round(max(right - left, 0.0), 2),
+        "value": figure(one.value, percent=percent),
+        "reach": say("from_to", lang, low=figure(one.low, percent=percent), high=figure(one.high, percent=percent)),
+        "clear": own.reference is not None and not one.low <= own.reference <= one.high,
+    }
+
+
+def curves(
+    steps: Sequence[Mapping[str, Any]], lang: Language, *, compared: Mapping[str, float] | None = None
+) -> list[dict[str, Any]]:
+    """Estimates that change with a number that grows: a line with its band for each. Empty where `steps` are not that.
+
+    Every step begins with the number, and has the same estimates.
+    """
+    rests = [dict(one) for one in steps]
+    found = [taken(rest) for rest in rests]
+    growing = next((key for key in steps[0] if key in rests[0]), "") if steps else ""
+    values = [rest.get(growing) for rest in rests]
+    names = {tuple(one.name for one in some) for some in found}
+    sound = [float(value) for value in values if isinstance(value, (int, float)) and number(value)]
+    rising = len(sound) == len(steps) >= 3 and all(a < b for a, b in pairwise(sound))
+    if not rising or len(names) != 1 or not next(iter(names)) or any(len(rest) > 1 for rest in rests):
+        return []
+    first, last = sound[0], sound[-1]
+    drawings = []
+    for line in zip(*found, strict=True):
+        name = line[0].name
+        own = axis(name, [value for one in line for value in one[1:]], (compared or {}).get(name))
+        low, high = _zoom(line, own)
+        spots = [(place(x, first, last), one) for x, one in zip(sound, line, strict=True)]
+        upper = [f"{x},{round(100 - place(one.high, low, high), 2)}" for x, one in spots]
+        lower = [f"{x},{round(100 - place(one.low, low, high), 2)}" for x, one in reversed(spots)]
+        percent = is_share(name, line[-1].value)
+        drawings.append(
+            {
+                "kind": "curve",
+                "title": label(name, lang),
+                "band": " ".join([*upper, *lower]),
+                "line": " ".join(f"{x},{round(100 - place(one.value, low, high), 2)}" for x, one in spots),
+                "reference": None if own.reference is None else round(100 - place(own.reference, low, high), 2),
+                "meaning": say(own.meaning, lang, value=f"{own.reference:.3g}") if own.meaning else "",
+                "top": figure(high, percent=percent),
+                "bottom": figure(low, percent=percent),
+                "ends": [f"{first:,g}", f"{label(growing, lang)}: {last:,g}"],
+                "points": [
+                    {"at": f"{x:,g}", "value": figure(one.value, percent=percent)}
+                    for x, one in zip(sound, line, strict=True)
+                ],
+                "rows": [],
+            }
+        )
+    return drawings
+
+
+def _zoom(line: Sequence[Estimate], own: Axis) -> tuple[float, float]:
+    """The part of an axis in which a line runs, its reference included."""
+    values = [value for one in line for value in one[1:]] + ([own.reference] if own.reference is not None else [])
+    margin = ((max(values) - min(values)) or 1.0) * 0.06
+    return min(values) - margin, max(values) + margin
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    return charts.ticks(low, high, False, 4)
+
+
+def figure(value: float, *, percent: bool) -> str:
+    """An estimate as text, with as many digits as are worth it."""
+    return f"{100 * value:.1f} %" if percent else f"{value:.3f}"
+
+
+def _bounds(value: Any) -> tuple[float, float] | None:
+    if isinstance(value, Sequence) and not isinstance(value, str) and len(value) == 2 and all(map(number, value)):
+        return float(value[0]), float(value[1])
+    return None
