@@ -47,5 +47,7 @@ CHECKS = (
     "prefdata.auditing.toxic:TOXIC_ANSWERS",
     "prefdata.auditing.personal:PERSONAL_DATA",
     "prefdata.auditing.personal:PERSONAL_DATA_ONESIDED",
+    "prefdata.auditing.languages:LANGUAGE_MIX",
+    "prefdata.auditing.languages:LANGUAGE_MISMATCH",
 )
 """`module:NAME` of every check, in the order in which they are read about."""
