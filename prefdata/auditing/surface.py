@@ -13,17 +13,17 @@ import polars as pl
 from scipy import sparse
 
 from prefdata.auditing.bags import MAX_CHARS, WORD, Bag
+from prefdata.auditing.content import HEAD_CHARS, REFUSAL
 from prefdata.auditing.statistics import Floats
 
-REFUSAL = (
-    r"(?i)^\W*(?:(?:i[’']?\s?a?m|we[’']?\s?a?re)\s+(?:(?:so|very|really|truly|terribly)\s+)?"
-    r"(?:sorry|afraid|unable|not able)"
-    r"|(?:i|we)\s+(?:apologi[sz]e|regret|can[’']?t|can\s?not|won[’']?t|will not|do not feel|don[’']?t feel)"
-    r"|sorry|apologies|unfortunately|as an? (?:ai|artificial|language|assistant)|no,? sorry|it is not appropriate"
-    r"|很?抱歉|对不起|不好意思|很遗憾|我(?:无法|不能|没办法|没有办法)|作为(?:一个|一名)?(?:人工智能|AI|ai|语言模型|助手)"
-    r"|申し訳|すみません|lo siento|lamento|désolé|je suis désolé|es tut mir leid|leider|entschuldigung)"
+APOLOGY = (
+    r"(?i)^\W*(?:no,?\s+|oh,?\s+)?(?:(?:i[’']?\s?a?m|we[’']?\s?a?re)\s+(?:(?:so|very|really|truly|terribly)\s+)?sorry\b"
+    r"|(?:i|we)\s+(?:sincerely\s+|do\s+)?(?:apologi[sz]e|regret)\b|(?:so\s+)?sorry\b|(?:my )?apologies\b"
+    r"|unfortunately\b|as an? (?:ai|artificial intelligence|(?:large )?language model)\b"
+    r"|(?:非常|十分|很|实在)?(?:抱歉|对不起|不好意思|遗憾)|作为(?:一个|一名|一款)?(?:人工智能|AI|语言模型)"
+    r"|申し訳|すみません|lo siento|lamento|(?:je suis )?désolé|(?:es )?tut mir leid|leider\b)"
 )
-"""How refusals and apologies begin, in English and Chinese, and the commonest in a few languages more."""
+"""How apologies begin, in English and Chinese, and the commonest of a few languages more."""
 
 MARKDOWN = {
     "heading": r"(?m)^#{1,6} ",
@@ -85,9 +85,12 @@ def markdown(texts: pl.Series) -> Floats:
 
 
 def refusal(texts: pl.Series) -> Floats:
-    """Whether it begins as a refusal or an apology does."""
-    found = texts.str.slice(0, 120).str.contains(REFUSAL)
-    return found.to_numpy().astype(np.float64).reshape(-1, 1)
+    """Whether it begins by refusing (as the check `refusals` has it), and whether by an apology."""
+    marks = pl.DataFrame({"text": texts}).select(
+        pl.col("text").str.slice(0, HEAD_CHARS).str.contains(REFUSAL).cast(pl.Float64).alias("refusal"),
+        pl.col("text").str.slice(0, 60).str.contains(APOLOGY).cast(pl.Float64).alias("apology"),
+    )
+    return marks.to_numpy()
 
 
 def first_words(texts: pl.Series) -> Any:
