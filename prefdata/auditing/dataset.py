@@ -41,6 +41,8 @@ class Audited:
     """Reason -> (file, line) of the records that are no rows: unreadable, or not what the format takes."""
     read: int
     """Records of the files, sound and broken."""
+    columns: Mapping[str, int] = field(default_factory=dict)
+    """Columns of the files -> how many records have a value there."""
     sketches: Sketches | None = None
     """Sets of shingles of all texts, where a check is `near`."""
     again: Callable[[], Iterator[pl.DataFrame]] = field(repr=False)
@@ -116,6 +118,7 @@ def _read(data: Opened, opening: Callable[[], Opened], checks: Sequence[Check], 
         collected={name: pl.concat(found) for name, found in collected.items() if found},
         refused=account.refused,
         read=account.read,
+        columns=account.columns,
         sketches=sketches,
         again=lambda: _chunks(opening(), _Account()),
     )
@@ -132,6 +135,12 @@ class _Account:
         self.read = 0
         self.rows = 0
         self.refused: dict[str, list[tuple[str, int]]] = {}
+        self.columns: dict[str, int] = {}
+
+    def count(self, frame: pl.DataFrame) -> None:
+        for name in frame.columns:
+            if name not in (*PLACES, "_key"):
+                self.columns[name] = self.columns.get(name, 0) + frame.height - frame[name].null_count()
 
     def refuse(self, frame: pl.DataFrame, outcome: Outcome) -> None:
         for at, reasons in outcome.refused.iter_rows():
@@ -148,6 +157,7 @@ def _chunks(data: Opened, account: _Account) -> Iterator[pl.DataFrame]:
         account.read += chunk.quarantine.height + chunk.frame.height
         if not chunk.frame.height:
             continue
+        account.count(chunk.frame)
         outcome = data.reading.format.decode(with_columns_of(chunk.frame, data.schema), record_type)
         account.refuse(chunk.frame, outcome)
         rows = outcome.rows

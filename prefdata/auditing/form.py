@@ -7,11 +7,20 @@ from collections.abc import Callable
 import polars as pl
 
 from prefdata.auditing.check import ALL, ANSWERED, Check
+from prefdata.auditing.dataset import Audited
 from prefdata.auditing.encoding import broken
-from prefdata.auditing.finding import Levels
+from prefdata.auditing.finding import Found, Levels, Severity
 from prefdata.formats import rules
 from prefdata.formats.core import answers_of, sides_of
 from prefdata.schema import RecordType
+
+_ID_NAMES = ("id", "_id", "uid", "uuid", "row_id", "sample_id", "example_id")
+"""Columns that are meant to tell rows apart. Ids of prompts and conversations repeat for good reasons."""
+
+MOST = 0.2
+"""Share of the rows with repeated ids from which on the column is no id of rows."""
+
+MEDIA = frozenset({"image", "images", "video", "videos", "audio", "audios"})
 
 
 def _any_answer(record_type: RecordType, rule: str) -> pl.Expr:
@@ -20,6 +29,48 @@ def _any_answer(record_type: RecordType, rule: str) -> pl.Expr:
 
 def _any_text(record_type: RecordType, rule: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
     return pl.any_horizontal([rule(pl.col(f"{side}_text")) for side in sides_of(record_type)])
+
+
+def _answer_is_prompt(record_type: RecordType) -> pl.Expr:
+    """The answer to be learnt is the last turn of the prompt: of a pair the chosen one, else a desirable one."""
+    side = answers_of(record_type)[0]
+    same = (pl.col("turn_text") == pl.col(f"{side}_text")) & (pl.col("turn_text").str.strip_chars() != "")
+    return same & pl.col("label").fill_null(True) if record_type is RecordType.UNPAIRED else same
+
+
+def _ids(chunk: pl.DataFrame, record_type: RecordType) -> pl.DataFrame:
+    """`row` and a hash of the id that the file gives it; of several rows of one record the first."""
+    given = [pl.col("id")] if "id" in chunk.columns else []
+    named = [name for name in _ID_NAMES if chunk["meta"].str.contains(f'"{name}":', literal=True).any()]
+    given += [pl.col("meta").str.json_path_match(f"$.{name}") for name in named]
+    if not given:
+        return pl.DataFrame(schema={"row": pl.UInt32, "id": pl.UInt64})
+    found = chunk.lazy().filter(pl.col("part") == 0).select("row", id=pl.coalesce(given)).drop_nulls()
+    return found.select("row", pl.col("id").hash()).collect()
+
+
+def _repeated_ids(data: Audited) -> Found:
+    """Rows whose id an earlier row has, where most ids are of one row."""
+    rows = data.collected["repeated_ids"]
+    repeated = rows.filter(~pl.col("id").is_first_distinct())
+    if not repeated.height or repeated.height > MOST * rows.height:
+        return Found()
+    first = rows.unique("id", keep="first", maintain_order=True).rename({"row": "first"})
+    named = repeated.join(first, on="id", how="left", maintain_order="left")
+    return Found(
+        rows=repeated["row"],
+        measures={"with_id": rows.height, "ids": repeated["id"].n_unique()},
+        beside=dict(named.select("row", "first").iter_rows()),
+    )
+
+
+def _empty_columns(data: Audited) -> Found:
+    """Names of columns without a value."""
+    names = sorted(name for name, filled in data.columns.items() if not filled)
+    media = [name for name in names if name in MEDIA]
+    if not names:
+        return Found()
+    return Found(measures={"columns": names[:50]}, severity=Severity.MINOR if media else Severity.NOTE)
 
 
 EMPTY_ANSWER = Check(
@@ -41,7 +92,7 @@ EMPTY_PROMPT = Check(
     why="The answer is learnt as a reply to anything.",
     cure="Leave the row out; an export refuses it.",
     types=ALL,
-    levels=Levels(critical=0.05, major=0),
+    levels=Levels(critical=0.05, major=0.005, minor=0),
     flag=lambda record_type: rules.empty_prompt(),
 )
 
@@ -52,7 +103,7 @@ ANSWER_NOT_BY_ASSISTANT = Check(
     why="Chat templates render the turn as the user's: the model is trained to speak for the customer.",
     cure="Say which roles mean what, or leave the row out; an export refuses it.",
     types=ANSWERED,
-    levels=Levels(critical=0.01, major=0),
+    levels=Levels(critical=0.01, major=0.001, minor=0),
     flag=lambda record_type: _any_answer(record_type, "answer_not_by_assistant"),
 )
 
@@ -84,4 +135,37 @@ BROKEN_CHARACTERS = Check(
     cure="Read the source again in its own encoding; transforms: [unicode]",
     levels=Levels(major=0.02, minor=0.0005),
     flag=lambda record_type: _any_text(record_type, broken),
+)
+
+ANSWER_IS_PROMPT = Check(
+    name="answer_is_prompt",
+    family="form",
+    title="The answer that is to be learnt is the prompt itself",
+    why="Two columns were mixed up, or an answer was never written: the model learns to say what it was asked.",
+    cure="Map the columns anew, or leave the row out.",
+    types=ANSWERED,
+    levels=Levels(critical=0.05, major=0.005, minor=0),
+    flag=_answer_is_prompt,
+)
+
+REPEATED_IDS = Check(
+    name="repeated_ids",
+    family="form",
+    title="An id of the file stands on several rows",
+    why="What is joined by it (scores, votes, splits) lands on the wrong rows; prefdata gives them new ids.",
+    cure="Make the ids unique in the source, or drop the column.",
+    levels=Levels(minor=0),
+    collect=_ids,
+    find=_repeated_ids,
+)
+
+EMPTY_COLUMNS = Check(
+    name="empty_columns",
+    family="form",
+    title="Columns of the file are null in every row",
+    why="Arrow gives such a column no type: files cannot be loaded together, and TRL takes a set with a column of "
+    "pictures for one of pictures.",
+    cure="prefdata convert DATA --to FORMAT writes only the columns that hold something",
+    source="TRL data collators: `images` in the columns makes a vision set",
+    find=_empty_columns,
 )

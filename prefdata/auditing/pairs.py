@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import polars as pl
 
-from prefdata.auditing.check import PAIRS, Check
+from prefdata.auditing.check import ANSWERED, PAIRS, Check
 from prefdata.auditing.dataset import Audited
-from prefdata.auditing.finding import Found, Levels
+from prefdata.auditing.finding import Found, Levels, Severity
+from prefdata.formats import rules
+from prefdata.formats.core import answers_of
+from prefdata.schema import RecordType
 
-CROWDED = 0.01
-"""Share of all rows from which on one prompt is said to dominate."""
+CROWDED, FAR_MORE = 0.01, 5.0
+"""Share of all rows from which on a prompt crowds the set, where that is also FAR_MORE times what prompts have here."""
+
+SMALL = 0.1
+"""Of a large margin (the 95th percentile): what is below is small."""
+
+SHORT_PROMPT = 3
+"""Characters that a prompt has at least which answers repeat as a line of their own; without a line end
+`rules.REPEATED`."""
 
 
 def _found(rows: pl.DataFrame, **measures: object) -> Found:
@@ -28,6 +40,19 @@ def _reversed(data: Audited) -> Found:
         measures={"pairs_of_rows": both.height // 2} if both.height else {},
         beside=dict(first.select("row", "other").iter_rows()),
     )
+
+
+def _repeats_prompt(record_type: RecordType) -> pl.Expr:
+    """Every answer begins with the last turn of the prompt, and goes on after it."""
+    turn = pl.col("turn_text").str.strip_chars()
+    size = turn.str.len_chars()
+    begins, broken = [], []
+    for side in answers_of(record_type):
+        text = pl.col(f"{side}_text").str.strip_chars_start()
+        begins.append(text.str.starts_with(turn) & (text.str.len_bytes() > turn.str.len_bytes()))
+        broken.append(text.str.starts_with(turn + "\n"))
+    long = size >= rules.REPEATED
+    return ((size >= SHORT_PROMPT) & pl.all_horizontal(begins)) & (long | pl.all_horizontal(broken))
 
 
 def _cycle(data: Audited) -> Found:
@@ -56,17 +81,48 @@ def _cycle(data: Audited) -> Found:
 
 
 def _crowded(data: Audited) -> Found:
-    """Rows of prompts that hold more than CROWDED of all rows, ten at least."""
-    counted = (
-        data.rows.group_by("prompt_norm")
-        .len()
-        .filter(pl.col("len") >= max(10, CROWDED * data.total))
-        .sort("len", descending=True)
-    )
+    """Rows of prompts that hold CROWDED of all rows or more, ten at least, and far more than prompts do here."""
+    prompts = data.rows.group_by("prompt_norm").len()
+    least = max(10.0, CROWDED * data.total, FAR_MORE * data.total / max(1, prompts.height))
+    counted = prompts.filter(pl.col("len") >= least).sort("len", descending=True)
     rows = data.rows.join(counted, on="prompt_norm", how="semi")
     if not rows.height:
         return Found()
-    return _found(rows, prompts=counted.height, largest=counted["len"].to_list()[0])
+    largest = counted["len"].to_list()[0]
+    share = largest / data.total
+    severity = Severity.MAJOR if share >= 0.2 else Severity.MINOR if share >= 0.05 else Severity.NOTE
+    if severity is Severity.NOTE and rows.height >= 0.2 * data.total:
+        severity = Severity.MINOR
+    found = _found(rows, prompts=counted.height, largest=largest, mean_rows=round(data.total / prompts.height, 4))
+    return replace(found, severity=severity)
+
+
+def _small_margin(data: Audited) -> Found:
+    """Rows whose margin is positive and less than a tenth of a large one; the scale is the data's own."""
+    margins = data.rows["margin"].drop_nulls()
+    positive = margins.filter(margins > 0)
+    if not len(positive):
+        return Found()
+    large = _quantile(positive, 0.95)
+    small = SMALL * large
+    rows = data.rows.filter((pl.col("margin") > 0) & (pl.col("margin") < small))["row"]
+    return Found(
+        rows=rows,
+        measures={
+            "with_margin": len(margins),
+            "below": round(small, 4),
+            "p5": round(_quantile(margins, 0.05), 4),
+            "median": round(_quantile(margins, 0.5), 4),
+            "p95": round(_quantile(margins, 0.95), 4),
+        }
+        if len(rows)
+        else {},
+    )
+
+
+def _quantile(values: pl.Series, share: float) -> float:
+    found = values.quantile(share, interpolation="nearest")
+    return float(found) if found is not None else 0.0
 
 
 EQUAL_SIDES = Check(
@@ -77,7 +133,7 @@ EQUAL_SIDES = Check(
     cure="Leave the row out; every export of prefdata refuses it as equal_sides.",
     source="trl#1344",
     types=PAIRS,
-    levels=Levels(critical=0.05, major=0),
+    levels=Levels(critical=0.05, major=0.002, minor=0),
     flag=lambda record_type: pl.col("chosen_hash") == pl.col("rejected_hash"),
 )
 
@@ -97,33 +153,48 @@ SAME_WORDS = Check(
 PROMPT_IN_ANSWER = Check(
     name="prompt_in_answer",
     family="pairs",
-    title="The answers repeat the prompt",
-    why="TRL concatenates prompt and answer: the model learns to repeat the question before it answers.",
-    cure="Cut the prompt from the answers; conversion from the right format does it.",
-    source="TRL dataset formats: explicit prompts",
+    title="The answers begin with the prompt",
+    why="Trainers join prompt and answer: the model learns to repeat the question before it answers.",
+    cure="Cut the prompt from the answers; where a whole file has it, read it with the right --from.",
+    source="TRL, dataset formats: explicit prompts",
+    types=ANSWERED,
+    levels=Levels(critical=0.2, major=0.02, minor=0),
+    flag=_repeats_prompt,
+)
+
+TIE = Check(
+    name="tie",
+    family="pairs",
+    title="Both answers were rated the same: the margin is 0",
+    why="Which answer is called chosen is chance: the pair is noise that a trainer takes for a preference.",
+    cure="Leave the row out: build.preference.from_ratings leaves ties out.",
+    source="HelpSteer2 in open-instruct: ties are skipped",
     types=PAIRS,
-    levels=Levels(critical=0.05, major=0),
-    flag=lambda record_type: (
-        (pl.col("turn_text").str.len_chars() >= 10)
-        & pl.col("chosen_text").str.starts_with(pl.col("turn_text"))
-        & pl.col("rejected_text").str.starts_with(pl.col("turn_text"))
-    ),
+    levels=Levels(critical=0.3, major=0.05, minor=0),
+    flag=lambda record_type: pl.col("margin") == 0,
+)
+
+WORSE_CHOSEN = Check(
+    name="worse_chosen",
+    family="pairs",
+    title="The chosen answer is rated worse than the rejected one: the margin is below 0",
+    why="The sides are swapped, or the ratings are: the row teaches the contrary of what was meant.",
+    cure="Swap the sides of these rows, or leave them out.",
+    types=PAIRS,
+    levels=Levels(critical=0.05, major=0.001, minor=0),
+    flag=lambda record_type: pl.col("margin") < 0,
 )
 
 SMALL_MARGIN = Check(
     name="small_margin",
     family="pairs",
-    title="The margin between the two ratings is small, or not positive",
-    why="Annotators of such pairs agree hardly more than by chance; DPO gives them the same weight as clear ones.",
+    title="The margin is less than a tenth of a large one",
+    why="On such pairs annotators agree hardly more than by chance; DPO gives them the same weight as clear ones.",
     cure="build.preference.from_ratings(..., min_margin=1)",
-    source="Llama 2, table 1: agreement falls from 'significantly' to 'negligibly better'",
+    source="Llama 2 (Touvron et al. 2023), section 3.2: agreement falls from 'significantly' to 'negligibly better'",
     types=PAIRS,
-    levels=Levels(major=0.5, minor=0.1),
-    find=lambda data: Found(
-        rows=data.rows.filter(pl.col("margin") < 0.5)["row"]
-        if data.rows["margin"].is_not_null().any()
-        else Found().rows
-    ),
+    levels=Levels(minor=0.25),
+    find=_small_margin,
 )
 
 REVERSED_PAIR = Check(
@@ -133,7 +204,7 @@ REVERSED_PAIR = Check(
     why="The two rows cancel each other: one of them is wrong.",
     cure="Decide by majority: build.preference.from_verdicts, or leave both out.",
     types=PAIRS,
-    levels=Levels(critical=0.05, major=0),
+    levels=Levels(critical=0.05, major=0.005, minor=0),
     find=_reversed,
 )
 
@@ -154,6 +225,5 @@ CROWDED_PROMPT = Check(
     title="One prompt gives a large part of the rows",
     why="The set says much about few questions; an evaluation split by row would leak them.",
     cure="mix: {caps: {prompt: 3}}",
-    levels=Levels(major=0.2, minor=0.02),
     find=_crowded,
 )

@@ -108,3 +108,57 @@ def test_broken_characters_are_named(text: str, tmp_path: Path) -> None:
 )
 def test_text_in_its_own_encoding_is_not_broken(text: str, tmp_path: Path) -> None:
     assert "broken_characters" not in found(tmp_path, [pair("Hi?", text), pair(text)], only=["broken_characters"])
+
+
+def test_ids_that_stand_twice_are_named_and_ids_of_prompts_are_not(tmp_path: Path) -> None:
+    rows = [{**pair(f"Question {at}?"), "id": at, "prompt_id": 1} for at in range(10)]
+    rows.append({**pair("Again?"), "id": 3, "prompt_id": 1})
+    finding = found(tmp_path, rows)["repeated_ids"]
+    assert (finding.rows.to_list(), finding.examples[0].note) == ([10], "rows.jsonl:4")
+    assert finding.measures == {"with_id": 11, "ids": 1}
+    topics = [{**pair(f"Question {at}?"), "id": f"topic {at % 3}"} for at in range(12)]
+    assert "repeated_ids" not in found(tmp_path, topics)
+
+
+def test_columns_without_a_value_are_told(tmp_path: Path) -> None:
+    rows = [{**pair(f"Question {at}?"), "note": None if at else "x", "images": None, "system": None} for at in range(3)]
+    finding = found(tmp_path, rows)["empty_columns"]
+    assert (finding.measures["columns"], finding.severity) == (["images", "system"], Severity.MINOR)
+    assert "empty_columns" not in found(tmp_path, [pair("Hi?")])
+
+
+@pytest.mark.parametrize(
+    ("change", "check"),
+    [
+        ({"chosen": agent("")}, "empty_answer"),
+        ({"rejected": agent(" \u3000\n")}, "empty_answer"),
+        ({"prompt": []}, "empty_prompt"),
+        ({"prompt": [{"role": "system", "content": "Be kind."}]}, "empty_prompt"),
+        ({"chosen": user("At nine.")}, "answer_not_by_assistant"),
+        ({"prompt": [*user("When?"), *agent("Well.")]}, "prompt_ends_with_assistant"),
+        ({"prompt": [*user("Hello."), *user("When?")]}, "not_alternating"),
+        ({"prompt": [{"role": "narrator", "content": "When?"}]}, "unknown_role"),
+        ({"chosen": agent(None)}, "missing_content"),
+        ({"chosen": [*user("When?"), *agent("At nine.")]}, "prompt_in_answer"),
+        ({"margin": "large"}, "margin_not_a_number"),
+    ],
+)
+def test_rows_of_the_wrong_form_are_named(change: dict[str, Any], check: str, tmp_path: Path) -> None:
+    sound = [pair("When?"), pair("Where?", "Here.", "There.")]
+    finding = found(tmp_path, [sound[0], {**sound[0], **change}, sound[1]], source="trl", type="preference")[check]
+    assert finding.places == ("rows.jsonl:2",)
+
+
+def test_places_without_a_picture_are_named(tmp_path: Path) -> None:
+    def seen(*images: str) -> dict[str, Any]:
+        parts = [{"type": "image", "text": None}, {"type": "text", "text": "What is it?"}]
+        return {"prompt": [{"role": "user", "content": parts}], "images": list(images), "completion": agent("A cat.")}
+
+    finding = found(tmp_path, [seen("a.png"), seen(), seen("b.png")], source="trl")["image_count"]
+    assert (finding.family, finding.places) == ("reading", ("rows.jsonl:2",))
+
+
+def test_sound_rows_have_no_finding_of_form(tmp_path: Path) -> None:
+    rows = [pair("When?"), {**pair("So?"), "prompt": [{"role": "system", "content": "Be kind."}, *user("So?")]}]
+    rows.append({**pair("And?"), "prompt": [*user("Hi."), *agent("Hello."), *user("And?")]})
+    assert not [one for one in found(tmp_path, rows).values() if one.family in ("form", "reading")]
