@@ -23,8 +23,8 @@ SIZES = (0.25, 0.5, 1.0)
 TRIVIAL = 0.95
 """Held-out accuracy above which there is nothing left to learn."""
 WIDEST = 0.2
-"""An interval of accuracy (of labelled rows: AUC) that holds 0.5 and is wider than this says that there are too few
-rows to say anything."""
+"""An interval of accuracy (of labelled rows: AUC) that is wider than this says that there are too few rows to call them
+noise."""
 
 
 def curve(probe: Probe) -> list[Judged]:
@@ -87,7 +87,7 @@ def _learnt(data: Audited) -> Found:
 
 
 def _noise(data: Audited) -> Found:
-    """Nothing found: the interval holds chance."""
+    """Nothing found, though there are rows enough: the interval holds chance, and is narrow."""
     from prefdata.auditing.probing import probe
 
     found = probe(data)
@@ -95,10 +95,10 @@ def _noise(data: Audited) -> Found:
         return Found()
     judged = curve(found)[-1]
     sign = found.accuracy(judged.scores) if found.paired else judged.auc
-    if not sign.holds(0.5):
+    if not sign.holds(0.5) or sign.high - sign.low > WIDEST:
         return Found()
     measures = {"rows": found.height, **_figures(found, judged), "loss_at_chance": round(_chance(found), 4)}
-    return Found(measures=measures, severity=Severity.MINOR if sign.high - sign.low <= WIDEST else Severity.NOTE)
+    return Found(measures=measures, severity=Severity.MINOR)
 
 
 def _trivial(data: Audited) -> Found:
