@@ -8,6 +8,7 @@ https://huggingface.co/docs/hub/datasets-cards
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -49,7 +50,7 @@ def write_card(
     """Writes README.md into `folder`, where the run at `run` was exported for `target`; returns its path.
 
     `files` is what the export told of its data files: name -> rows, sha256, and the classes. `uses` is what the export
-    is for; None takes the recipe's. Where the format wrote a card of its own, its table of columns is kept.
+    is for; None takes the recipe's. Where the format wrote a card of its own, its columns and features are kept.
     """
     report = json.loads((run / "report.json").read_text(encoding="utf-8"))
     facts = json.loads((run / "run.json").read_text(encoding="utf-8"))
@@ -59,7 +60,8 @@ def write_card(
     if not columns or not columns[0].startswith("| column"):
         columns = []
     said = report["recipe"]["use"].get(target, []) if uses is None else uses
-    text = render(report, facts, target=target, files=files, uses=said, columns=columns)
+    features = _block(own, "dataset_info")
+    text = render(report, facts, target=target, files=files, uses=said, columns=columns, features=features)
     write_atomic(card, text.encode())
     return card
 
@@ -83,8 +85,12 @@ def render(
     files: Mapping[str, Mapping[str, Any]],
     uses: Sequence[str],
     columns: list[str] | None = None,
+    features: Sequence[str] = (),
 ) -> str:
-    """The card as Markdown, from report.json and run.json."""
+    """The card as Markdown, from report.json and run.json.
+
+    `columns`: lines of a table of them; `features`: lines of the YAML head that say their types.
+    """
     recipe, counts, split = report["recipe"], report["counts"], report["split"]
     rows = sum(one["rows"] for one in files.values())
     record_type = RecordType(recipe.get("type", RecordType.UNPAIRED))
@@ -94,7 +100,7 @@ def render(
         units = f"{counts['units']:,} units of raw support logs"
     classes = ("desirable", "undesirable") if record_type is RecordType.UNPAIRED else ()
     lines = [
-        *_front(report, files),
+        *_front(report, files, features),
         f"# {recipe['name']}",
         "",
         f"{what}, written for `{target}` by prefdata {facts['versions']['prefdata']} from {units}. "
@@ -134,7 +140,17 @@ def render(
     return "\n".join(lines) + "\n"
 
 
-def _front(report: Mapping[str, Any], files: Mapping[str, Any]) -> list[str]:
+def _block(card: str, key: str) -> list[str]:
+    """The lines of one top-level key in the YAML head of a card; none where it has none."""
+    head = card.split("\n---\n", 1)[0].splitlines() if card.startswith("---\n") else []
+    if f"{key}:" not in head:
+        return []
+    start = head.index(f"{key}:")
+    inside = itertools.takewhile(lambda line: line.startswith((" ", "-")), head[start + 1 :])
+    return [head[start], *inside]
+
+
+def _front(report: Mapping[str, Any], files: Mapping[str, Any], features: Sequence[str]) -> list[str]:
     """The YAML at the head, in the words that the hub knows."""
     licences = sorted({source["licence"] for source in report["recipe"]["sources"] if source["licence"]})
     stated = all(source["licence"] for source in report["recipe"]["sources"])
@@ -152,7 +168,7 @@ def _front(report: Mapping[str, Any], files: Mapping[str, Any]) -> list[str]:
     for name in files:
         side = next((side for side in report["split"]["sides"] if Path(name).name.startswith(side)), Path(name).stem)
         lines += [f"      - split: {side}", f"        path: {json.dumps(name)}"]
-    return [*lines, "---", ""]
+    return [*lines, *features, "---", ""]
 
 
 def _whence(report: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +130,18 @@ def test_the_columns_of_the_formats_own_card_are_kept(recipe: Path) -> None:
     files = json.loads((run / "report.json").read_text())["exports"]["trl"]
     write_card(run, folder, target="trl", files=files)
     assert "## Columns\n\n| column | holds |\n|---|---|\n| `prompt` | messages |\n\n## Sources" in card(run)
+
+
+def test_the_features_that_the_format_told_are_kept(recipe: Path) -> None:
+    run = ran(recipe, more="")
+    export = [sys.executable, "-m", "prefdata.cli", "export", str(run), "--to", "huggingface"]
+    subprocess.run(export, check=True, capture_output=True)
+    text = (run / "exports/huggingface/README.md").read_text(encoding="utf-8")
+    head = yaml.safe_load(text.split("---\n")[1])
+    features = {one["name"]: one.get("dtype") for one in head["dataset_info"]["features"]}
+    assert features["label"] == "bool"
+    assert list(features)[:2] == ["id", "prompt"]
+    assert head["configs"][0]["data_files"]
 
 
 def test_the_command_writes_a_card_and_refuses_a_use_before_anything_is_written(
