@@ -54,5 +54,8 @@ CHECKS = (
     "prefdata.auditing.personal:PERSONAL_DATA_ONESIDED",
     "prefdata.auditing.languages:LANGUAGE_MIX",
     "prefdata.auditing.languages:LANGUAGE_MISMATCH",
+    "prefdata.auditing.templates:TEMPLATE_COPYING",
+    "prefdata.auditing.templates:SAME_OPENINGS",
+    "prefdata.auditing.templates:SAME_CLOSINGS",
 )
 """`module:NAME` of every check, in the order in which they are read about."""
