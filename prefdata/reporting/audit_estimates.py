@@ -128,7 +128,7 @@ def _dot(one: Estimate, own: Axis, span: tuple[float, float], name: str, lang: L
         "width": round(max(right - left, 0.0), 2),
         "value": figure(one.value, percent=percent),
         "reach": say("from_to", lang, low=figure(one.low, percent=percent), high=figure(one.high, percent=percent)),
-        "clear": own.reference is not None and not one.low <= own.reference <= one.high,
+        "certain": own.reference is not None and not one.low <= own.reference <= one.high,
     }
 
 

@@ -71,9 +71,9 @@ def _cures(audit: Audit, lang: Language) -> list[str]:
     lines = [f"<details><summary>{say('what_to_do', lang)}</summary>", ""]
     for finding in audit.findings[:FINDINGS]:
         words = told(audit, finding, lang)
-        lines += [f"**{escaped(words.title)}** {escaped(words.why)}", ""]
+        lines += [f"**{escaped(words.title)}** {_prose(words.why)}", ""]
         for piece in pieces(words.cure):
-            lines += [f"```{_language(piece.text)}", piece.text, "```", ""] if piece.code else [escaped(piece.text), ""]
+            lines += [f"```{_language(piece.text)}", piece.text, "```", ""] if piece.code else [_prose(piece.text), ""]
     return [*lines, "</details>", ""]
 
 
@@ -97,6 +97,19 @@ def escaped(text: str) -> str:
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     text = re.sub(r"[\\`*_\[\]|~$]", r"\\\g<0>", text)
     return _LINKING.sub(lambda found: _entities(found[0]), text)
+
+
+def _prose(text: str) -> str:
+    """A sentence of ours: what stands between backticks is code."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return escaped(text)
+    return "".join(code(part) if at % 2 else _spaced(part) for at, part in enumerate(parts))
+
+
+def _spaced(text: str) -> str:
+    """Escaped text with the blanks at its ends."""
+    return f"{' ' * text[:1].isspace()}{escaped(text)}{' ' * text[-1:].isspace()}"
 
 
 def _entities(text: str) -> str:

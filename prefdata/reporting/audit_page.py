@@ -62,7 +62,12 @@ def render(audit: Audit, *, lang: Language = "en") -> str:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters.update(
-        count=lambda value: f"{value:,}", percent=_percent, safe_text=text, name=name, width=lambda value: f"{value:g}%"
+        prose=prose,
+        count=lambda value: f"{value:,}",
+        percent=_percent,
+        safe_text=text,
+        name=name,
+        width=lambda value: f"{value:g}%",
     )
     environment.globals.update(say=lambda key, **values: say(key, lang, **values))
     style = environment.get_template("style.css.jinja").render() + environment.get_template("audit.css").render()
@@ -175,6 +180,8 @@ def _glance(audit: Audit, lang: Language) -> dict[str, Any] | None:
         for at, finding in enumerate(audit.findings)
         for one in audit_charts.baselines(finding.measures, told(audit, finding, lang).title, lang)
     ]
+    # one figure may be told by two checks
+    named = list({one[2][1:]: one for one in reversed(named)}.values())
     if len(named) < 2:
         return None
     named.sort(key=lambda one: -abs(one[2].value - 0.5))
@@ -203,6 +210,17 @@ def text(content: str) -> Any:
         for at, part in enumerate(_MARK.split(_with_marks(content)))
     ]
     return Markup("").join(parts)
+
+
+def prose(content: str) -> Any:
+    """A sentence of ours as HTML: what stands between backticks is code."""
+    from markupsafe import Markup, escape
+
+    parts = content.split("`")
+    if len(parts) % 2 == 0:
+        return escape(content)
+    wrapped = (Markup("<code>{}</code>").format(part) if at % 2 else escape(part) for at, part in enumerate(parts))
+    return Markup("").join(wrapped)
 
 
 _MARK = re.compile("(\x01[^\x02]*\x02)")

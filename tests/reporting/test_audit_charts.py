@@ -64,7 +64,7 @@ def test_an_estimate_is_compared_with_what_says_nothing(
 def test_dots_are_filled_where_the_interval_leaves_out_chance() -> None:
     clear = drawn({"auc": 0.7, "interval": [0.6, 0.8]})[0]
     vague = drawn({"auc": 0.52, "interval": [0.45, 0.6]})[0]
-    assert [one["rows"][0]["clear"] for one in (clear, vague)] == [True, False]
+    assert [one["rows"][0]["certain"] for one in (clear, vague)] == [True, False]
     assert clear["rows"][0] | {} == {
         "name": "AUC",
         "anchor": "",
@@ -73,7 +73,7 @@ def test_dots_are_filled_where_the_interval_leaves_out_chance() -> None:
         "width": 20.0,
         "value": "0.700",
         "reach": "0.600 to 0.800",
-        "clear": True,
+        "certain": True,
     }
     assert [tick["label"] for tick in clear["ticks"]] == ["0", "0.25", "0.5", "0.75", "1"]
 
@@ -169,7 +169,7 @@ def test_estimates_over_a_growing_number_are_curves() -> None:
 def test_an_estimate_is_compared_with_its_own_chance_where_that_is_measured() -> None:
     (loss,) = drawn({"loss": 0.5, "interval": [0.4, 0.6], "loss_at_chance": 0.6931})
     assert loss["meaning"] == "0.693: chance"
-    assert loss["rows"][0]["clear"] is True
+    assert loss["rows"][0]["certain"] is True
 
 
 def test_pairs_of_counts_are_bars_that_are_split() -> None:

@@ -280,7 +280,8 @@ def test_places_are_all_there_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> 
 def test_an_estimate_is_drawn_as_a_dot_with_its_interval() -> None:
     page = render(made({"auc": 0.75, "interval": [0.7, 0.8], "cohen_d": 0.4, "cohen_d_interval": [0.1, 0.7]}))
     assert '<rect class="reach" x="70.0%" width="10.0%"' in page
-    assert '<circle class="point clear" cx="75.0%"' in page
+    assert '<circle class="point certain" cx="75.0%"' in page
+    assert '<circle class="point" cx="52.0%"' in render(made({"auc": 0.52, "interval": [0.45, 0.6]}))
     shown = Parsed(page).text
     assert "0.750 (0.700 to 0.800)" in shown
     assert "0.5: chance" in shown

@@ -17,7 +17,8 @@ from prefdata.auditing.gate import Fresh
 from prefdata.auditor import Audit, all_checks, chosen
 from prefdata.formats import rules
 from prefdata.reporting import audit_words
-from prefdata.reporting.audit_markdown import code, escaped, to_markdown
+from prefdata.reporting.audit_markdown import _prose, code, escaped, to_markdown
+from prefdata.reporting.audit_page import prose
 from prefdata.reporting.audit_terminal import terminal
 from prefdata.reporting.audit_words import RECIPE_KEYS, Piece, pieces, say, severity, told, told_of
 from prefdata.schema import RecordType
@@ -222,6 +223,14 @@ def test_markdown_tells_what_is_new_first() -> None:
 )
 def test_markdown_shows_names_of_the_data_as_text(text: str, expected: str) -> None:
     assert escaped(text) == expected
+
+
+def test_backticks_of_our_sentences_are_code_in_the_page_and_in_markdown() -> None:
+    text = "Set `ld_alpha` <low>, or `a_b`."
+    assert _prose(text) == "Set `ld_alpha` &lt;low&gt;, or `a_b`."
+    assert prose(text) == "Set <code>ld_alpha</code> &lt;low&gt;, or <code>a_b</code>."
+    assert prose("one ` only <b>") == "one ` only &lt;b&gt;"
+    assert _prose("one ` only") == r"one \` only"
 
 
 def test_code_cannot_be_ended_by_what_is_in_it() -> None:
