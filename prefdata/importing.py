@@ -28,7 +28,7 @@ from prefdata.logs.events import FATE_NAMES
 from prefdata.recipe import AUTO, Recipe, Source
 from prefdata.recognition import Reading, described, reading_as, recognised
 from prefdata.schema import SCHEMAS, RecordType, stable_hash
-from prefdata.sides import sides_of
+from prefdata.sides import prompts, sides_of
 from prefdata.text import joined_text
 from prefdata.transforms.control_tokens import contains_control_token
 
@@ -208,12 +208,14 @@ class _Reader:
         name = self.source.name
         own = [pl.col("id").alias("_own_id")] if "id" in rows.columns else []
         kept = rows.select(*PLACES, *own)
-        if "group" in rows.columns:
-            whose = pl.repeat(name, rows.height, eager=True, dtype=pl.String)
-            hashed = stable_hash([whose, rows["group"]], purpose="group")
-            rows = rows.with_columns(group=pl.when(pl.col("group").is_not_null()).then(hashed))
-        bare = rows.drop(*PLACES, "id", "source", strict=False)
-        return identify(bare, self.type, source=name, seen=self.seen).hstack(kept.get_columns())
+        given = rows["group"] if "group" in rows.columns else pl.Series([None] * rows.height, dtype=pl.String)
+        whose = pl.repeat(name, rows.height, eager=True, dtype=pl.String)
+        hashed = stable_hash([whose, given], purpose="group")
+        asked = prompts(rows)  # the prompt with its pictures
+        group = pl.select(pl.when(given.is_not_null()).then(hashed).otherwise(asked).alias("group")).to_series()
+        bare = rows.drop(*PLACES, *GIVEN, strict=False)
+        found = identify(bare, self.type, source=name, seen=self.seen)
+        return found.with_columns(group).hstack(kept.get_columns())
 
     def told(self) -> dict[str, Any]:
         """How the source was read, and what of it was."""

@@ -68,16 +68,30 @@ def revisions(records: pl.DataFrame, record_type: RecordType) -> pl.Series:
 
 
 def compared(record_type: RecordType) -> list[str]:
-    """The columns of records that `texts` reads."""
-    return ["id", *sides_of(record_type)]
+    """The columns of records that `texts` and `prompts` read."""
+    return ["id", *sides_of(record_type), "images"]
 
 
-def texts(records: pl.DataFrame, record_type: RecordType) -> pl.DataFrame:
+def pictures() -> pl.Expr:
+    """The addresses of a row's pictures as one text, empty where it has none."""
+    return pl.col("images").list.eval(pl.element().struct.field("uri")).list.join("\x1f").fill_null("")
+
+
+def prompts(records: pl.DataFrame) -> pl.Series:
+    """A hash of each row's prompt, messages and pictures."""
+    said = pl.struct("prompt").struct.json_encode() + pictures()
+    return stable_hash([records.select(said.alias("prompt")).to_series()], purpose="prompt")
+
+
+def texts(records: pl.DataFrame, record_type: RecordType, *, exactly: bool) -> pl.DataFrame:
     """`id`, `customer`, `reply`: what groupings compare.
 
     Of most rows the last customer turn and the answer; the answer of a pair is both its sides in the order of their
-    texts, so that a pair and its opposite meet; of a prompt it is what was said before the last customer turn.
+    texts, so that a pair and its opposite meet; of a prompt it is what was said before the last customer turn. Rows
+    with pictures are compared `exactly` or not at all, their pictures with their texts: near texts say little there.
     """
+    if not exactly:
+        records = records.filter(pictures() == "")
     customer = last_user_text("prompt").fill_null("")
     if record_type is RecordType.PREFERENCE:
         both = [joined_text(side).fill_null("") for side in ("chosen", "rejected")]
@@ -86,7 +100,7 @@ def texts(records: pl.DataFrame, record_type: RecordType) -> pl.DataFrame:
         reply = _before("prompt")
     else:
         reply = joined_text("completion")
-    return records.select("id", customer=customer, reply=reply)
+    return records.select("id", customer=customer + pictures(), reply=reply)
 
 
 def length(record_type: RecordType) -> pl.Expr:

@@ -18,8 +18,8 @@ from prefdata.build.splits import Splits
 from prefdata.io import write_parquet
 from prefdata.judging import Decision
 from prefdata.mixture import whole, without
-from prefdata.schema import RecordType, stable_hash
-from prefdata.sides import compared, length
+from prefdata.schema import RecordType
+from prefdata.sides import compared, length, prompts
 from prefdata.stages import State, unfinish
 
 GIANT = 0.05
@@ -46,11 +46,12 @@ def links_of(state: State, decision: Decision) -> tuple[pl.DataFrame, list[str]]
     for shard in state.shards():
         columns = ["group", "meta", "time", *compared(state.type)]
         frame = pl.read_parquet(shard, columns=columns, glob=False)
-        prompt = stable_hash([frame.select(pl.struct("prompt").struct.json_encode()).to_series()], purpose="prompt")
         customer = pl.col("meta").str.json_path_match("$.customer")
         long = length(state.type) >= state.recipe.split.min_duplicate_chars
         parts.append(
-            frame.select("id", "time", session="group", customer=customer, long=long).with_columns(prompt=prompt)
+            frame.select("id", "time", session="group", customer=customer, long=long).with_columns(
+                prompt=prompts(frame)
+            )
         )
     rows = pl.concat(parts).sort("id")
     connect: list[str] = [name for name in ("session", "customer", "prompt") if name in wanted]

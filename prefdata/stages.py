@@ -323,7 +323,8 @@ def group(state: State) -> list[pl.DataFrame]:
             name = f"group {grouping.name}"
 
             def keys(shard: Path, *, grouping: Grouping = grouping) -> pl.DataFrame:
-                return grouping.keys(texts(pl.read_parquet(shard, columns=columns, glob=False), state.type))
+                frame = pl.read_parquet(shard, columns=columns, glob=False)
+                return grouping.keys(texts(frame, state.type, exactly=grouping.min_similarity >= 1))
 
             def counted(
                 frames: Iterator[pl.DataFrame], *, name: str = name, total: int = len(shards)

@@ -370,3 +370,18 @@ def test_prompts_are_compared_by_what_was_said_before(tmp_path: Path) -> None:
     assert {one["reason"]: one["rows"] for one in report["reasons"]} == {"exact_duplicates": 1, "near_duplicates": 1}
     assert [entry["name"] for entry in report["recipe"]["filters"]] == ["language"]
     assert "held-out rows are of one class" not in (tmp_path / "run/report.html").read_text(encoding="utf-8")
+
+
+def test_the_same_question_about_another_picture_is_another_prompt(tmp_path: Path) -> None:
+    def shown(picture: str, answer: str) -> dict[str, Any]:
+        part = [{"type": "image"}, {"type": "text", "text": "What is to be seen in this picture of my order?"}]
+        prompt = [{"role": "user", "content": part}]
+        return {"prompt": prompt, "completion": [{"role": "assistant", "content": answer}], "images": [picture]}
+
+    lamp = "A lamp whose shade is broken on the left side."
+    rows = [shown("a.png", lamp), shown("b.png", lamp), shown("b.png", lamp + " "), shown("c.png", "A kettle.")]
+    files.write(tmp_path / "data.jsonl", rows)
+    report = run(one(tmp_path, "format: trl, type: sft", "filters: []\n"), tmp_path / "run")
+    assert {one["reason"]: one["rows"] for one in report["reasons"]} == {"exact_duplicates": 1}
+    splits = pl.read_parquet(tmp_path / "run/splits.parquet")
+    assert splits["group"].n_unique() == 3
