@@ -111,7 +111,7 @@ def _position(data: Audited) -> Judged | None:
 
 
 def _shortcuts(data: Audited) -> Found:
-    """The table of baselines; as bad as the worst of them."""
+    """The table of baselines, the surest first, and `auc` of the first; as bad as the worst of them."""
     from prefdata.auditing.probing import probe
 
     found = probe(data)
@@ -120,21 +120,20 @@ def _shortcuts(data: Audited) -> Found:
     judged = dict(baselines(found))
     if not found.paired and (place := _position(data)) is not None:
         judged["position"] = place
+    seen = {name: one for name, one in judged.items() if not isinstance(one, int)}
     told: dict[str, Any] = {}
-    worst, severity = "", Severity.NOTE
-    for name, one in judged.items():
-        if isinstance(one, int):
-            told[name] = {"marked": one}
-            continue
+    for name, one in sorted(seen.items(), key=lambda item: -item[1].auc.value):
         told[name] = one.auc.measures("auc")
         if found.paired:
             told[name]["accuracy"] = round(found.accuracy(one.scores).value, 4)
-        severity = min(severity, _severity(one.auc), key=lambda level: level.rank)
-        if not worst or one.auc.value > judged[worst].auc.value:  # type: ignore[union-attr]
-            worst = name
-    measures = {"rows": found.height, "prompts": found.prompt_count, "worst": worst, "baselines": told}
+    worst = next(iter(told), None)
+    measures: dict[str, Any] = {"rows": found.height, "prompts": found.prompt_count, "worst": worst}
+    if worst is not None:
+        measures |= seen[worst].auc.measures("auc")
+    measures["baselines"] = told | {name: {"marked": one} for name, one in judged.items() if isinstance(one, int)}
     if found.paired:
         measures["at_chance"] = list(SHARED)
+    severity = min((_severity(one.auc) for one in seen.values()), key=lambda level: level.rank, default=Severity.NOTE)
     return Found(measures=measures, severity=severity)
 
 
