@@ -1,9 +1,8 @@
 """Template copying: how many answers are a few texts with other numbers and names in them.
 
 A template is the beginning of an answer with masks: numbers, words with a capital (names, places, first words), what
-stands in quotes, links and addresses become a blank, and several blanks are one. Answers
-with equal masks are of one template. The first and the last sentence are masked in the same way. Texts are kept as
-hashes. Names without capitals, as in Chinese, are not masked.
+stands in quotes, links and addresses become a blank, and several blanks are one. Answers with equal masks are of one
+template. The first and the last sentence are masked in the same way. Texts are kept as hashes. Names without capitals, as in Chinese, are not masked.
 """
 
 from __future__ import annotations
@@ -60,12 +59,9 @@ def _sentences(first: bool) -> Collect:
         for side in answers_of(record_type):
             text = pl.col(f"{side}_text").str.strip_chars()
             cut = text.str.head(SENTENCE_CHARS) if first else text.str.tail(SENTENCE_CHARS)
-            sentence = mask(cut.str.extract(_FIRST if first else _LAST, 0))
-            masks.append(
-                pl.when(sentence.str.len_chars() >= MIN_CHARS, pl.col(f"{side}_chars") > SENTENCE_CHARS)
-                .then(sentence.hash())
-                .alias(f"{side}_mask")
-            )
+            sentence = cut.str.extract(_FIRST if first else _LAST, 0)
+            long = (sentence.str.len_chars() >= MIN_CHARS) & (pl.col(f"{side}_chars") > SENTENCE_CHARS)
+            masks.append(pl.when(long).then(mask(sentence).hash()).alias(f"{side}_mask"))
         return chunk.select("row", *masks)
 
     return collect
