@@ -57,5 +57,8 @@ CHECKS = (
     "prefdata.auditing.templates:TEMPLATE_COPYING",
     "prefdata.auditing.templates:SAME_OPENINGS",
     "prefdata.auditing.templates:SAME_CLOSINGS",
+    "prefdata.auditing.labels:SUSPECTED_FLIPS",
+    "prefdata.auditing.labels:LOW_LABEL_CONFIDENCE",
+    "prefdata.auditing.labels:LABEL_DRIFT",
 )
 """`module:NAME` of every check, in the order in which they are read about."""

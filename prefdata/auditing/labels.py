@@ -1,0 +1,148 @@
+"""Labels: those that a model of the other rows would not give, those that were given without confidence, and drift."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from prefdata.auditing.check import UNARY, Check
+from prefdata.auditing.dataset import Audited
+from prefdata.auditing.finding import Found, Levels, Severity
+from prefdata.schema import RecordType
+
+JUDGING_AUC = {RecordType.UNPAIRED: 0.75, RecordType.PREFERENCE: 0.8}
+"""Area from which on a model's doubt says something of single rows; below it most of its doubts are its own errors.
+Pairs need more: at 0.72 a third of the suspects in Auto-J's pairs were planted flips, at chance a tenth."""
+SURE = {RecordType.UNPAIRED: 0.7, RecordType.PREFERENCE: 0.8}
+"""Held-out probability of the other label from which on at least a row is told."""
+SUSPECTED = Levels(major=0.15, minor=0.05)
+"""By share of the rows that are looked at: they are suspected, not proven."""
+
+LOW_CONFIDENCE = 0.6
+"""Of a label; 0.5 is no label at all."""
+
+MIN_MONTH = 20
+"""Rows of a month from which on it is looked at."""
+MAJOR_V, MINOR_V = 0.3, 0.1
+"""Cramér's V: medium and small for two classes (Cohen, 1988)."""
+MOST_MONTHS = 36
+
+
+def _flips(data: Audited) -> Found:
+    """Rows whose label a model fitted to other prompts contradicts, by confident learning.
+
+    The model is that of the family trainability: words and marks of the answers. A label is suspected where the
+    held-out probability of the other one reaches that label's own threshold, the mean probability that rows which have
+    it get for it (Northcutt et al., 2021, equation 2), and SURE. Pairs are labelled by which side is chosen: both
+    labels then have one threshold. Of wrong labels it finds about half: those that are plain.
+    """
+    import numpy as np
+
+    from prefdata.auditing.probing import probe
+    from prefdata.auditing.trainability import curve
+
+    seen = probe(data)
+    if seen is None:
+        return Found()
+    judged = curve(seen)[-1]
+    if judged.auc.value < JUDGING_AUC[data.type] or judged.auc.low <= 0.5:
+        return Found()
+    given = seen.label > 0
+    right = 1 / (1 + np.exp(-np.clip(judged.scores, -500, 500)))
+    right = np.where(given, right, 1 - right)
+    if data.type is RecordType.PREFERENCE:
+        thresholds = {"chosen": float(right.mean())}
+        reached = np.full(seen.height, thresholds["chosen"])
+    else:
+        thresholds = {"desirable": float(right[given].mean()), "undesirable": float(right[~given].mean())}
+        reached = np.where(given, thresholds["undesirable"], thresholds["desirable"])
+    suspected = np.flatnonzero(1 - right >= np.maximum(reached, SURE[data.type]))
+    rows = seen.rows["row"].gather(suspected)
+    if not len(rows):
+        return Found()
+    told = {int(row): f"held-out probability {right[at]:.2f}" for row, at in zip(rows, suspected, strict=True)}
+    return Found(
+        rows=rows.sort(),
+        measures={
+            "looked_at": seen.height,
+            "share_of_looked_at": round(len(rows) / seen.height, 4),
+            **judged.auc.measures("auc"),
+            "thresholds": {name: round(value, 4) for name, value in thresholds.items()},
+        },
+        severity=SUSPECTED.of(len(rows), seen.height),
+        beside=told,
+    )
+
+
+def _confidence(data: Audited) -> Found:
+    """Rows whose label was given with little confidence, and how confidence is spread."""
+    if "label_confidence" not in data.rows.columns:
+        return Found()
+    rows = data.rows.filter(pl.col("label").is_not_null()).select("row", "label_confidence").drop_nulls()
+    low = rows.filter(pl.col("label_confidence") < LOW_CONFIDENCE)
+    if not low.height:
+        return Found()
+    spread = [rows["label_confidence"].quantile(part, "nearest") for part in (0.05, 0.25, 0.5, 0.75, 0.95)]
+    names = ("p5", "p25", "median", "p75", "p95")
+    return Found(
+        rows=low["row"],
+        measures={
+            "with_confidence": rows.height,
+            **{name: round(float(value or 0.0), 4) for name, value in zip(names, spread, strict=True)},
+        },
+        beside={row: f"confidence {value:.2f}" for row, value in low.head(1000).iter_rows()},
+    )
+
+
+def _drift(data: Audited) -> Found:
+    """How the share of desirable rows moves from month to month."""
+    from prefdata.auditing.association import association
+
+    if "time" not in data.rows.columns:
+        return Found()
+    rows = data.rows.filter(pl.col("label").is_not_null() & pl.col("time").is_not_null())
+    rows = rows.with_columns(pl.col("time").dt.strftime("%Y-%m").alias("month"))
+    found = association(rows.filter(pl.len().over("month") >= MIN_MONTH), by="month")
+    if found is None or not found.holds or found.cramers_v < MINOR_V:
+        return Found()
+    months = found.table.tail(MOST_MONTHS).select("value", "share")
+    return Found(
+        measures={
+            **found.measures(),
+            "desirable_share": {month: round(share, 4) for month, share in months.iter_rows()},
+        },
+        severity=Severity.MAJOR if found.cramers_v >= MAJOR_V else Severity.MINOR,
+    )
+
+
+SUSPECTED_FLIPS = Check(
+    name="suspected_flips",
+    family="labels",
+    title="A model of the other rows is sure of the other label",
+    why="Some of these labels are wrong, others are right and hard: wrong ones cost more than the rows are worth.",
+    cure="Look at these rows first, the lowest probability first; leave out those that are wrong.",
+    source="Northcutt et al. 2021, Confident Learning; PrefCleanBench 2025: leaving out beats turning round",
+    types=frozenset({RecordType.PREFERENCE, RecordType.UNPAIRED}),
+    find=_flips,
+)
+
+LOW_LABEL_CONFIDENCE = Check(
+    name="low_label_confidence",
+    family="labels",
+    title="The label was given with little confidence",
+    why="Such a label is right little more often than a coin; training takes it for a fact.",
+    cure="labels: {min_confidence: 0.65}",
+    types=UNARY,
+    levels=Levels(major=0.3, minor=0.05),
+    find=_confidence,
+)
+
+LABEL_DRIFT = Check(
+    name="label_drift",
+    family="labels",
+    title="The share of desirable rows moves from month to month",
+    why="What the label means, or who gave it, changed: the model learns what a month looks like.",
+    cure="split: {by: time}  # shows what that costs; look at the months that differ",
+    source="Chi-square and Cramér's V with Bergsma's correction (2013)",
+    types=UNARY,
+    find=_drift,
+)
