@@ -19,6 +19,9 @@ from prefdata.schema import RecordType
 if TYPE_CHECKING:
     from prefdata.auditing.sketches import Sketches
 
+_MIX = 2_654_435_761
+"""Knuth's multiplier: 2**32 over the golden ratio."""
+
 SAMPLE_ROWS = 20_000
 """Rows of which the whole is kept, for checks that fit something to texts."""
 
@@ -202,7 +205,10 @@ class _Sample:
                 self._keep(part)
 
     def _keep(self, part: pl.DataFrame) -> None:
-        some = part.filter(pl.col("row") % self._step == 0) if self._step > 1 else part
+        # rows whose number, times a large odd one, falls into the first part: a step would take rows of one kind alone
+        # where the kinds alternate
+        mixed = pl.col("row").cast(pl.UInt64) * _MIX % 2**32
+        some = part.filter(mixed < 2**32 // self._step) if self._step > 1 else part
         if some.height:
             self._parts.append(_copied(some))
             self._height += some.height

@@ -145,3 +145,16 @@ def test_real_pairs_are_audited_whole(shared_data: Callable[[str], Path]) -> Non
     counts = {finding.check: finding.count for finding in result.findings}
     assert (result.read, result.rows) == (2312, 2303)
     assert (counts["differing_prompts"], counts["empty_answer"]) == (5, 4)
+
+
+def test_the_sample_of_alternating_rows_holds_both_kinds(tmp_path: Path) -> None:
+    """Rows whose labels alternate, as trainers want them, must not give a sample of one label."""
+    from prefdata.auditing.dataset import SAMPLE_ROWS, read
+    from prefdata.opening import open_dataset
+
+    rows = [labelled(f"Q{number}?", f"A{number}.", number % 2 == 0) for number in range(3 * SAMPLE_ROWS)]
+    path = written(tmp_path, rows)
+    sample = read(lambda: open_dataset(path), []).sample
+    assert SAMPLE_ROWS / 4 < sample.height <= SAMPLE_ROWS
+    assert abs(sample["label"].mean() - 0.5) < 0.02  # type: ignore[operator]
+    assert sample["row"].is_sorted()
