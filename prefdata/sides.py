@@ -26,6 +26,9 @@ ANSWERS = ("completion", "chosen", "rejected")
 COMPARED = 20_000
 """Pairs of pairs whose words are held at a time."""
 
+BLURRED = 0.5
+"""Similarity of the two sides of one pair from which on near says nothing of which is which."""
+
 BETWEEN = "\n\x1f\n"
 """Stands between chosen and rejected where both are one text."""
 
@@ -120,8 +123,10 @@ def by_sides(edges: pl.DataFrame, records: pl.DataFrame) -> pl.DataFrame:
     """Edges between pairs with the similarity that both their sides reach, taken as they stand or crossed over.
 
     A grouping sees both sides as one text, in which a long answer that two pairs of a ranking share would outweigh the
-    other one. `records` are the rows of `edges`.
+    other one. A pair whose own sides are alike, as two ways of writing one text down are, has no other duplicates than
+    equal ones: which side of it is which cannot be told from near. `records` are the rows of `edges`.
     """
+    own = pl.max_horizontal(_alike("chosen", "rejected", of=("", "")), _alike("chosen", "rejected", of=("_other",) * 2))
     straight = pl.min_horizontal(_alike("chosen", "chosen"), _alike("rejected", "rejected"))
     crossed = pl.min_horizontal(_alike("chosen", "rejected"), _alike("rejected", "chosen"))
     parts = [edges.clear()]
@@ -133,7 +138,9 @@ def by_sides(edges: pl.DataFrame, records: pl.DataFrame) -> pl.DataFrame:
             .join(said, left_on="left", right_on="id", how="left", maintain_order="left")
             .join(said, left_on="right", right_on="id", how="left", maintain_order="left", suffix="_other")
         )
-        least = both.select(pl.max_horizontal(straight, crossed)).to_series().round(SCORE_DECIMALS).cast(pl.Float32)
+        best = pl.max_horizontal(straight, crossed)
+        told = pl.when((own <= BLURRED) | (best >= 1)).then(best).otherwise(0.0)
+        least = both.select(told.round(SCORE_DECIMALS).cast(pl.Float32)).to_series()
         parts.append(part.with_columns(similarity=pl.min_horizontal("similarity", least)))
     return pl.concat(parts)
 
@@ -158,6 +165,6 @@ def _words(records: pl.DataFrame) -> pl.DataFrame:
     return records.select("id", **{side: likeness.marks(joined_text(side).fill_null("")) for side in sides})
 
 
-def _alike(side: str, other: str) -> pl.Expr:
-    """How alike a side of one pair and a side of the other are."""
-    return likeness.jaccard(pl.col(side), pl.col(f"{other}_other"))
+def _alike(side: str, other: str, *, of: tuple[str, str] = ("", "_other")) -> pl.Expr:
+    """How alike a side of one pair and a side of the other are, or two sides of one."""
+    return likeness.jaccard(pl.col(side + of[0]), pl.col(other + of[1]))

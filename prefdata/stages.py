@@ -313,7 +313,7 @@ def group(state: State) -> list[pl.DataFrame]:
     revs = [pl.read_parquet(state.signals(shard), columns=["id", "rev"], glob=False) for shard in state.shards()]
     digest = key_of(pl.concat(revs).sort("id").rows())
     columns = compared(state.type)
-    as_pairs = ("by_sides",) if state.type is RecordType.PREFERENCE else ()
+    as_pairs = ("by_sides", 2) if state.type is RecordType.PREFERENCE else ()
     for grouping in state.groupings:
         key = key_of(grouping.name, grouping.version, dict(grouping.parameters()), digest, *as_pairs)
         path = state.run.path / "edges" / grouping.name / f"{key}.parquet"

@@ -89,6 +89,15 @@ def test_pairs_are_as_alike_as_the_less_alike_of_their_sides() -> None:
     assert orientation(rows, clusters).rows() == [("0", True), ("2", False)]
 
 
+def test_pairs_of_two_ways_to_write_one_text_have_only_equal_duplicates() -> None:
+    rows = pairs(("Q", LONG, f"Sure! {LONG}"), ("Q", f"Here: {LONG}", LONG), ("Q", LONG, f"Sure! {LONG}"))
+    edges = pl.DataFrame(
+        {"left": ["0", "0"], "right": ["1", "2"], "similarity": [0.99, 1.0]},
+        schema_overrides={"similarity": pl.Float32},
+    )
+    assert by_sides(edges, rows).rows() == [("0", "1", 0.0), ("0", "2", 1.0)]
+
+
 def test_an_edit_keeps_what_is_not_text_and_names_a_value_once_in_a_row() -> None:
     call = '[{"function":{"name":"find","arguments":{}}}]'
     answer = [{"role": "assistant", "content": None, "tool_calls": call}, *said(("tool", "ok"), ("assistant", ""))]
