@@ -180,11 +180,11 @@ def _glance(audit: Audit, lang: Language) -> dict[str, Any] | None:
         for at, finding in enumerate(audit.findings)
         for one in audit_charts.baselines(finding.measures, told(audit, finding, lang).title, lang)
     ]
-    # one figure may be told by two checks
-    named = list({one[2][1:]: one for one in reversed(named)}.values())
+    # a figure that two checks tell stands once, under its shorter name
+    named = list({one[2][1:]: one for one in sorted(named, key=lambda one: -len(one[1]))}.values())
     if len(named) < 2:
         return None
-    named.sort(key=lambda one: -abs(one[2].value - 0.5))
+    named.sort(key=lambda one: (-abs(one[2].value - 0.5), one[1]))
     (drawing,) = dots([one for _, _, one in named], lang, names=[name for _, name, _ in named])
     for row, (anchor, _, _) in zip(drawing["rows"], named, strict=True):
         row["anchor"] = anchor
