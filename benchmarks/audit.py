@@ -3,8 +3,8 @@
     python benchmarks/audit.py ../shared/data [--rows 100000] [--threads 2] [--only jsonl|parquet] [--rounds 1]
         [--checks]
 
-The rows are pairs of hh_rlhf in TRL's form whose answers are filled up with the answers of other pairs to about 1 KB
-each, and whose prompts are numbered: no two rows are equal. Timed is a process from its start to its end, imports and
+The rows are pairs in TRL's form, with as many turns as those of hh_rlhf, made of its sentences drawn by chance: about 1
+KB an answer, and no two rows nearly equal. Timed is a process from its start to its end, imports and
 the reading of the examples included; memory is the largest resident size of that process (GNU `maxrss`).
 
 `--checks`: no process of its own, but the CPU time of reading, features, and of every check, in us a row.
@@ -16,12 +16,14 @@ import argparse
 import json
 import os
 import platform
+import random
+import re
 import subprocess
 import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,26 +39,30 @@ def make(data: Path, rows: int, folder: Path) -> None:
     from convert import real_pairs
 
     pairs = real_pairs(data)
-    answers = [row[side][0]["content"] for row in pairs for side in ("chosen", "rejected")]
+    rng = random.Random(11)
+    asked = sentences(turn["content"] for row in pairs for turn in row["prompt"] if turn["role"] == "user")
+    told = sentences(row[side][0]["content"] for row in pairs for side in ("chosen", "rejected"))
 
-    def filled(first: str, at: int) -> list[dict[str, str]]:
-        """An answer of about SIDE_BYTES, other words in every row."""
-        parts, size, step = [first], len(first), 1
-        while size < SIDE_BYTES:
-            more = answers[(at * 7 + step * 1_009 + at // len(answers)) % len(answers)]
-            parts.append(more)
-            size += len(more) + 2
-            step += 1
-        return [{"role": "assistant", "content": "\n\n".join(parts)[: SIDE_BYTES + 200]}]
+    def filled(pool: list[str], size: int) -> str:
+        parts: list[str] = []
+        while size > 0:
+            parts.append(rng.choice(pool))
+            size -= len(parts[-1].encode()) + 1
+        return " ".join(parts)
+
+    def turn(role: str, pool: list[str], size: int) -> dict[str, str]:
+        return {"role": role, "content": filled(pool, size)}
 
     with (folder / "pairs.jsonl").open("w", encoding="utf-8") as stream:
         for at in range(rows):
-            row = pairs[at % len(pairs)]
-            first = {**row["prompt"][0], "content": f"({at}) {row['prompt'][0]['content']}"}
+            turns = len(pairs[at % len(pairs)]["prompt"])
+            prompt = [
+                turn("assistant", told, 200) if number % 2 else turn("user", asked, 100) for number in range(turns)
+            ]
             made = {
-                "prompt": [first, *row["prompt"][1:]],
-                "chosen": filled(row["chosen"][0]["content"], 2 * at),
-                "rejected": filled(row["rejected"][0]["content"], 2 * at + 1),
+                "prompt": prompt,
+                "chosen": [turn("assistant", told, SIDE_BYTES)],
+                "rejected": [turn("assistant", told, SIDE_BYTES)],
             }
             stream.write(json.dumps(made, ensure_ascii=False) + "\n")
     schema = pl.Schema(
@@ -65,6 +71,11 @@ def make(data: Path, rows: int, folder: Path) -> None:
     pl.scan_ndjson(folder / "pairs.jsonl", schema=schema).sink_parquet(
         folder / "pairs.parquet", compression="snappy", row_group_size=50_000
     )
+
+
+def sentences(texts: Iterable[str]) -> list[str]:
+    """The sentences of texts, each once, sorted."""
+    return sorted({part.strip() for text in texts for part in re.split(r"(?<=[.!?])\s+", text) if part.strip()})
 
 
 def one(source: Path) -> None:
