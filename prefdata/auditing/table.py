@@ -60,5 +60,7 @@ CHECKS = (
     "prefdata.auditing.labels:SUSPECTED_FLIPS",
     "prefdata.auditing.labels:LOW_LABEL_CONFIDENCE",
     "prefdata.auditing.labels:LABEL_DRIFT",
+    "prefdata.auditing.agreement:ANNOTATOR_AGREEMENT",
+    "prefdata.auditing.agreement:ANNOTATOR_QUALITY",
 )
 """`module:NAME` of every check, in the order in which they are read about."""
