@@ -24,7 +24,10 @@ SHARES = ("share", "rate", "coverage", "fraction", "percent_of", "accuracy_of")
 
 def label(name: str, lang: Language = "en") -> str:
     """What a measure is called."""
-    return cut(measure(name, lang), NAME)
+    told = measure(name, lang)
+    if name.endswith("_interval"):
+        told = f"{measure(name.removesuffix('_interval'), lang)}, {measure('interval', lang)}"
+    return cut(told, NAME)
 
 
 def own(name: str, lang: Language = "en") -> str:

@@ -120,8 +120,12 @@ RECIPE_KEYS = (
 
 _KEYS = "|".join(RECIPE_KEYS)
 
+_WORD = r"(?:--?[\w-]+(?:[ =][\w./*]+)?|[A-Z]+|\S*[./]\S*[\w/])"
+"""A word of a command: an option with its value, a place to fill in, a path."""
+
 _CODE = re.compile(
-    rf"^(?:{_KEYS}):$|(?:^|(?<=[;:.,；：。，] ))(?:(?:{_KEYS}): .+|prefdata [a-z]+ .*[^.]|build\.[a-z_.]+\([^()]*\))$"
+    rf"^(?:{_KEYS}):$|(?:^|(?<=[;:.,；：。，] ))"
+    rf"(?:(?:{_KEYS}): .+|prefdata [a-z]+(?: {_WORD})+(?:  #.*)?|build\.[a-z_.]+\([^()]*\))$"
 )
 
 

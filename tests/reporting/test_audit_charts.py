@@ -138,7 +138,7 @@ def test_baselines_that_most_have_are_dots_and_what_the_others_have_is_told() ->
     }
     dots, table = drawn(measures)
     assert [(one["name"], one["x"]) for one in dots["rows"]] == [("length", 70.0), ("first words", 50.0)]
-    assert table["columns"] == ["", "accuracy", "accuracy interval", "marked"]
+    assert table["columns"] == ["", "accuracy", "accuracy, 95 % interval", "rows that carry it"]
     assert table["rows"] == [["length", "0.6", "0.5 to 0.7", "–"], ["emoji", "–", "–", "3"]]
     assert baselines({"auc": 0.4, "interval": [0.3, 0.5], **measures}, "the probe") == [
         ("the probe", Estimate("auc", 0.4, 0.3, 0.5)),
@@ -184,7 +184,7 @@ def test_pairs_of_counts_are_bars_that_are_split() -> None:
 def test_counts_by_side_are_one_table() -> None:
     (table,) = drawn({"prompt": {"email": 3}, "chosen": {}, "rejected": {"email": 1, "phone": 2}})
     assert table["columns"] == ["", "prompt", "chosen", "rejected"]
-    assert table["rows"] == [["email", "3", "0", "1"], ["phone", "0", "0", "2"]]
+    assert table["rows"] == [["e-mail", "3", "0", "1"], ["telephone", "0", "0", "2"]]
 
 
 def test_a_list_of_mappings_is_a_table() -> None:

@@ -30,7 +30,7 @@ def fields(template: str) -> set[str]:
     return {name for _, name, _, _ in string.Formatter().parse(template) if name}
 
 
-@pytest.mark.parametrize("part", ["labels", "families", "severities", "types"])
+@pytest.mark.parametrize("part", ["labels", "families", "severities", "types", "measures"])
 def test_both_languages_have_the_same_words(part: str) -> None:
     assert set(ZH[part]) == set(EN[part])
     assert not [key for key, text in ZH[part].items() if not text]
