@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import polars as pl
 
@@ -10,8 +11,17 @@ from prefdata.auditing.check import UNARY, Check
 from prefdata.auditing.dataset import Audited
 from prefdata.auditing.finding import Found, Levels, Severity
 
-BALANCED = (1 / 4, 4.0)
-"""Desirable rows for each undesirable one between which weights can even out the classes."""
+BALANCED, UNEVEN = (1 / 4, 4.0), (1 / 10, 10.0)
+"""Desirable rows for each undesirable one: fair; and what weights still even out (KTO's paper held to 1:10)."""
+
+SLICES = 12
+"""Parts of the rows by source, language, month of which the classes are told, the largest."""
+
+_SLICES = {
+    "source": pl.col("source"),
+    "language": pl.col("language"),
+    "month": pl.col("time").dt.strftime("%Y-%m"),
+}
 
 RUN_CHANCE = 1e-6
 """Probability of a run as long in shuffled labels, below which the order is told."""
@@ -28,18 +38,46 @@ def _contradictory(data: Audited) -> Found:
 
 
 def _balance(data: Audited) -> Found:
-    """The classes, by source too; how bad their ratio is."""
+    """The classes, by source, language and month too; how bad their ratio is."""
     counts = data.rows.group_by("label").len().sort("label", nulls_last=True)
     classes = {str(label).lower() if label is not None else "none": number for label, number in counts.iter_rows()}
     good, bad = classes.get("true", 0), classes.get("false", 0)
-    measures = {"desirable": good, "undesirable": bad, "without_label": classes.get("none", 0)}
+    measures: dict[str, Any] = {"desirable": good, "undesirable": bad, "without_label": classes.get("none", 0)}
     if not good or not bad:
         return Found(measures=measures, severity=Severity.CRITICAL)
     ratio = good / bad
     measures["ratio"] = round(ratio, 4)
-    low, high = BALANCED
-    inside = low <= ratio <= high
-    return Found(measures=measures, severity=Severity.NOTE if inside else Severity.MAJOR)
+    measures |= {f"by_{name}": told for name, by in _SLICES.items() if (told := _by(data.rows, name, by))}
+    return Found(measures=measures, severity=_severity(ratio, BALANCED, UNEVEN))
+
+
+def _severity(ratio: float, fair: tuple[float, float], uneven: tuple[float, float]) -> Severity:
+    if fair[0] <= ratio <= fair[1]:
+        return Severity.NOTE
+    return Severity.MINOR if uneven[0] <= ratio <= uneven[1] else Severity.MAJOR
+
+
+def _by(rows: pl.DataFrame, name: str, by: pl.Expr) -> dict[str, dict[str, int]]:
+    """The classes in the SLICES largest parts of the rows; nothing where there is one part."""
+    if _column(name) not in rows.columns:
+        return {}
+    counted = (
+        rows.select(by.alias("part"), "label")
+        .drop_nulls()
+        .group_by("part")
+        .agg(
+            pl.col("label").sum().cast(pl.Int64).alias("desirable"),
+            (~pl.col("label")).sum().cast(pl.Int64).alias("undesirable"),
+        )
+        .sort(pl.col("desirable") + pl.col("undesirable"), "part", descending=[True, False])
+    )
+    if counted.height < 2:
+        return {}
+    return {part: {"desirable": good, "undesirable": bad} for part, good, bad in counted.head(SLICES).iter_rows()}
+
+
+def _column(name: str) -> str:
+    return "time" if name == "month" else name
 
 
 def _runs(data: Audited) -> Found:
@@ -74,7 +112,7 @@ CONTRADICTORY_LABELS = Check(
     why="The rows pull the model both ways; KTO takes them as facts of equal weight.",
     cure="groupings: [exact_duplicates]  # rows of both labels abstain, and are told in the report",
     types=UNARY,
-    levels=Levels(critical=0.05, major=0),
+    levels=Levels(critical=0.05, major=0.005, minor=0),
     find=_contradictory,
 )
 
@@ -98,4 +136,15 @@ LABEL_RUNS = Check(
     source="TRL's KTO documentation: at least one of each class in a batch",
     types=UNARY,
     find=_runs,
+)
+
+MISSING_LABEL = Check(
+    name="missing_label",
+    family="unary",
+    title="The row has no label",
+    why="Trainers stop at such a row, or read it as undesirable; here it abstains.",
+    cure="An export leaves these rows out; label them, or drop them.",
+    types=UNARY,
+    levels=Levels(critical=0.5, major=0.05, minor=0),
+    flag=lambda record_type: pl.col("label").is_null(),
 )
