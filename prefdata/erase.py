@@ -17,7 +17,7 @@ import polars as pl
 from prefdata import importing, judging, rundir, runner, stages
 from prefdata import recipe as recipes
 from prefdata.engine import LocalEngine
-from prefdata.erased import LIST, add, counted, rows_of
+from prefdata.erased import CUSTOMERS, LIST, add, counted, rows_of
 from prefdata.errors import InputError, RecipeError
 from prefdata.io import sha256_file, write_json, write_parquet
 from prefdata.recipe import Recipe
@@ -104,7 +104,11 @@ def _find(state: State, customer: str, source: str | None) -> Found:
     if theirs.is_empty():
         raise InputError(f"{state.run.path}: no row of this customer in {', '.join(looked)}; ids are as the source has")
     # a customer that one source does not know is not added to its list
-    has = theirs.select("source", customer=pl.col("meta").str.json_path_match("$.customer")).unique().rows()
+    has = [
+        row
+        for path in CUSTOMERS
+        for row in theirs.select("source", customer=pl.col("meta").str.json_path_match(path)).unique().rows()
+    ]
     hashed = {name: value for name, value in hashed.items() if (name, value) in has}
     kept = runner.scan_rows(state.run.path, "kept").select("id", "split").collect()
     rows = theirs.join(kept, on="id", how="left").select(

@@ -385,3 +385,16 @@ def test_the_same_question_about_another_picture_is_another_prompt(tmp_path: Pat
     assert {one["reason"]: one["rows"] for one in report["reasons"]} == {"exact_duplicates": 1}
     splits = pl.read_parquet(tmp_path / "run/splits.parquet")
     assert splits["group"].n_unique() == 3
+
+
+def test_a_customer_of_the_worse_reply_takes_the_pair_along(tmp_path: Path) -> None:
+    rows = [
+        {**row, "customer": f"{'good' if row['label'] else 'bad'} {n // 2}"} for n, row in enumerate(files.labelled(8))
+    ]
+    files.write(tmp_path / "data.jsonl", rows)
+    path = one(tmp_path, more=f"type: preference\n{QUIET}")
+    run(path, tmp_path / "run")
+    assert erase(tmp_path / "run", "bad 3").found.rows.height == 1
+    assert run(path, tmp_path / "run")["counts"]["kept"] == 7
+    with pytest.raises(InputError, match="no row of this customer"):
+        erase(tmp_path / "run", "bad 3")
