@@ -2,7 +2,8 @@
 
 A template is the beginning of an answer with masks: numbers, words with a capital (names, places, first words), what
 stands in quotes, links and addresses become a blank, and several blanks are one. Answers with equal masks are of one
-template. The first and the last sentence are masked in the same way. Texts are kept as hashes. Names without capitals, as in Chinese, are not masked.
+template. The first and the last sentence are masked in the same way. Texts are kept as hashes. Names without capitals,
+as in Chinese, are not masked.
 """
 
 from __future__ import annotations
