@@ -69,9 +69,13 @@ def carried(data: Audited, marked: pl.DataFrame) -> dict[str, Any]:
     """
     if data.type is RecordType.PREFERENCE:
         return _pairs(data, marked)
-    if data.type is RecordType.UNPAIRED:
-        return _labels(data, marked)
-    return {"completions": marked.height}
+    if data.type is not RecordType.UNPAIRED:
+        return {"completions": marked.height}
+    told = _labels(data, marked)
+    if "rows" in marked.columns and marked.filter(pl.col("rows") > 1).height:
+        # marks of a part of the rows: shares of all rows would be too small
+        return {name: told[name] for name in ("desirable", "undesirable", "without_label") if name in told}
+    return told
 
 
 def _pairs(data: Audited, marked: pl.DataFrame) -> dict[str, Any]:
@@ -153,3 +157,8 @@ def thinned(found: pl.DataFrame, most: int) -> pl.DataFrame:
         return found
     kept = found.select("row").unique().sort("row").gather_every(step)
     return found.join(kept, on="row", how="semi", maintain_order="left").with_columns(pl.col("rows") * step)
+
+
+def own(texts: pl.Series) -> pl.Series:
+    """The same texts, of a few thousand, in memory of their own: what polars cuts out of texts holds on to them all."""
+    return pl.Series(texts.name, texts.to_list(), dtype=pl.String)

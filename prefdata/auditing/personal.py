@@ -89,7 +89,8 @@ def _collect(chunk: pl.DataFrame, record_type: RecordType) -> pl.DataFrame:
         )
         pieces = near.with_columns(pl.col("text").str.extract_all(_PIECE)).explode("text")
         found.append(pieces.filter(pl.col("text").str.contains(_GATE)))
-    return marks.thinned(pl.concat(found).with_columns(rows=pl.lit(1, pl.UInt32)), MAX_KEPT)
+    kept = marks.thinned(pl.concat(found).with_columns(rows=pl.lit(1, pl.UInt32)), MAX_KEPT)
+    return kept.with_columns(marks.own(kept["text"]))
 
 
 def kinds_of(texts: pl.Series) -> pl.DataFrame:

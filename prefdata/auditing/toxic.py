@@ -105,7 +105,8 @@ def _collect(chunk: pl.DataFrame, record_type: RecordType) -> pl.DataFrame:
         sentences(chunk.select("row", pl.lit(number, pl.UInt8).alias("side"), text=f"{side}_text"))
         for number, side in enumerate(sides)
     )
-    return marks.thinned(found.with_columns(rows=pl.lit(1, pl.UInt32)), MAX_KEPT)
+    kept = marks.thinned(found.with_columns(rows=pl.lit(1, pl.UInt32)), MAX_KEPT)
+    return kept.with_columns(marks.own(kept["text"]))
 
 
 def _find(data: Audited) -> Found:

@@ -217,6 +217,17 @@ def test_many_toxic_answers_are_estimated_from_some(tmp_path: Path, monkeypatch:
     assert (told.count, told.measures["estimated_rows"]) == (10, 40)
 
 
+def test_shares_of_classes_are_left_out_where_some_rows_were_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [labelled(f"Where {n}?", f"You are a stupid idiot, number {n}.", n % 2 == 0) for n in range(40)]
+    assert found(tmp_path, rows)["toxic_answers"].measures["desirable_share"] == 1.0
+    monkeypatch.setattr(toxic, "MAX_SENTENCES", 14)
+    measures = found(tmp_path, rows)["toxic_answers"].measures
+    assert (measures["desirable"], measures["undesirable"]) == (7, 7)
+    assert "desirable_share" not in measures
+
+
 def test_a_megabyte_costs_no_more_than_its_length(tmp_path: Path) -> None:
     long = [
         "a" * 1_000_000,
