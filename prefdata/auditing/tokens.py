@@ -20,8 +20,8 @@ UInt8s = npt.NDArray[np.uint8]
 Int64s = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
-BLOCK = 1 << 22
-"""Bytes of text in one pass: the working copies stay at some ten megabytes."""
+BLOCK = 1 << 20
+"""Bytes of text in one pass: the working copies stay at some megabytes."""
 
 LONGEST = 256
 """Bytes of a word that its hash sees, beside its length."""
@@ -136,16 +136,9 @@ def offsets_of(counts: Int64s) -> Int64s:
 
 def _block(texts: pl.Series, sizes: Int64s) -> Ragged:
     """`tokens` of texts that together fit into memory a few times over; `sizes` in bytes, with one between texts."""
-    joined = _lower(texts)
-    length = len(joined)
+    joined = _lower(texts, sizes)
     raw = np.frombuffer(joined + bytes(LONGEST + 8), dtype=np.uint8)
-    inside, breaks = _classes(raw[:length])
-    word = np.zeros(length + 2, dtype=bool)
-    word[1:-1] = inside
-    cut = np.zeros(length + 2, dtype=bool)
-    cut[1:] = breaks
-    starts = np.flatnonzero(word[1:-1] & (~word[:-2] | cut[1:-1]))
-    ends = np.flatnonzero(word[1:-1] & (~word[2:] | cut[2:])) + 1
+    starts, ends = _bounds(joined, raw[: len(joined)])
     hashes = _hashes(raw, starts, ends - starts)
     offsets = np.searchsorted(starts, np.concatenate([[0], np.cumsum(sizes)])).astype(np.int64)
     offsets[-1] = starts.size
@@ -153,16 +146,33 @@ def _block(texts: pl.Series, sizes: Int64s) -> Ragged:
     return _with_whole(Ragged(hashes, offsets), texts, silent) if silent.size else Ragged(hashes, offsets)
 
 
-def _lower(texts: pl.Series) -> bytes:
+def _lower(texts: pl.Series, sizes: Int64s) -> bytes:
     """The texts in lower case as UTF-8, a line end between them. A text whose length that would change stays."""
     joined: bytes = texts.str.join("\n").cast(pl.Binary).item()
     raw = np.frombuffer(joined, dtype=np.uint8)
-    if not ((raw >= 0xC3) & (raw <= 0xD6)).any():  # no letters of Latin, Greek, Cyrillic and Armenian but A to Z
+    letters = np.flatnonzero((raw >= 0xC3) & (raw <= 0xD6))  # of Latin, Greek, Cyrillic and Armenian, but A to Z
+    if not letters.size:
         return joined.translate(_LOWER)
-    small = texts.str.to_lowercase()
-    kept = (small.str.len_bytes() != texts.str.len_bytes()).arg_true()
-    lowered: bytes = small.scatter(kept, texts.gather(kept)).str.join("\n").cast(pl.Binary).item()
+    odd = pl.Series(np.unique(np.searchsorted(np.cumsum(sizes), letters, "right")))
+    some = texts.gather(odd)
+    small = some.str.to_lowercase()
+    same = (small.str.len_bytes() == some.str.len_bytes()).arg_true()
+    texts = texts.clone().scatter(odd.gather(same), small.gather(same))
+    lowered: bytes = texts.str.join("\n").cast(pl.Binary).item()
     return lowered.translate(_LOWER)
+
+
+def _bounds(joined: bytes, raw: UInt8s) -> tuple[Int64s, Int64s]:
+    """Where words begin, and where they end."""
+    word = np.zeros(raw.size + 2, dtype=bool)
+    word[1:-1] = np.frombuffer(joined.translate(_WORD_BYTE), dtype=bool)
+    lead = np.zeros(0, dtype=np.int64) if joined.isascii() else np.flatnonzero(raw >= 0xC2)
+    breaks = _mark(word[1:-1], lead, raw)
+    if breaks is None:
+        edges = np.flatnonzero(word[1:] != word[:-1])
+        return edges[::2], edges[1::2]
+    starts = np.flatnonzero(word[1:-1] & (~word[:-2] | breaks[:-1]))
+    return starts, np.flatnonzero(word[1:-1] & (~word[2:] | breaks[1:])) + 1
 
 
 def _with_whole(found: Ragged, texts: pl.Series, silent: Int64s) -> Ragged:
@@ -178,14 +188,13 @@ def _with_whole(found: Ragged, texts: pl.Series, silent: Int64s) -> Ragged:
     return Ragged(np.insert(found.values, found.offsets[numbers], hashes), offsets_of(counts))
 
 
-def _classes(raw: UInt8s) -> tuple[Bools, Bools]:
-    """Which bytes are part of a word, and at which places (one more than bytes) a word ends though it goes on."""
-    inside = _WORD_BYTE[raw]
-    breaks = np.zeros(raw.size + 1, dtype=bool)
-    lead = np.flatnonzero(raw >= 0xC2)
+def _mark(inside: Bools, lead: Int64s, raw: UInt8s) -> Bools | None:
+    """Takes the marks beyond ASCII out of `inside`, in place; gives the places (one more than bytes) at which a word
+    ends though it goes on, None where there are none. `lead`: where characters of several bytes begin."""
     if not lead.size:
-        return inside, breaks
+        return None
     first = raw[lead].astype(np.int64)
+    breaks: Bools | None = None
     # of two bytes: U+0080 to U+00BF are marks, all others letters
     marks = lead[first == 0xC2]
     inside[marks] = False
@@ -200,9 +209,11 @@ def _classes(raw: UInt8s) -> tuple[Bools, Bools]:
         between, alone = _in(point, _BETWEEN), _in(point, _ALONE)
         for step in range(width):
             inside[places[between] + step] = False
-        breaks[places[alone]] = True
-        breaks[places[alone] + width] = True
-    return inside, breaks
+        if alone.any():
+            breaks = np.zeros(raw.size + 1, dtype=bool) if breaks is None else breaks
+            breaks[places[alone]] = True
+            breaks[places[alone] + width] = True
+    return breaks
 
 
 def _in(points: Int64s, ranges: tuple[tuple[int, int], ...]) -> Bools:
@@ -238,6 +249,6 @@ def _mix(values: UInt64s) -> UInt64s:
     return values
 
 
-_WORD_BYTE = np.array([chr(byte).isalnum() if byte < 128 else True for byte in range(256)])
+_WORD_BYTE = bytes(byte >= 128 or chr(byte).isalnum() for byte in range(256))
 _LOWER = bytes(byte + 32 if 65 <= byte <= 90 else byte for byte in range(256))
 _MASK = np.array([(1 << (8 * size)) - 1 for size in range(9)], dtype=np.uint64)
