@@ -39,6 +39,9 @@ NAME_CHARS = 160
 PLACES_BYTES = 4 * 2**20
 """Of places in a page, all findings together; report.json has those that are left out."""
 
+TALL = 20
+"""Line ends in an example's text from which on it scrolls in a box of its own."""
+
 HTML_LANGUAGES = {"en": "en", "zh": "zh-CN"}
 
 
@@ -157,6 +160,7 @@ def _example(example: Example, lang: Language) -> dict[str, Any]:
             "side": side,
             "name": say(f"side_{side}", lang),
             "text": content[:MAX_CHARS],
+            "tall": content.count("\n", 0, MAX_CHARS) > TALL,
             "note": _told_length(content, lang),
         }
         for side, content in example.texts.items()
