@@ -92,8 +92,8 @@ def audit(
     """Audits the dataset at `path`, in any format that `convert` reads.
 
     `only` and `skip` name checks or families; `slow` runs those that need a model; `benchmarks` are files and folders
-    of evaluation sets that no row should hold. Raises RecipeError where the file can be read in several ways, InputError
-    where it cannot be read at all.
+    of evaluation sets that no row should hold. Raises RecipeError where the file can be read in several ways,
+    InputError where it cannot be read at all.
     Example: `prefdata.audit("pairs.jsonl").findings[0]`.
     """
     started = time.monotonic()
@@ -161,11 +161,12 @@ def sentence(reason: str) -> str:
 
 
 def _told(data: Audited, raw: list[tuple[Check, Found, int]]) -> list[Finding]:
-    """Findings with places, keys and examples; the files are read once more for the texts of all examples."""
-    shown = {row for _, found, _ in raw for row in _spread(found.rows).to_list()}
+    """Findings with places, keys and examples. The files are read once more for examples that are not in the sample."""
+    spread = [_spread(found.rows, data.sample["row"]).to_list() for _, found, _ in raw]
+    shown = {row for rows in spread for row in rows}
     texts = {row["row"]: row for row in data.chosen_of(sorted(shown)).iter_rows(named=True)}
     findings = []
-    for check, found, total in raw:
+    for (check, found, total), rows in zip(raw, spread, strict=True):
         places = data.rows.select("row", "_file", "_line", "part")[found.rows.head(PLACES_SHOWN)]
         examples = [
             Example(
@@ -173,7 +174,7 @@ def _told(data: Audited, raw: list[tuple[Check, Found, int]]) -> list[Finding]:
                 {side: texts[row][f"{side}_text"][:EXCERPT] for side in data.sides},
                 _beside(data, found.beside.get(row)),
             )
-            for row in _spread(found.rows).to_list()
+            for row in rows
             if row in texts
         ]
         findings.append(
@@ -193,10 +194,12 @@ def _told(data: Audited, raw: list[tuple[Check, Found, int]]) -> list[Finding]:
     return findings
 
 
-def _spread(rows: pl.Series) -> pl.Series:
-    """A few of the rows: first, middle, last."""
+def _spread(rows: pl.Series, sample: pl.Series) -> pl.Series:
+    """A few of the rows: first, middle, last; of those in the sample, where it has enough of them."""
     if len(rows) <= EXAMPLES:
         return rows
+    held = rows.filter(rows.is_in(sample.implode()))
+    rows = held if len(held) >= EXAMPLES else rows
     return rows[[0, len(rows) // 2, len(rows) - 1]]
 
 

@@ -48,8 +48,8 @@ class Audited:
     """Columns of the files -> how many records have a value there."""
     sketches: Sketches | None = None
     """Sets of shingles of all texts, where a check is `near`."""
-    again: Callable[[], Iterator[pl.DataFrame]] = field(repr=False)
-    """Reads the dataset once more: chunks as checks see them."""
+    again: Callable[[Sequence[int]], Iterator[pl.DataFrame]] = field(repr=False)
+    """Reads the dataset once more for the rows of these numbers, sorted: chunks as checks see them."""
 
     @property
     def total(self) -> int:
@@ -71,19 +71,15 @@ class Audited:
         return self.rows.filter(pl.col(name))["row"]
 
     def chosen_of(self, rows: Sequence[int]) -> pl.DataFrame:
-        """Whole rows by their numbers, in order; the files are read again up to the last of them."""
-        wanted = sorted(set(rows))
-        if not wanted:
+        """Whole rows by their numbers, in order. Those that are not in the sample are read again: the files up to the
+        last of them, which costs as much as reading did; so where any row will do, take one of the sample."""
+        wanted = pl.Series("row", sorted(set(rows)), dtype=pl.UInt32)
+        if not len(wanted):
             return self.sample.clear()
-        found = []
-        for chunk in self.again():
-            first, last = chunk["row"][0], chunk["row"][-1]
-            inside = [row - first for row in wanted if first <= row <= last]
-            if inside:
-                found.append(chunk[inside])
-            if last >= wanted[-1]:
-                break
-        return pl.concat(found, how="diagonal_relaxed") if found else self.sample.clear()
+        held = self.sample.filter(pl.col("row").is_in(wanted.implode()))
+        missing = wanted.filter(~wanted.is_in(held["row"].implode()))
+        found = [held, *self.again(missing.to_list())] if len(missing) else [held]
+        return pl.concat(found, how="diagonal_relaxed").sort("row")
 
 
 def read(opening: Callable[[], Opened], checks: Sequence[Check], *, progress: Progress | None = None) -> Audited:
@@ -123,7 +119,7 @@ def _read(data: Opened, opening: Callable[[], Opened], checks: Sequence[Check], 
         read=account.read,
         columns=account.columns,
         sketches=sketches,
-        again=lambda: _chunks(opening(), _Account()),
+        again=lambda rows: _again(opening(), account.spans, rows),
     )
 
 
@@ -139,6 +135,8 @@ class _Account:
         self.rows = 0
         self.refused: dict[str, list[tuple[str, int]]] = {}
         self.columns: dict[str, int] = {}
+        self.spans: list[tuple[int, int]] = []
+        """First row and number of rows of every chunk of the files."""
 
     def count(self, frame: pl.DataFrame) -> None:
         for name in frame.columns:
@@ -153,29 +151,46 @@ class _Account:
 
 def _chunks(data: Opened, account: _Account) -> Iterator[pl.DataFrame]:
     """Chunks of canonical rows with `row`, PLACES, `part`, texts and features."""
-    record_type = data.reading.type
     for chunk in data.chunks:
         for file, line, reason in chunk.quarantine.select("file", "line", "reason").iter_rows():
             account.refused.setdefault(reason, []).append((file, line or 0))
         account.read += chunk.quarantine.height + chunk.frame.height
-        if not chunk.frame.height:
-            continue
         account.count(chunk.frame)
-        outcome = data.reading.format.decode(with_columns_of(chunk.frame, data.schema), record_type)
-        account.refuse(chunk.frame, outcome)
-        rows = outcome.rows
-        if not rows.height:
-            continue
-        given = [name for name in ("id", "source", "group") if name in rows.columns]
-        rows = pieces(rows, record_type).hstack(rows.select(given).get_columns())
-        rows = rows.with_columns(
-            pl.int_range(account.rows, account.rows + rows.height, dtype=pl.UInt32, eager=True).alias("row"),
-            pl.int_range(pl.len(), dtype=pl.UInt32).over("_file", "_line").alias("part")
-            if outcome.unmade is not None
-            else pl.lit(0, pl.UInt32).alias("part"),
-        )
-        account.rows += rows.height
-        yield features.features(features.texts(rows, record_type), record_type)
+        rows = _decoded(data, chunk.frame, account) if chunk.frame.height else chunk.frame.clear()
+        account.spans.append((account.rows, rows.height))
+        if rows.height:
+            rows = _numbered(rows, account.rows)
+            account.rows += rows.height
+            yield features.features(features.texts(rows, data.reading.type), data.reading.type)
+
+
+def _again(data: Opened, spans: Sequence[tuple[int, int]], rows: Sequence[int]) -> Iterator[pl.DataFrame]:
+    """As `_chunks`, of the rows `rows` alone; chunks without one are not decoded."""
+    wanted = pl.Series(rows, dtype=pl.UInt32)
+    for (first, height), chunk in zip(spans, data.chunks, strict=False):
+        here = wanted.filter((wanted >= first) & (wanted < first + height))
+        if len(here):
+            found = _numbered(_decoded(data, chunk.frame, _Account()), first)[(here - first).to_list()]
+            yield features.features(features.texts(found, data.reading.type), data.reading.type)
+        if not len(wanted) or wanted[-1] < first + height:
+            return
+
+
+def _decoded(data: Opened, frame: pl.DataFrame, account: _Account) -> pl.DataFrame:
+    """Canonical rows with PLACES and `part`."""
+    record_type = data.reading.type
+    outcome = data.reading.format.decode(with_columns_of(frame, data.schema), record_type)
+    account.refuse(frame, outcome)
+    given = [name for name in ("id", "source", "group") if name in outcome.rows.columns]
+    rows = pieces(outcome.rows, record_type).hstack(outcome.rows.select(given).get_columns())
+    several = outcome.unmade is not None
+    part = pl.int_range(pl.len(), dtype=pl.UInt32).over("_file", "_line") if several else pl.lit(0, pl.UInt32)
+    return rows.with_columns(part.alias("part"))
+
+
+def _numbered(rows: pl.DataFrame, first: int) -> pl.DataFrame:
+    numbers = pl.int_range(first, first + rows.height, dtype=pl.UInt32, eager=True)
+    return rows.with_columns(numbers.alias("row"))
 
 
 def _narrow(chunk: pl.DataFrame, record_type: RecordType, flags: list[pl.Expr]) -> pl.DataFrame:

@@ -98,3 +98,29 @@ def test_chars_and_turns_are_counted(tmp_path: Path) -> None:
     rows = [{"prompt": [*user("H\u00e9"), *agent("Ja?"), *user("So")], "chosen": agent("Gut"), "rejected": agent("")}]
     found = rows_of(tmp_path, rows).rows
     assert found.select("prompt_chars", "prompt_turns", "chosen_chars", "rejected_chars").row(0) == (9, 3, 3, 0)
+
+
+def test_rows_are_read_again_by_their_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("prefdata.auditing.dataset.SAMPLE_ROWS", 40)
+    rows = [{"prompt": user(f"Question {at}?"), "completion": agent("x" * 40_000)} for at in range(900)]
+    rows[500] = {"prompt": [{"role": "narrator", "content": "Once"}], "completion": agent("upon a time")}
+    data = rows_of(tmp_path, rows)
+    assert (data.total, dict(data.refused)) == (899, {"unknown_role": [("rows.jsonl", 501)]})
+    assert 20 <= data.sample.height <= 40
+    numbers = [0, 32, 499, 500, 501, 898]
+    again = data.chosen_of([*reversed(numbers), 32])
+    assert again["row"].to_list() == numbers
+    assert again["turn_text"].to_list() == [f"Question {at}?" for at in (0, 32, 499, 501, 502, 899)]
+    assert data.chosen_of([]).height == 0
+
+
+def test_the_sample_is_spread_over_all_rows_and_holds_their_texts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prefdata.auditing.dataset.SAMPLE_ROWS", 10)
+    rows = [{"prompt": user(f"Question {at}?"), "completion": agent(f"Answer {at}.")} for at in range(50)]
+    sample = rows_of(tmp_path, rows).sample
+    assert 5 <= sample.height <= 10
+    assert sample["row"].to_list()[0] < 15
+    assert sample["row"].to_list()[-1] > 35
+    assert sample["completion_text"].to_list() == [f"Answer {at}." for at in sample["row"]]
