@@ -20,8 +20,8 @@ ROWS = 40
 PAIRED = (("chosen", "rejected"), ("desirable", "undesirable"), ("preferred", "other"))
 """Parts of names of two measures that stand beside each other."""
 
-SIDES = ("prompt", "completion", "chosen", "rejected", "desirable", "undesirable")
-"""Mappings of these names are columns of one table."""
+SIDES = ("prompt", "turn", "completion", "chosen", "rejected", "desirable", "undesirable")
+"""Mappings of these names are columns of one table, in this order."""
 
 KINDS = {"chosen": "good", "rejected": "bad", "desirable": "good", "undesirable": "bad", "without_label": "none"}
 
@@ -70,11 +70,25 @@ def _by_side(left: dict[str, Any], lang: Language) -> list[dict[str, Any]]:
     ]
     if len(sides) < 2:
         return []
-    names = dict.fromkeys(str(key) for side in sides for key in left[side])
-    lines = [(name, {side: left[side].get(name, 0) for side in sides}) for name in names]
-    for side in sides:
-        del left[side]
-    return [_table("", lines, lang)]
+    return [_columns("", {side: left.pop(side) for side in sides}, lang)]
+
+
+def _columns(name: str, sides: Mapping[str, Mapping[str, Any]], lang: Language) -> dict[str, Any]:
+    """Mappings by side as one table: a column a side, a line a name. What a side does not count is 0 there."""
+    names = list(dict.fromkeys(str(key) for values in sides.values() for key in values))
+    counts = all(isinstance(one, int) for values in sides.values() for one in values.values())
+    heads = [side for side in SIDES if side in sides]
+    rows = [
+        [own(key, lang), *(shown(key, sides[side].get(key, 0 if counts else None), lang) for side in heads)]
+        for key in names[:ROWS]
+    ]
+    return {
+        "kind": "table",
+        "title": label(name, lang) if name else "",
+        "columns": ["", *(label(side, lang) for side in heads)],
+        "rows": rows,
+        "more": max(0, len(names) - ROWS),
+    }
 
 
 def _paired(left: dict[str, Any], lang: Language) -> list[dict[str, Any]]:
@@ -111,6 +125,8 @@ def _mapping(name: str, value: Mapping[str, Any], lang: Language) -> list[dict[s
     if all(number(one) and one >= 0 for one in values):
         return [_bars(name, {str(key): one for key, one in value.items()}, lang, KINDS, of_data=True)]
     if _all(values, Mapping):
+        if set(value) <= set(SIDES) and not any(taken(dict(one)) for one in values):
+            return [_columns(name, value, lang)]
         return _nested(name, value, lang)
     if all(_two_counts(one) for one in values):
         return [_split(name, value, lang)]

@@ -113,7 +113,7 @@ def _table(lang: Language) -> dict[str, dict[str, Any]]:
 
 
 RECIPE_KEYS = (
-    "balance", "caps", "dedup", "export", "exports", "filters", "groupings", "import", "imports", "labels", "mix",
+    "balance", "caps", "dedup", "export", "exports", "filters", "groupings", "import", "imports", "labels", "max_length", "mix",
     "name", "sessions", "signals", "sources", "split", "train", "transforms", "type",
 )  # fmt: skip
 """Words with which a piece of a recipe begins."""

@@ -187,6 +187,15 @@ def test_counts_by_side_are_one_table() -> None:
     assert table["rows"] == [["e-mail", "3", "0", "1"], ["telephone", "0", "0", "2"]]
 
 
+def test_figures_by_side_are_told_as_what_they_are() -> None:
+    (table,) = drawn({"rejected": {"templates": 3, "coverage": 0.5}, "chosen": {"templates": 4}})
+    assert table["columns"] == ["", "chosen", "rejected"]
+    assert table["rows"] == [["templates", "4", "3"], ["coverage", "–", "50.0 %"]]
+    (nested,) = drawn({"scripts": {"chosen": {"Latin": 5}, "rejected": {"Latin": 4, "Han": 1}}})
+    assert nested["title"] == "scripts"
+    assert nested["rows"] == [["Latin", "5", "4"], ["Han", "0", "1"]]
+
+
 def test_a_list_of_mappings_is_a_table() -> None:
     (table,) = drawn({"largest": [{"rows": 3, "share": 0.1}, {"rows": 2, "share": 0.05}]})
     assert table["columns"] == ["rows", "share"]
