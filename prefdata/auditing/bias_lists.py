@@ -74,20 +74,25 @@ _last: tuple[weakref.ref[Audited], pl.DataFrame] | None = None
 def sentences(data: Audited) -> pl.DataFrame:
     """`row`, `side`, `sentence` (its number), `text`: sentences of answers with a word for a gender or a group.
 
-    Of at most ROWS rows, spread over the sample. Three checks ask for the same: the last answer is kept.
+    Of at most ROWS rows, spread over the sample. A sentence counts once a side and label, however many rows have it.
+    Three checks ask for the same: the last answer is kept.
     """
     global _last
     if _last is not None and _last[0]() is data:
         return _last[1]
     marked, _ = _patterns()
     rows = data.sample.gather_every(max(1, -(-data.sample.height // ROWS)))
+    labels = [name for name in ("label",) if name in rows.columns]
     parts = []
     for side in data.answers:
-        texts = rows.select("row", pl.lit(side).alias("side"), text=pl.col(f"{side}_text").str.slice(0, CHARS))
+        text = pl.col(f"{side}_text").str.slice(0, CHARS)
+        texts = rows.select("row", *labels, pl.lit(side).alias("side"), text=text)
         near = texts.filter(pl.col("text").str.contains(marked))
         pieces = near.with_columns(pl.col("text").str.extract_all(_SENTENCE)).explode("text")
         parts.append(pieces.filter(pl.col("text").str.contains(marked)))
-    found = pl.concat(parts).with_columns(pl.col("text").str.slice(0, SENTENCE_CHARS)).with_row_index("sentence")
+    found = pl.concat(parts).with_columns(pl.col("text").str.slice(0, SENTENCE_CHARS).str.strip_chars())
+    found = found.unique([*labels, "side", "text"], keep="first", maintain_order=True).drop(labels)
+    found = found.with_row_index("sentence")
     _last = (weakref.ref(data), found)
     return found
 

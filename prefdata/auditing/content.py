@@ -189,7 +189,7 @@ PLACEHOLDERS = Check(
     cure="Fill the blank, or leave the row out; letters and forms that were asked for may keep theirs.",
     types=ANSWERED,
     levels=Levels(major=0.05, minor=0.001),
-    collect=marks.collector(_blank, gate=r"[{\[<【]|(?i-u:lorem)"),
+    collect=marks.collector(_blank, gate=r"[{\[<【]|orem ipsum|OREM"),
     find=lambda data: marks.found(data, "placeholders"),
 )
 

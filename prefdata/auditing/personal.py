@@ -39,7 +39,7 @@ _KEYS = (
 )
 _GATE = (
     r"[A-Za-z0-9._%+-]@[A-Za-z0-9-]+\.[A-Za-z]|[0-9](?:[ .()+-]{0,3}[0-9]){6}|[0-9]{1,3}(?:\.[0-9]{1,3}){3}"
-    rf"|[A-Za-z]{{2}}[0-9]{{2}}[ -]?[A-Za-z0-9]{{4}}[ -]?[0-9]{{4}}|{_KEYS}"
+    rf"|{_KEYS}"
     r"|(?i-u:passwords?|passcode|pwd|cvv2?|pin(?: code)?|verification code|security code|api[ _-]?key)(?-u:\b)"
     r"[ \"'`]{0,2}(?:is |was |[:=] ?)"
     r"|(?:密码|验证码|校验码|口令)(?:是|为|：|:)"

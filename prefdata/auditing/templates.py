@@ -36,8 +36,8 @@ LEVELS = Levels(major=0.3, minor=0.05)
 
 _MASK = r"https?://\S+|[A-Za-z0-9._+-]+@[A-Za-z0-9.-]+|\"[^\"\n]{1,80}\"|[0-9][0-9.,:/-]*|[A-Z][A-Za-z'-]*"
 _BLANKS = r"[ \t\n]{2,}|[\t\n]"
-_FIRST = r"^[^.!?。！？\n]{1,200}[.!?。！？]?"
-_LAST = r"[^.!?。！？\n]{1,200}[.!?。！？]*$"
+_FIRST = r"^[^.!?。！？\n]+[.!?。！？]?"
+_LAST = r"[^.!?。！？\n]+[.!?。！？]*$"
 
 
 def mask(text: pl.Expr) -> pl.Expr:
