@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefdata.auditing.finding import Finding, Severity
-from prefdata.auditing.sketches import jaccard, near_groups
+from prefdata.auditing.sketches import jaccard, near_groups, signatures
 from prefdata.auditing.tokens import sets, shingles, tokens
 from prefdata.auditor import audit
 
@@ -150,7 +150,8 @@ def test_held_out_rows_that_nearly_stand_in_training_are_told(tmp_path: Path) ->
 def test_many_texts_that_are_all_alike_are_one_group_at_little_cost() -> None:
     base = said(7, 60)
     texts = pl.Series([changed(base, n % 60, f"word{n}") for n in range(3_000)])
-    group = near_groups(sets(shingles(tokens(texts), size=3)), floor=0.8)
+    found = sets(shingles(tokens(texts), size=3))
+    group = near_groups(found, signatures(found), floor=0.8)
     assert group.tolist() == [0] * 3_000
 
 
@@ -164,7 +165,9 @@ def test_groups_are_those_of_all_pairs_compared_with_each_other() -> None:
     left, right = (side.ravel() for side in np.meshgrid(every, every, indexing="ij"))
     near = jaccard(found, left, right).reshape(len(texts), -1) >= 0.8
     expected = [int(np.flatnonzero(row)[0]) for row in near]
-    missed = [n for n, one in enumerate(near_groups(found, floor=0.8).tolist()) if one != expected[n]]
+    missed = [
+        n for n, one in enumerate(near_groups(found, signatures(found), floor=0.8).tolist()) if one != expected[n]
+    ]
     assert len(missed) <= 2
 
 
