@@ -118,7 +118,7 @@ def _read(data: Opened, opening: Callable[[], Opened], checks: Sequence[Check], 
         refused=account.refused,
         read=account.read,
         columns=account.columns,
-        sketches=sketches,
+        sketches=sketches.finish() if sketches is not None else None,
         again=lambda rows: _again(opening(), account.spans, rows),
     )
 

@@ -8,6 +8,7 @@ pass over the sorted values where BINS permutations would cost as many.
 from __future__ import annotations
 
 import itertools
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from typing import NamedTuple, Protocol
 
@@ -106,9 +107,27 @@ class Sketches:
         self._left = MAX_VALUES
         self._kept = {side: _Side() for side in sides}
         self._near: dict[tuple[str, ...], Near] = {}
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sketches")
+        self._work: Future[None] | None = None
 
     def add(self, chunk: pl.DataFrame) -> None:
-        """Takes the rows of a chunk with texts and features (see `features`)."""
+        """Takes the rows of a chunk with texts and features (see `features`), while the caller reads the next ones."""
+        kept = [f"{side}_{name}" for side in self.sides for name in ("text", "norm")]
+        self._wait()
+        self._work = self._worker.submit(self._take, chunk.select("row", *kept))
+
+    def finish(self) -> Sketches:
+        """Itself, with all that was added."""
+        self._wait()
+        self._worker.shutdown()
+        return self
+
+    def _wait(self) -> None:
+        if self._work is not None:
+            self._work.result()
+            self._work = None
+
+    def _take(self, chunk: pl.DataFrame) -> None:
         both = {"chosen", "rejected"} <= set(self.sides)
         going = self._left > 0
         if not going and not both:
