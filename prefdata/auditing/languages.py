@@ -98,7 +98,9 @@ def _scripts(chunk: pl.DataFrame, columns: list[str]) -> pl.DataFrame:
 def _collect_other(chunk: pl.DataFrame, record_type: RecordType) -> pl.DataFrame:
     """Rows of which an answer has another script than the last user turn: `row` and a Boolean column a side."""
     sides = answers_of(record_type)
-    found = _scripts(chunk, ["turn_text", *(f"{side}_text" for side in sides)])
+    found = _scripts(chunk, ["turn_text", "prompt_text", *(f"{side}_text" for side in sides)])
+    # "ok" has no script: there the whole prompt tells
+    found = found.with_columns(pl.coalesce("turn_text", "prompt_text").alias("turn_text"))
     other = found.select(
         "row", *((pl.col(f"{side}_text") != pl.col("turn_text")).fill_null(False).alias(side) for side in sides)
     )
