@@ -95,11 +95,23 @@ def _last(row: Row) -> dict[str, Any]:
     return turn
 
 
-def changing(change: Callable[[Row, random.Random], None]) -> Plant:
-    """A fault within a row."""
+def long_enough(row: Row) -> bool:
+    """Whether every text has LONG words, so that one word leaves it nearly what it was."""
+    texts = [
+        row.data[side][-1]["content"] for side in ("prompt", "completion", "chosen", "rejected") if side in row.data
+    ]
+    return all(len(text.split()) >= LONG for text in texts[1:])
+
+
+LONG = 60
+"""Words of an answer from which on one word more leaves 0.9 of its groups of three words as they were."""
+
+
+def changing(change: Callable[[Row, random.Random], None], *, where: Callable[[Row], bool] | None = None) -> Plant:
+    """A fault within a row; `where`: of the chosen rows in those alone."""
 
     def plant(rows: list[Row], chosen: list[Row], rng: random.Random) -> list[Row]:
-        for row in chosen:
+        for row in chosen if where is None else filter(where, chosen):
             change(row, rng)
             row.named = True
         return []
@@ -107,10 +119,13 @@ def changing(change: Callable[[Row, random.Random], None]) -> Plant:
     return plant
 
 
-def adding(more: Callable[[Row, random.Random], Row], *, both: bool = False) -> Plant:
+def adding(
+    more: Callable[[Row, random.Random], Row], *, both: bool = False, where: Callable[[Row], bool] | None = None
+) -> Plant:
     """A fault by one row more; `both`: the row that it was made from is named too."""
 
     def plant(rows: list[Row], chosen: list[Row], rng: random.Random) -> list[Row]:
+        chosen = chosen if where is None else [row for row in chosen if where(row)]
         for row in chosen:
             row.named = row.named or both
         return [more(row, rng) for row in chosen]
@@ -279,6 +294,62 @@ def _imbalance(rows: list[Row], chosen: list[Row], rng: random.Random) -> list[R
     return []
 
 
+def _near_duplicate(row: Row, rng: random.Random) -> Row:
+    """One word more in both answers."""
+    made = row.copy()
+    for side in ("chosen", "rejected"):
+        words = made.data[side][-1]["content"].split(" ")
+        words.insert(rng.randrange(len(words) + 1), "indeed")
+        made.data[side][-1]["content"] = " ".join(words)
+    return made
+
+
+def _parrot(row: Row, rng: random.Random) -> None:
+    row.data["chosen"] = [{"role": "assistant", "content": _last(row)["content"]}]
+
+
+def _refusal(row: Row, rng: random.Random) -> None:
+    text = ("I'm sorry, but I can't help with that.", "As an AI language model, I cannot assist with this request.")
+    _answer(row, "chosen")["content"] = rng.choice(text)
+
+
+def _self_name(row: Row, rng: random.Random) -> None:
+    name = rng.choice(["I am ChatGPT, a model trained by OpenAI.", "As Claude, made by Anthropic, I can help."])
+    _answer(row, "chosen")["content"] += " " + name
+
+
+def _personal(row: Row, rng: random.Random) -> None:
+    number = rng.randrange(1_000, 9_999)
+    told = rng.choice(
+        [f"Write to maria.lopez{number}@gmail.com.", f"Call me at +49 170 38{number}1.", f"Call (415) 867-{number}."]
+    )
+    turn = rng.choice([_last(row), _answer(row, "chosen"), _answer(row, "rejected")])
+    turn["content"] += " " + told
+
+
+CHINESE = "您好，我们的营业时间是上午九点到下午六点，欢迎您随时光临。"
+
+
+def _other_language(row: Row, rng: random.Random) -> None:
+    _answer(row, "chosen")["content"] = CHINESE
+
+
+def _repeated_id(rows: list[Row], chosen: list[Row], rng: random.Random) -> list[Row]:
+    """All rows have an id; the chosen ones that of an earlier row."""
+    for at, row in enumerate(rows):
+        row.data["id"] = f"row-{at}"
+    picked = {id(row) for row in chosen}
+    for at, row in enumerate(rows):
+        if at and id(row) in picked:
+            row.data["id"] = rows[rng.randrange(at)].data["id"]
+            row.named = True
+    return []
+
+
+def _small(row: Row, rng: random.Random) -> None:
+    row.data["margin"] = 0.1
+
+
 FAULTS = (
     Fault("equal sides", "equal_sides", changing(_equal)),
     Fault("same words", "same_words", changing(_same_words)),
@@ -295,12 +366,30 @@ FAULTS = (
     Fault("not alternating", "not_alternating", changing(_not_alternating)),
     Fault("no prompt", "empty_prompt", changing(_no_prompt)),
     Fault("missing content", "missing_content", changing(_missing_content)),
-    Fault("tie", "small_margin", changing(_tie)),
+    Fault("tie", "tie", changing(_tie)),
+    Fault("rejected rated better", "worse_chosen", changing(_worse)),
+    Fault("small margin", "small_margin", changing(_small)),
+    Fault("chosen is the prompt", "answer_is_prompt", changing(_parrot)),
+    Fault("repeated id", "repeated_ids", _repeated_id),
     Fault("crowded prompt", "crowded_prompt", _crowd, told_from=0.01),
     Fault("text for a label", "ambiguous_label", changing(_text_label), unary=True),
     Fault("contradiction", "contradictory_labels", adding(_contradiction, both=True), unary=True),
+    Fault("no label", "missing_label", changing(_no_label), unary=True),
     Fault("run of one label", "label_runs", _run, unary=True, exact=False, told_from=0.02),
     Fault("imbalance", "class_balance", _imbalance, unary=True, of_the_set=True),
+    Fault("one word changed", "near_equal_sides", changing(_near_equal, where=long_enough), exact=False),
+    Fault("a word more in both answers", "near_duplicates", adding(_near_duplicate, where=long_enough), exact=False),
+    Fault(
+        "contradiction, a word more",
+        "near_contradiction",
+        adding(_near_contradiction, both=True, where=long_enough),
+        unary=True,
+        exact=False,
+    ),
+    Fault("refusal", "refusals", changing(_refusal), exact=False),
+    Fault("name of a model", "self_names", changing(_self_name), exact=False),
+    Fault("e-mail or telephone", "personal_data", changing(_personal), exact=False),
+    Fault("Chinese answer", "language_mismatch", changing(_other_language), exact=False),
 )
 
 
