@@ -32,11 +32,15 @@ MIN_SIMILARITY = 0.8
 SIDES_SIMILARITY = 0.9
 """Of chosen and rejected, which are alike for better reasons."""
 
+SIDES_CHARS = 0.7
+"""Characters of the shorter side over those of the longer one, below which sides are not compared past MAX_VALUES."""
+
 BINS, BAND = 24, 3
 """8 bands of 3: finds 99.7 % of the pairs at similarity 0.8, 99.9 % at 0.85."""
 
-MAX_VALUES = 48_000_000
-"""Shingles that are kept, 192 MB: about 120,000 pairs of 1 KB a side. Rows after that are not compared."""
+MAX_VALUES = 32_000_000
+"""Shingles that are kept, 128 MB: about 65,000 pairs of 1 KB a side, 300,000 of 200 characters. Rows after that are not
+compared with others."""
 
 MAX_PAIRS = 4_000_000
 """Pairs of texts that are compared after each met the first of its bucket; the largest buckets are left out."""
@@ -112,7 +116,7 @@ class Sketches:
 
     def add(self, chunk: pl.DataFrame) -> None:
         """Takes the rows of a chunk with texts and features (see `features`), while the caller reads the next ones."""
-        kept = [f"{side}_{name}" for side in self.sides for name in ("text", "norm")]
+        kept = [f"{side}_{name}" for side in self.sides for name in ("text", "norm", "chars")]
         self._wait()
         self._work = self._worker.submit(self._take, chunk.select("row", *kept))
 
@@ -130,8 +134,14 @@ class Sketches:
     def _take(self, chunk: pl.DataFrame) -> None:
         both = {"chosen", "rejected"} <= set(self.sides)
         going = self._left > 0
-        if not going and not both:
-            return
+        if not going:
+            if not both:
+                return
+            # sides that are nearly the same are about as long
+            shorter, longer = (
+                function("chosen_chars", "rejected_chars") for function in (pl.min_horizontal, pl.max_horizontal)
+            )
+            chunk = chunk.filter(shorter >= SIDES_CHARS * longer)
         found = {
             side: sets(shingles(tokens(chunk[f"{side}_text"]), size=SHINGLE_WORDS))
             for side in (self.sides if going else ("chosen", "rejected"))
@@ -168,8 +178,8 @@ class Sketches:
         number = np.arange(some.size)
         similarity = jaccard(both, number, number + some.size)
         reached = similarity >= SIDES_SIMILARITY
-        first = int(chunk["row"][0])
-        self.alike += zip((some[reached] + first).tolist(), similarity[reached].tolist(), strict=True)
+        rows = chunk["row"].gather(pl.Series(some[reached])).to_list()
+        self.alike += zip(rows, similarity[reached].tolist(), strict=True)
 
 
 class Near:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefdata.auditing.finding import Finding, Severity
-from prefdata.auditing.sketches import jaccard, near_groups, signatures
+from prefdata.auditing.sketches import Sketches, jaccard, near_groups, signatures
 from prefdata.auditing.tokens import sets, shingles, tokens
 from prefdata.auditor import audit
 
@@ -145,6 +145,30 @@ def test_held_out_rows_that_nearly_stand_in_training_are_told(tmp_path: Path) ->
     assert found["split_leak"].places == ("test.jsonl:3",)
     assert found["near_split_leak"].measures["prompt_nearly_seen"] == 1
     assert found["near_split_leak"].measures["rejected_nearly_seen"] == 1
+
+
+def test_past_the_limit_sides_are_still_compared_and_the_rows_that_were_are_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("prefdata.auditing.sketches.MAX_VALUES", 300)
+    long = said(50, 80)
+    answers = [[said(n, 60), said(n + 100, 60)] for n in range(8)]
+    answers[1] = [long, changed(long, 40)]
+    answers[6] = [long, changed(long, 10)]
+    answers[7] = [long, said(200, 20)]
+    rows = pl.DataFrame({"row": range(8), "prompt_text": "Why?"}).with_columns(
+        pl.Series("chosen_text", [one for one, _ in answers]),
+        pl.Series("rejected_text", [other for _, other in answers]),
+    )
+    sides = ("prompt", "chosen", "rejected")
+    rows = rows.with_columns(pl.col(f"{side}_text").hash().alias(f"{side}_norm") for side in sides)
+    rows = rows.with_columns(pl.col(f"{side}_text").str.len_chars().alias(f"{side}_chars") for side in sides)
+    found = Sketches(sides)
+    for start in range(0, 8, 2):
+        found.add(rows[start : start + 2])
+    found.finish()
+    assert found.compared == 4  # 240 shingles of the first two rows, then 480
+    assert [row for row, _ in found.alike] == [1, 6]
 
 
 def test_many_texts_that_are_all_alike_are_one_group_at_little_cost() -> None:
