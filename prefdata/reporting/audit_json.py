@@ -134,9 +134,17 @@ def _read_finding(one: Mapping[str, Any]) -> Finding:
 
 
 def plain(value: Any) -> Any:
-    """Measures as JSON has them: keys are texts, what is no finite number is null."""
+    """Measures as JSON has them: keys are texts, what is no finite number is null; and `interval`, which is of the
+    number before it, is called `<number>_interval`, since JSON objects have no order."""
     if isinstance(value, Mapping):
-        return {str(key).lower() if isinstance(key, bool) else str(key): plain(one) for key, one in value.items()}
+        found: dict[str, Any] = {}
+        last = ""
+        for key, one in value.items():
+            name = str(key).lower() if isinstance(key, bool) else str(key)
+            found[f"{last}_interval" if name == "interval" and last else name] = plain(one)
+            if isinstance(one, (int, float)) and not isinstance(one, bool):
+                last = name
+        return found
     if isinstance(value, (list, tuple, set, frozenset, pl.Series)):
         return [plain(one) for one in (sorted(value) if isinstance(value, (set, frozenset)) else value)]
     if value is None or isinstance(value, (bool, str)):

@@ -60,6 +60,7 @@ def told_of(check: Check, lang: Language = "en") -> Told:
     """The words of a check. What has no translation is told in English."""
     own = _table(lang)["checks"].get(check.name, {})
     words = {"title": check.title, "why": check.why, "cure": check.cure, "source": check.source} | own
+    words["cure"] = _with_code_of(words["cure"], check.cure)
     return Told(**{name: visible(text) for name, text in words.items()})
 
 
@@ -112,10 +113,27 @@ def _table(lang: Language) -> dict[str, dict[str, Any]]:
     return table
 
 
+def _with_code_of(translated: str, cure: str) -> str:
+    """A translated cure whose code is that of the check today; the check's own where they cannot be matched."""
+    found, own = pieces(translated), [piece.text for piece in pieces(cure) if piece.code]
+    given = [piece.text for piece in found if piece.code]
+    if [_bare(text) for text in given] == [_bare(text) for text in own]:
+        return translated
+    if len(given) != len(own):
+        return cure
+    rest = iter(own)
+    return "\n".join(next(rest) if piece.code else piece.text for piece in found)
+
+
+def _bare(code: str) -> str:
+    """Code without the comments at the ends of its lines."""
+    return re.sub(r"  #.*", "", code)
+
+
 RECIPE_KEYS = (
-    "balance", "caps", "dedup", "export", "exports", "filters", "groupings", "import", "imports", "labels", "max_length", "mix",
-    "name", "sessions", "signals", "sources", "split", "train", "transforms", "type",
-)  # fmt: skip
+    *("balance", "credit", "export", "filters", "groupings", "labels", "match", "max_context_turns", "max_length"),
+    *("mix", "seed", "sessions", "signals", "sources", "split", "train", "transforms", "unjudged", "use"),
+)
 """Words with which a piece of a recipe begins."""
 
 _KEYS = "|".join(RECIPE_KEYS)

@@ -129,3 +129,14 @@ def test_measures_become_plain_json() -> None:
     )
     assert told == {"true": None, "a": [1, None], "b": 0.5, "c": 3, "d": ["a", "z"], "e": [1, 2], "f": None}
     json.dumps(told, allow_nan=False)
+
+
+def test_an_interval_is_called_as_what_it_is_of_since_objects_have_no_order() -> None:
+    measures = {"rows": 3, "auc": 0.7, "interval": [0.6, 0.8], "by": {"a": {"d": 0.5, "interval": [0.4, 0.6]}}}
+    assert plain(measures) == {
+        "rows": 3,
+        "auc": 0.7,
+        "auc_interval": [0.6, 0.8],
+        "by": {"a": {"d": 0.5, "d_interval": [0.4, 0.6]}},
+    }
+    assert plain({"interval": [1, 2]}) == {"interval": [1, 2]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import string
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from prefdata.auditing.finding import Finding, Severity
 from prefdata.auditing.gate import Fresh
 from prefdata.auditor import Audit, all_checks, chosen
 from prefdata.formats import rules
+from prefdata.recipe import TOP
 from prefdata.reporting import audit_words
 from prefdata.reporting.audit_markdown import _prose, code, escaped, to_markdown
 from prefdata.reporting.audit_page import prose
@@ -249,8 +251,16 @@ def test_markdown_of_hostile_names_keeps_its_rows_and_fences() -> None:
     assert text.count("<details>") == 1
 
 
-def test_words_with_which_a_recipe_begins_are_sorted() -> None:
-    assert list(RECIPE_KEYS) == sorted(RECIPE_KEYS)
+def test_words_with_which_a_recipe_begins_are_those_of_recipes() -> None:
+    assert set(RECIPE_KEYS) - {"max_length"} <= set(TOP)  # max_length is a trainer's
+
+
+def test_a_translated_cure_follows_the_code_of_its_check() -> None:
+    (check,) = (one for one in all_checks() if one.name == "broken_characters")
+    assert told_of(replace(check, cure="Read it; transforms: [unicode, x]"), "zh").cure.endswith(
+        "重新读取：\ntransforms: [unicode, x]"
+    )
+    assert told_of(replace(check, cure="Look."), "zh").cure == "Look."
 
 
 def test_numbers_are_written_with_separators() -> None:
