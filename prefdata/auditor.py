@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from prefdata.auditing import check as checking
+from prefdata.auditing import unread
 from prefdata.auditing.check import Check
 from prefdata.auditing.dataset import Audited, place, read
-from prefdata.auditing.finding import Example, Finding, Found, Levels, Severity
+from prefdata.auditing.finding import Example, Finding, Found, Severity
 from prefdata.auditing.table import CHECKS
 from prefdata.errors import UnknownNameError
 from prefdata.formats import rules
@@ -25,8 +26,6 @@ PLACES_SHOWN = 1_000
 KEYS_KEPT = 100_000
 EXCERPT = 600
 """Characters of a text in an example."""
-
-READING = Levels(critical=0.2, major=0.005, minor=0)
 
 _DEFAULT_LIMITS = ReadLimits()
 Progress = Callable[[str, int], None]
@@ -140,7 +139,7 @@ def _unread(data: Audited) -> list[Finding]:
             Finding(
                 check=reason,
                 family="reading",
-                severity=READING.of(len(places), data.read),
+                severity=unread.levels(reason).of(len(places), data.read),
                 count=len(places),
                 total=data.read,
                 measures={},

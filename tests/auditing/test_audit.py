@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
-from prefdata.auditor import all_checks, audit, chosen
+from prefdata.auditing import unread
 from prefdata.auditing.check import Check
 from prefdata.auditing.finding import Finding, Levels, Severity
+from prefdata.auditor import all_checks, audit, chosen
+from prefdata.build import built
 from prefdata.errors import UnknownNameError
+from prefdata.formats import rules
 from prefdata.schema import RecordType
 
 
@@ -103,6 +106,13 @@ def test_records_that_are_no_rows_are_findings_too(tmp_path: Path) -> None:
     assert (result.read, result.rows) == (3, 2)
     broken = {finding.check: finding for finding in result.findings}["malformed_json"]
     assert (broken.family, broken.places, broken.severity) == ("reading", ("rows.jsonl:3",), Severity.CRITICAL)
+
+
+def test_ties_are_no_broken_rows(tmp_path: Path) -> None:
+    assert unread.levels("tied_verdict").of(60, 100) is Severity.MINOR
+    assert unread.levels("tied_verdict").of(1, 100) is Severity.NOTE
+    assert unread.levels("malformed_json").of(1, 100) is Severity.MAJOR
+    assert {*rules.REASONS, *built.REASONS} >= unread.SOUND
 
 
 def test_keys_of_rows_stay_the_same_when_rows_are_added(tmp_path: Path) -> None:
