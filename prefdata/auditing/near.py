@@ -90,6 +90,9 @@ def _duplicates(data: Audited) -> Found:
     rows = _grouped(data)
     label = ["label"] if "label" in rows.columns else []
     rows = rows.unique([*(f"{side}_norm" for side in data.sides), *label], keep="first", maintain_order=True)
+    if data.type is RecordType.PREFERENCE:
+        # where both sides are of one group, the other row may prefer the contrary just as well
+        rows = rows.filter(pl.col("chosen_near") != pl.col("rejected_near"))
     keys = [*(f"{side}_near" for side in data.sides), *label]
     pairs = _verified(data, _earlier(rows, keys), {side: side for side in data.sides})
     members = pl.concat([pairs["row"], pairs["other"]]).unique()

@@ -87,6 +87,15 @@ def test_exact_copies_and_rows_that_share_one_side_are_no_near_duplicates(tmp_pa
     assert found["exact_duplicates"].rows.to_list() == [7]
 
 
+def test_pairs_of_one_text_four_times_changed_are_no_near_duplicates(tmp_path: Path) -> None:
+    base = said(60, 80)
+    four = [changed(base, place) for place in (5, 25, 45, 65)]
+    rows = [*background(10), pair("Which?", four[0], four[1]), pair("Which?", four[2], four[3])]
+    found = by_name(written(tmp_path / "rows.jsonl", rows))
+    assert "near_duplicates" not in found
+    assert "near_contradiction" not in found
+
+
 def test_a_prompt_that_nearly_comes_again_is_told_and_an_equal_one_is_not(tmp_path: Path) -> None:
     rows = background(20)
     prompt = rows[2]["prompt"][0]["content"]
