@@ -17,6 +17,7 @@ from prefdata.io import write_atomic
 from prefdata.reporting import audit_charts
 from prefdata.reporting.audit_estimates import dots
 from prefdata.reporting.audit_json import counts, unreadable
+from prefdata.reporting.audit_values import cut
 from prefdata.reporting.audit_words import (
     SYMBOLS,
     Language,
@@ -28,7 +29,7 @@ from prefdata.reporting.audit_words import (
     told,
     told_of,
 )
-from prefdata.reporting.page import HIDDEN, MAX_CHARS, visible
+from prefdata.reporting.page import HIDDEN, MAX_CHARS
 
 if TYPE_CHECKING:
     from prefdata.auditor import Audit
@@ -242,8 +243,7 @@ def _with_marks(content: str) -> str:
 
 def name(content: str) -> str:
     """A name of the data on one line: a file, a place, a value; cut with its length told where it is long."""
-    more = f"… ({len(content):,})" if len(content) > NAME_CHARS else ""
-    return " ".join(visible(content[:NAME_CHARS]).split()) + more
+    return cut(content, NAME_CHARS)
 
 
 def _percent(share: float) -> str:

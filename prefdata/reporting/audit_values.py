@@ -65,4 +65,7 @@ def is_share(name: str, value: float) -> bool:
 def cut(text: str, chars: int = CELL) -> str:
     """A text as the page may show it on one line, its length told where it is cut."""
     more = f"… ({len(text):,})" if len(text) > chars else ""
-    return " ".join(visible(text[:chars]).split()) + more
+    short = text[:chars]
+    if not short.isprintable():  # what is printable has no character to be made visible, and no line end
+        short = visible(short)
+    return " ".join(short.split()) + more
