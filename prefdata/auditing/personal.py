@@ -25,9 +25,9 @@ from prefdata.transforms import names, personal_data
 KINDS = ("email", "phone", "card", "iban", "cn_id", "ip", "secret")
 MAX_KEPT = 600
 """Pieces that are kept of a chunk."""
-MAX_PIECES = 3_000
+MAX_PIECES = 2_000
 """Pieces that are searched; one takes about 0.3 ms."""
-NAME_ROWS = 200
+NAME_ROWS = 100
 """Rows of the sample that are searched for names."""
 NAME_CHARS = 1_000
 """Characters of a text that are searched for names."""

@@ -2,8 +2,8 @@
 
 A template is the beginning of an answer with masks: numbers, words with a capital (names, places, first words), what
 stands in quotes, links and addresses become a blank, and several blanks are one. Answers with equal masks are of one
-template. The first and the last sentence are masked in the same way. Texts are kept as hashes. Names without capitals,
-as in Chinese, are not masked.
+template. The first and the last sentence are masked in the same way. Names without capitals, as in Chinese, are not
+masked. All is read from the sample: coverage is of its rows, and only those are named.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from prefdata.auditing.finding import Found, Levels
 from prefdata.formats.core import answers_of
 from prefdata.schema import RecordType
 
-Collect = Callable[[pl.DataFrame, RecordType], pl.DataFrame]
+Masked = Callable[[pl.DataFrame, RecordType], pl.DataFrame]
 
 TOP = 10
 """Templates whose coverage is told."""
@@ -45,7 +45,7 @@ def mask(text: pl.Expr) -> pl.Expr:
     return text.str.replace_all(_MASK, " ").str.replace_all(_BLANKS, " ").str.strip_chars(" ")
 
 
-def _collect(chunk: pl.DataFrame, record_type: RecordType) -> pl.DataFrame:
+def _masks(chunk: pl.DataFrame, record_type: RecordType) -> pl.DataFrame:
     """`row`, and `<side>_mask` UInt64 of each answer of MIN_CHARS at least."""
     masks = []
     for side in answers_of(record_type):
@@ -54,8 +54,8 @@ def _collect(chunk: pl.DataFrame, record_type: RecordType) -> pl.DataFrame:
     return chunk.select("row", *masks)
 
 
-def _sentences(first: bool) -> Collect:
-    def collect(chunk: pl.DataFrame, record_type: RecordType) -> pl.DataFrame:
+def _sentences(first: bool) -> Masked:
+    def masks_of(chunk: pl.DataFrame, record_type: RecordType) -> pl.DataFrame:
         masks = []
         for side in answers_of(record_type):
             text = pl.col(f"{side}_text").str.strip_chars()
@@ -65,15 +65,15 @@ def _sentences(first: bool) -> Collect:
             masks.append(pl.when(long).then(mask(sentence).hash()).alias(f"{side}_mask"))
         return chunk.select("row", *masks)
 
-    return collect
+    return masks_of
 
 
-def _covered(data: Audited, name: str, side: str) -> tuple[dict[str, Any], pl.DataFrame]:
+def _covered(data: Audited, masked: pl.DataFrame, side: str) -> tuple[dict[str, Any], pl.DataFrame]:
     """Measures of a side, and the rows (`row`, `mask`) of its TOP templates."""
-    masks = data.collected[name].select("row", mask=f"{side}_mask")
+    masks = masked.select("row", mask=f"{side}_mask")
     texts = data.rows.select("row", norm=f"{side}_norm")
     rows = masks.join(texts, on="row", maintain_order="left")
-    answers, different = data.total, texts["norm"].n_unique()
+    answers, different = rows.height, rows["norm"].n_unique()
     kept = (
         rows.drop_nulls("mask")
         .group_by("mask")
@@ -98,14 +98,15 @@ def _share(part: int, whole: int) -> float:
     return round(part / whole, 4) if whole else 0.0
 
 
-def _found(name: str) -> Callable[[Audited], Found]:
+def _found(masked: Masked) -> Callable[[Audited], Found]:
     def find(data: Audited) -> Found:
         """Rows of the top templates of a side, and how much these cover, before and after duplicates are dropped."""
         measures: dict[str, Any] = {}
         rows = []
         worst = 0.0
+        masks = masked(data.sample, data.type)
         for side in data.answers:
-            told, covered = _covered(data, name, side)
+            told, covered = _covered(data, masks, side)
             if told["templates"]:
                 measures[side] = told
                 rows.append(covered["row"])
@@ -114,6 +115,8 @@ def _found(name: str) -> Callable[[Audited], Found]:
             return Found()
         if len(measures) == 2:
             measures["more_in"] = max(data.answers, key=lambda side: measures[side][f"coverage_top_{TOP}"])
+        if data.sample.height < data.total:
+            measures["looked_at"] = data.sample.height
         severity = LEVELS.of(round(worst * data.total), data.total)
         return Found(rows=pl.concat(rows).unique().sort(), measures=measures, severity=severity)
 
@@ -128,8 +131,7 @@ TEMPLATE_COPYING = Check(
     cure="groupings: [near_duplicates]  # or mix: {caps: {completion: 3}}",
     types=ANSWERED,
     levels=LEVELS,
-    collect=_collect,
-    find=_found("template_copying"),
+    find=_found(_masks),
 )
 
 SAME_OPENINGS = Check(
@@ -140,8 +142,7 @@ SAME_OPENINGS = Check(
     cure="Cut the opening, or cap the rows that have it.",
     types=ANSWERED,
     levels=LEVELS,
-    collect=_sentences(first=True),
-    find=_found("same_openings"),
+    find=_found(_sentences(first=True)),
 )
 
 SAME_CLOSINGS = Check(
@@ -152,6 +153,5 @@ SAME_CLOSINGS = Check(
     cure="Cut the closing, or cap the rows that have it.",
     types=ANSWERED,
     levels=LEVELS,
-    collect=_sentences(first=False),
-    find=_found("same_closings"),
+    find=_found(_sentences(first=False)),
 )

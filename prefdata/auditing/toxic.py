@@ -25,8 +25,8 @@ MAX_ENGLISH, MAX_CHINESE = 0.9, 0.95
 """Scores above which a sentence is toxic. Stricter than the filter's rule, which weighs a whole reply: at them .71 and
 .84 of Davidson's hateful and offensive tweets are found and .02 of the others; .27 of COLD's offensive texts and .003
 of the others."""
-MAX_KEPT = 2_000
-"""Sentences that are kept of a chunk; of more, those of every second, third, ... row."""
+MAX_TEXTS = 500
+"""Answers of a chunk whose sentences are kept; of more, those of every second, third, ... row."""
 MAX_SENTENCES = 10_000
 """Sentences that are scored; of more, those of every second, third, ... row, which then stand for as many."""
 MAX_PROMPTS = 1_000
@@ -77,7 +77,10 @@ def _may_be(text: pl.Expr) -> pl.Expr:
 
 def sentences(texts: pl.DataFrame) -> pl.DataFrame:
     """`texts` with a row for each sentence of `text` that may be toxic."""
-    gated = texts.filter(_may_be(pl.col("text")))
+    return _sentences(texts.filter(_may_be(pl.col("text"))))
+
+
+def _sentences(gated: pl.DataFrame) -> pl.DataFrame:
     pieces = gated.with_columns(pl.col("text").str.slice(0, MAX_CHARS).str.extract_all(_SENTENCE)).explode("text")
     return pieces.with_columns(pl.col("text").str.slice(0, MAX_CUT)).filter(_may_be(pl.col("text")))
 
@@ -98,14 +101,15 @@ def _scorer() -> Any:
 
 
 def _collect(chunk: pl.DataFrame, record_type: RecordType) -> pl.DataFrame:
-    """Sentences that may be toxic, cut at MAX_CUT, about MAX_KEPT at most: `row`, `side`, `text`, and
+    """Sentences that may be toxic, cut at MAX_CUT, of MAX_TEXTS answers about: `row`, `side`, `text`, and
     `rows`, for how many a row stands."""
     sides = answers_of(record_type)
-    found = pl.concat(
-        sentences(chunk.select("row", pl.lit(number, pl.UInt8).alias("side"), text=f"{side}_text"))
+    gated = pl.concat(
+        chunk.select("row", pl.lit(number, pl.UInt8).alias("side"), text=f"{side}_text").filter(_may_be(pl.col("text")))
         for number, side in enumerate(sides)
     )
-    kept = marks.thinned(found.with_columns(rows=pl.lit(1, pl.UInt32)), MAX_KEPT)
+    some = marks.thinned(gated.with_columns(rows=pl.lit(1, pl.UInt32)), MAX_TEXTS)
+    kept = _sentences(some)
     return kept.with_columns(marks.own(kept["text"]))
 
 
