@@ -28,8 +28,13 @@ Tokens = Callable[[pl.Series], pl.Series]
 """Texts -> how many tokens each has."""
 
 
-def truncation(max_length: int = MAX_LENGTH, *, tokens: Tokens | None = None) -> Check:
-    """The check for a trainer that reads `max_length` tokens of a row, prompt and answer together."""
+def truncation(max_length: int | None = None, *, tokens: Tokens | None = None) -> Check:
+    """The check for a trainer that reads `max_length` tokens of a row, prompt and answer together.
+
+    Without it for MAX_LENGTH; the finding is then minor at most, since a trainer may well be told to read more.
+    """
+    asked = max_length is not None
+    max_length = MAX_LENGTH if max_length is None else max_length
 
     def collected(chunk: pl.DataFrame, record_type: RecordType) -> pl.DataFrame:
         counted = [
@@ -43,18 +48,18 @@ def truncation(max_length: int = MAX_LENGTH, *, tokens: Tokens | None = None) ->
     return Check(
         name="truncation",
         family="form",
-        title="Rows are longer than trainers read by default",
+        title="Rows are longer than the trainer reads",
         why="What is over is cut off: an answer without its end never teaches to stop, and a pair cut on one side only "
         "is compared with a stump. With nothing left of an answer the loss is NaN.",
         cure=f"max_length: {max_length * 2}  # of the trainer; or leave the rows out",
         source="LlamaFactory#4617 (one side was not cut), trl#3382 (nothing left of answers)",
         types=ANSWERED,
         collect=collected,
-        find=lambda data: _found(data, max_length, estimated=tokens is None),
+        find=lambda data: _found(data, max_length, estimated=tokens is None, asked=asked),
     )
 
 
-def _found(data: Audited, max_length: int, *, estimated: bool) -> Found:
+def _found(data: Audited, max_length: int, *, estimated: bool, asked: bool) -> Found:
     """Rows of which an answer with its prompt is longer than `max_length`; pairs cut on one side, answers cut whole."""
     rows = data.collected["truncation"]
     answers = answers_of(data.type)
@@ -78,7 +83,7 @@ def _found(data: Audited, max_length: int, *, estimated: bool) -> Found:
     bad = figures["prompt_alone"] / data.total
     severity = Severity.NOTE
     if share >= 0.5 or uneven >= 0.1 or bad >= 0.02:
-        severity = Severity.MAJOR
+        severity = Severity.MAJOR if asked else Severity.MINOR
     elif share >= 0.1 or uneven >= 0.02 or bad >= 0.002:
         severity = Severity.MINOR
     measures = {

@@ -38,6 +38,12 @@ def test_rows_are_long_by_prompt_and_answer_together(tmp_path: Path) -> None:
     assert found.severity is Severity.MAJOR
 
 
+def test_what_no_one_asked_for_is_minor_at_most(tmp_path: Path) -> None:
+    check = truncation()
+    found = check.found(read(rows_of(tmp_path, [(8_000, 40, 40)] * 3), [check]))
+    assert (found.severity, found.measures["max_length"], found.measures["prompt_alone"]) == (Severity.MINOR, 1024, 3)
+
+
 def test_a_tokenizer_counts_where_there_is_one(tmp_path: Path) -> None:
     check = truncation(100, tokens=lambda texts: texts.str.len_chars().cast(pl.Int64))
     found = check.found(read(rows_of(tmp_path, [(50, 50, 50), (50, 51, 50)]), [check]))
