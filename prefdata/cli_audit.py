@@ -53,6 +53,12 @@ def audit_command(
     skip: Annotated[
         list[str] | None, typer.Option("--skip", help="Checks or families not to run.", show_default=False)
     ] = None,
+    benchmarks: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="File or folder of an evaluation set that no row should hold; may be given again.", show_default=False
+        ),
+    ] = None,
     fail_on: Annotated[
         str | None,
         typer.Option("--fail-on", help="Exit with 1 from this on: critical, major, minor, note.", show_default=False),
@@ -107,6 +113,7 @@ def audit_command(
         labels=labels_given(label or []),
         only=only or (),
         skip=skip or (),
+        benchmarks=benchmarks or (),
         progress=told,
     )
     if told is not None:

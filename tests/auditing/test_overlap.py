@@ -9,11 +9,13 @@ from typing import Any
 
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
 from prefdata.auditing.finding import Finding, Severity
 from prefdata.auditing.overlap import benchmark_texts, named
 from prefdata.auditing.overlapping import Index
 from prefdata.auditor import audit
+from prefdata.cli import app
 from prefdata.errors import InputError
 
 ITEM = "A farmer has seventeen sheep and all but nine run away in the night how many sheep are left"
@@ -57,6 +59,17 @@ def test_items_in_prompts_are_named_with_benchmark_and_coverage(tmp_path: Path, 
     assert [example.note for example in result.examples] == ["sums, coverage 1.00", "sums, coverage 1.00"]
     assert result.measures["benchmarks"] == {"sums": {"rows": 2, "items_seen": 2, "items": 2}}
     assert result.severity is Severity.CRITICAL
+
+
+def test_benchmarks_are_given_on_the_command_line(tmp_path: Path, sums: Path) -> None:
+    data = written(tmp_path / "data" / "rows.jsonl", [pair(ITEM), pair(CHINESE)])
+    bank = written(tmp_path / "bank.jsonl", [{"question": CHINESE}])
+    given = ["--benchmarks", str(sums), "--benchmarks", str(bank), "--only", "benchmark_overlap", "--json", "--quiet"]
+    result = CliRunner().invoke(app, ["audit", str(data), *given])
+    assert result.exit_code == 0
+    (finding,) = json.loads(result.stdout)["findings"]
+    assert (finding["check"], finding["count"]) == ("benchmark_overlap", 2)
+    assert finding["measures"]["benchmarks"]["bank"] == {"items": 1, "items_seen": 1, "rows": 1}
 
 
 def test_without_benchmarks_or_overlap_nothing_is_said(tmp_path: Path, sums: Path) -> None:
