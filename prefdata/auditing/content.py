@@ -166,7 +166,7 @@ SELF_NAMES = Check(
     cure="Leave the row out, or cut the sentence.",
     types=ANSWERED,
     levels=Levels(major=0.02, minor=0),
-    collect=marks.collector(_names_itself, gate=_SELF_GATE),
+    collect=marks.collector(_names_itself, gate=[_SELF_GATE]),
     find=lambda data: marks.found(data, "self_names"),
 )
 
@@ -190,7 +190,7 @@ PLACEHOLDERS = Check(
     cure="Fill the blank, or leave the row out; letters and forms that were asked for may keep theirs.",
     types=ANSWERED,
     levels=Levels(major=0.05, minor=0.001),
-    collect=marks.collector(_blank, gate=r"[{\[<【]|orem ipsum|OREM"),
+    collect=marks.collector(_blank, gate=[r"[{\[<【]", "orem ipsum", "OREM IPSUM"]),
     find=lambda data: marks.found(data, "placeholders"),
 )
 

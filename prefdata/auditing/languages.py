@@ -100,9 +100,11 @@ def _scripts(chunk: pl.DataFrame, columns: list[str]) -> pl.DataFrame:
 def _collect_other(chunk: pl.DataFrame, record_type: RecordType) -> pl.DataFrame:
     """Rows of which an answer has another script than the last user turn: `row` and a Boolean column a side."""
     sides = answers_of(record_type)
-    found = _scripts(chunk, ["turn_text", "prompt_text", *(f"{side}_text" for side in sides)])
-    # "ok" has no script: there the whole prompt tells
-    found = found.with_columns(pl.coalesce("turn_text", "prompt_text").alias("turn_text"))
+    found = _scripts(chunk, ["turn_text", *(f"{side}_text" for side in sides)])
+    short = found["turn_text"].is_null().arg_true()
+    if len(short):  # "ok" has no script: there the whole prompt tells
+        whole = _scripts(chunk.select("row", "prompt_text")[short], ["prompt_text"])["prompt_text"]
+        found = found.with_columns(found["turn_text"].scatter(short, whole))
     other = found.select(
         "row", *((pl.col(f"{side}_text") != pl.col("turn_text")).fill_null(False).alias(side) for side in sides)
     )
@@ -154,7 +156,7 @@ def _mix(data: Audited) -> Found:
     for side in ("turn", *data.answers):
         codes = detected(rows[f"{side}_text"].str.slice(0, HEAD_CHARS)).drop_nulls().value_counts(sort=True)
         codes = codes.sort("count", "code", descending=[True, False])
-        shown = codes.filter(pl.col("count") >= max(2, 0.005 * rows.height))
+        shown = codes.filter(pl.col("count") >= max(3, 0.01 * rows.height))
         languages[side] = dict(shown.iter_rows())
         several |= shown.height > 1
     if not several:

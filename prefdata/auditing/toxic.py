@@ -45,8 +45,8 @@ _SENTENCE = r"[^.!?。！？…\n]+[.!?。！？…]*"
 
 
 @cache
-def _gate() -> str:
-    """What stands in a sentence that may be toxic: a weighty word of the English model, a gram of the Chinese one."""
+def _gate() -> tuple[str, str]:
+    """What stands in a sentence that may be toxic: weighty words of the English model, grams of the Chinese."""
     from filters import toxicity_chinese, toxicity_english
 
     english = toxicity_english.load()
@@ -60,7 +60,7 @@ def _gate() -> str:
     grams = [_unpacked(packed, toxicity_chinese.BITS) for packed in chinese.grams[several][order].tolist()]
     grams = [gram for gram in grams if all("\u4e00" <= letter <= "\u9fff" for letter in gram)]
     # (?-u:\b): boundaries of Unicode cost ten times as much in texts with one curly quote
-    return rf"(?i-u:\b(?:{'|'.join(sorted(words))})\b)|{'|'.join(sorted(grams))}"
+    return rf"(?i-u:\b(?:{'|'.join(sorted(words))})\b)", "|".join(sorted(grams))
 
 
 def _unpacked(packed: int, bits: int) -> str:
@@ -71,18 +71,29 @@ def _unpacked(packed: int, bits: int) -> str:
     return "".join(reversed(letters))
 
 
-def _may_be(text: pl.Expr) -> pl.Expr:
-    return text.str.slice(0, MAX_CHARS).str.contains(_gate())
+def _gated(texts: pl.DataFrame) -> pl.DataFrame:
+    """Those of `texts` whose `text` may be toxic. The Chinese grams are looked for where wide characters are."""
+    english, chinese = _gate()
+    head = pl.col("text").str.slice(0, MAX_CHARS)
+    wide = (pl.col("text").str.len_bytes() > 1.2 * pl.col("text").str.len_chars()) | (
+        pl.col("text").str.len_bytes() < 40
+    )
+    told = texts.select(near=head.str.contains(english), wide=wide)
+    rest = told["wide"].arg_true()
+    if len(rest):
+        found = texts.select("text")[rest].select(head.str.contains(chinese)).to_series()
+        return texts.filter(told["near"].scatter(rest, told["near"][rest] | found))
+    return texts.filter(told["near"])
 
 
 def sentences(texts: pl.DataFrame) -> pl.DataFrame:
     """`texts` with a row for each sentence of `text` that may be toxic."""
-    return _sentences(texts.filter(_may_be(pl.col("text"))))
+    return _sentences(_gated(texts))
 
 
 def _sentences(gated: pl.DataFrame) -> pl.DataFrame:
     pieces = gated.with_columns(pl.col("text").str.slice(0, MAX_CHARS).str.extract_all(_SENTENCE)).explode("text")
-    return pieces.with_columns(pl.col("text").str.slice(0, MAX_CUT)).filter(_may_be(pl.col("text")))
+    return _gated(pieces.with_columns(pl.col("text").str.slice(0, MAX_CUT)))
 
 
 def toxic(pieces: pl.DataFrame) -> pl.DataFrame:
@@ -105,7 +116,7 @@ def _collect(chunk: pl.DataFrame, record_type: RecordType) -> pl.DataFrame:
     `rows`, for how many a row stands."""
     sides = answers_of(record_type)
     gated = pl.concat(
-        chunk.select("row", pl.lit(number, pl.UInt8).alias("side"), text=f"{side}_text").filter(_may_be(pl.col("text")))
+        _gated(chunk.select("row", pl.lit(number, pl.UInt8).alias("side"), text=f"{side}_text"))
         for number, side in enumerate(sides)
     )
     some = marks.thinned(gated.with_columns(rows=pl.lit(1, pl.UInt32)), MAX_TEXTS)
