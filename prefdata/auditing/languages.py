@@ -45,6 +45,7 @@ LONG_BYTES = 40
 DETECTED_ROWS = 300
 """Rows of the sample that the detector reads; a text takes 0.1 ms."""
 
+_LATIN_LETTERS = rf"(?:[A-Za-z][^A-Za-z]*){{{MIN_LETTERS}}}"
 _WIDE = ("Han", "Kana", "Hangul")
 _ASKED = (
     r"(?i-u:\b(?:translat|in (?:english|chinese|mandarin|french|spanish|german|japanese|korean|russian|arabic|hindi|"
@@ -81,15 +82,15 @@ def _scripts(chunk: pl.DataFrame, columns: list[str]) -> pl.DataFrame:
     found = [chunk["row"]]
     for column in columns:
         text = pl.col(column)
-        narrow = text.str.len_bytes() < 1.2 * text.str.len_chars()
-        ascii_ = text.str.len_bytes() == text.str.len_chars()
-        letters = text.str.slice(0, LONG_BYTES).str.count_matches("[A-Za-z]") >= MIN_LETTERS
         told = chunk.select(
-            latin=(narrow & (text.str.len_bytes() >= LONG_BYTES)) | (ascii_ & letters),
-            ascii=ascii_,
+            narrow=text.str.len_bytes() < 1.2 * text.str.len_chars(),
+            long=text.str.len_bytes() >= LONG_BYTES,
+            letters=text.str.slice(0, 2 * LONG_BYTES).str.contains(_LATIN_LETTERS),
+            empty=text == "",
         )
-        names = told.select(pl.when("latin").then(pl.lit("Latin")).alias(column)).to_series()
-        rest = (~told["latin"] & ~told["ascii"]).arg_true()
+        latin = pl.col("narrow") & (pl.col("long") | pl.col("letters"))
+        names = told.select(pl.when(latin).then(pl.lit("Latin")).alias(column)).to_series()
+        rest = (~told["narrow"] & ~told["empty"]).arg_true()
         if len(rest):
             counted = chunk.select(column)[rest].select(script(text).alias(column)).to_series()
             names = names.scatter(rest, counted)
