@@ -23,7 +23,7 @@ from prefdata.schema import RecordType
 from prefdata.transforms import names, personal_data
 
 KINDS = ("email", "phone", "card", "iban", "cn_id", "ip", "secret")
-MAX_KEPT = 600
+MAX_KEPT = 1_500
 """Pieces that are kept of a chunk."""
 MAX_PIECES = 2_000
 """Pieces that are searched; one takes about 0.3 ms."""

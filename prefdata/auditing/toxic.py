@@ -25,7 +25,7 @@ MAX_ENGLISH, MAX_CHINESE = 0.9, 0.95
 """Scores above which a sentence is toxic. Stricter than the filter's rule, which weighs a whole reply: at them .71 and
 .84 of Davidson's hateful and offensive tweets are found and .02 of the others; .27 of COLD's offensive texts and .003
 of the others."""
-MAX_TEXTS = 500
+MAX_TEXTS = 1_000
 """Answers of a chunk whose sentences are kept; of more, those of every second, third, ... row."""
 MAX_SENTENCES = 10_000
 """Sentences that are scored; of more, those of every second, third, ... row, which then stand for as many."""
