@@ -128,8 +128,12 @@ def _mapping(name: str, value: Mapping[str, Any], lang: Language) -> list[dict[s
         if set(value) <= set(SIDES) and not any(taken(dict(one)) for one in values):
             return [_columns(name, value, lang)]
         return _nested(name, value, lang)
-    if all(_two_counts(one) for one in values):
+    if all(_two_counts(one) for one in values) and not taken(dict(value)):
         return [_split(name, value, lang)]
+    if any(isinstance(one, Mapping) for one in values) or taken(dict(value)):
+        inside = drawn({str(key): one for key, one in value.items()}, lang)
+        titles = [f"{label(name, lang)}: {one['title']}" if one["title"] else label(name, lang) for one in inside]
+        return [{**one, "title": title} for one, title in zip(inside, titles, strict=True)]
     rows = [(own(str(key), lang), shown(str(key), one, lang)) for key, one in value.items()]
     return [{"kind": "facts", "title": label(name, lang), "rows": rows[:ROWS], "more": max(0, len(rows) - ROWS)}]
 

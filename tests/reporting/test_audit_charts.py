@@ -181,6 +181,15 @@ def test_pairs_of_counts_are_bars_that_are_split() -> None:
     ]
 
 
+def test_a_mapping_of_all_kinds_is_drawn_as_measures_of_its_own() -> None:
+    found = drawn({"gender": {"rows": 7, "share": 0.5, "interval": [0.4, 0.6], "words": {"she": {"rows": 3}}}})
+    assert [(one["kind"], one["title"]) for one in found] == [
+        ("intervals", "gender"),
+        ("table", "gender: words"),
+        ("facts", "gender"),
+    ]
+
+
 def test_counts_by_side_are_one_table() -> None:
     (table,) = drawn({"prompt": {"email": 3}, "chosen": {}, "rejected": {"email": 1, "phone": 2}})
     assert table["columns"] == ["", "prompt", "chosen", "rejected"]
