@@ -75,14 +75,15 @@ def _told(data: Audited, pairs: pl.DataFrame, **measures: Any) -> Found:
     return Found(rows=pairs["row"], measures=measures, beside=dict(pairs.select("row", "other").iter_rows()))
 
 
-def _earlier(rows: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
-    """`row` and `other` of rows that share `keys` with an earlier row: the first of them, and the one just before."""
+def _earlier(data: Audited, rows: pl.DataFrame, keys: list[str], sides: dict[str, str]) -> pl.DataFrame:
+    """Verified pairs of rows and an earlier one with the same `keys`: the first of them, else the one just before."""
     later = rows.select("row", *keys).with_columns(
         pl.col("row").first().over(keys).alias("first"), pl.col("row").shift(1).over(keys).alias("before")
     )
     later = later.filter(pl.col("row") != pl.col("first"))
-    tried = [later.select("row", other=name) for name in ("first", "before")]
-    return pl.concat(tried).unique(maintain_order=True).sort("row", "other")
+    found = _verified(data, later.select("row", other="first"), sides)
+    left = later.join(found, on="row", how="anti", maintain_order="left").filter(pl.col("before") != pl.col("first"))
+    return pl.concat([found, _verified(data, left.select("row", other="before"), sides)]).sort("row")
 
 
 def _duplicates(data: Audited) -> Found:
@@ -94,7 +95,7 @@ def _duplicates(data: Audited) -> Found:
         # where both sides are of one group, the other row may prefer the contrary just as well
         rows = rows.filter(pl.col("chosen_near") != pl.col("rejected_near"))
     keys = [*(f"{side}_near" for side in data.sides), *label]
-    pairs = _verified(data, _earlier(rows, keys), {side: side for side in data.sides})
+    pairs = _earlier(data, rows, keys, {side: side for side in data.sides})
     members = pl.concat([pairs["row"], pairs["other"]]).unique()
     sizes = rows.filter(pl.col("row").is_in(members.implode())).group_by(keys).len()["len"].sort()
     return _told(data, pairs, groups=len(sizes), largest_group=sizes.to_list()[-1] if len(sizes) else 0)
@@ -103,7 +104,7 @@ def _duplicates(data: Audited) -> Found:
 def _prompts(data: Audited) -> Found:
     """Rows whose prompt is nearly, but not quite, that of an earlier row."""
     rows = _grouped(data).unique("prompt_norm", keep="first", maintain_order=True)
-    return _told(data, _verified(data, _earlier(rows, ["prompt_near"]), {"prompt": "prompt"}), prompts=rows.height)
+    return _told(data, _earlier(data, rows, ["prompt_near"], {"prompt": "prompt"}), prompts=rows.height)
 
 
 def _alike(data: Audited) -> Found:
