@@ -32,7 +32,7 @@ def pair(prompt: str, chosen: str = "At nine.", rejected: str = "Soon.") -> dict
 def found(folder: Path, rows: list[dict[str, Any]], **settings: Any) -> dict[str, Finding]:
     path = folder / "rows.jsonl"
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    return {finding.check: finding for finding in audit(path, **settings).findings}
+    return {finding.check: finding for finding in audit(path, **{"only": ["form"], **settings}).findings}
 
 
 @pytest.mark.parametrize("family", sorted(control_tokens()))
