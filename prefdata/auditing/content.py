@@ -199,7 +199,7 @@ BOILERPLATE = Check(
     family="content",
     title="The same answer stands under ten or more different prompts",
     why="It says nothing about any of the prompts; the model learns to answer everything with it.",
-    cure="mix: {caps: {completion: 3}}",
+    cure="Keep a few rows of each such answer, those with the clearest labels.",
     types=ANSWERED,
     levels=Levels(major=0.2, minor=0.01),
     find=_boilerplate,

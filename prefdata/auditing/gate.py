@@ -29,7 +29,8 @@ def fresh(findings: Iterable[Finding], baseline: Mapping[str, Any] | None) -> li
     if baseline is None:
         return [Fresh(finding, finding.count, finding.places) for finding in findings]
     try:
-        known = {one["check"]: one for one in baseline["findings"]}
+        # a reason of reading may be called as a check is
+        known = {(one.get("family", ""), one["check"]): one for one in baseline["findings"]}
         before = {name: set(one["keys"]) for name, one in known.items()}
         counts = {name: int(one["count"]) for name, one in known.items()}
         severities = {name: Severity(one["severity"]) for name, one in known.items()}
@@ -37,7 +38,7 @@ def fresh(findings: Iterable[Finding], baseline: Mapping[str, Any] | None) -> li
         raise InputError("the baseline is no report.json of an audit; make one with prefdata audit --out") from error
     found = []
     for finding in findings:
-        name = finding.check
+        name = (finding.family, finding.check)
         if name not in known:
             found.append(Fresh(finding, finding.count, finding.places))
             continue

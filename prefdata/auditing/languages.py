@@ -190,7 +190,7 @@ LANGUAGE_MIX = Check(
     family="content",
     title="Texts are in several languages",
     why="What is rare is learnt badly, and filters, judges and lists of words speak for some languages only.",
-    cure="filters: [{name: language, allowed: [en, zh]}]",
+    cure="filters: [language: {allowed: [en, zh]}]",
     types=ANSWERED,
     find=_mix,
 )

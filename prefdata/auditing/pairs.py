@@ -224,6 +224,6 @@ CROWDED_PROMPT = Check(
     family="pairs",
     title="One prompt gives a large part of the rows",
     why="The set says much about few questions; an evaluation split by row would leak them.",
-    cure="mix: {caps: {prompt: 3}}",
+    cure="mix: {per_prompt: 3}",
     find=_crowded,
 )

@@ -151,10 +151,10 @@ TOXIC_ANSWERS = Check(
     title="An answer that is to be learnt holds insults, hate or obscene words",
     why="Training prefers insults and hate. Angry customers are context, toxic rejected answers are good examples: both"
     " are only counted.",
-    cure="filters: [{name: toxicity, sides: [chosen]}]  # completion, where rows have labels",
+    cure="filters: [toxicity]  # judges what is to be learnt: completion, or chosen",
     source="alt-profanity-check; COLD (Deng et al. 2022)",
     types=ANSWERED,
-    levels=Levels(major=0.01, minor=0),
+    levels=Levels(major=0.02, minor=0),
     collect=_collect,
     find=_find,
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import polars as pl
 import pytest
 
@@ -28,7 +30,13 @@ def finding(name: str, keys: list[str], severity: Severity = Severity.MAJOR, cou
 def baseline(*findings: Finding) -> dict[str, object]:
     return {
         "findings": [
-            {"check": one.check, "severity": one.severity.value, "count": one.count, "keys": list(one.keys)}
+            {
+                "check": one.check,
+                "family": one.family,
+                "severity": one.severity.value,
+                "count": one.count,
+                "keys": list(one.keys),
+            }
             for one in findings
         ]
     }
@@ -56,6 +64,12 @@ def test_beyond_the_hashes_that_are_kept_the_number_counts() -> None:
     before = baseline(finding("near_duplicates", ["a"], count=10))
     assert fresh([finding("near_duplicates", ["b"], count=10)], before) == []
     assert fresh([finding("near_duplicates", ["b"], count=12)], before)[0].rows == 2
+
+
+def test_a_reason_of_reading_is_not_the_check_of_that_name() -> None:
+    check = finding("empty_answer", ["a"])
+    reason = dataclasses.replace(check, family="reading")
+    assert [one.finding.family for one in fresh([check, reason], baseline(reason))] == ["pairs"]
 
 
 def test_only_what_is_bad_enough_fails() -> None:
