@@ -311,7 +311,7 @@ def test_several_aucs_are_drawn_in_one_chart_with_links() -> None:
 def test_a_cure_is_told_as_sentences_and_as_code_to_copy() -> None:
     finding = made(check="crowded_prompt")
     page = render(finding._replace(checks=tuple(chosen(["crowded_prompt"]))))
-    assert "<code>mix: {caps: {prompt: 3}}</code></pre>" in page
+    assert "<code>mix: {per_prompt: 3}</code></pre>" in page
 
 
 def test_the_page_in_chinese_is_chinese(tmp_path: Path) -> None:
