@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -66,6 +67,8 @@ class Decoder:
         self._names: dict[str, str] = {}  # token -> `"key":`
         self._groups: list[dict[str, pl.DataType]] = []
         self._known: dict[str, int] = {}  # skeleton -> group
+        self._guess: int | None = None  # the group of all texts of the chunk before
+        self._pool = ThreadPoolExecutor(1)
         self.strict = 0
         """How many texts went through the strict parser."""
 
@@ -73,7 +76,8 @@ class Decoder:
         """`texts` (String; none null or blank) as frames behind their `places`, which have as many rows."""
         refused: list[tuple[int, str]] = []
         if len(self._groups) > _MAX_GROUPS or len(self._known) > _MAX_SKELETONS:
-            self._groups, self._known = [], {}
+            self._groups, self._known, self._guess = [], {}, None
+        guess, ahead = self._guess, self._ahead(texts)
         groups = self._group(texts)
         slow: dict[int, dict[str, Any]] = {}
         for position in (groups == SLOW).arg_true().to_list():
@@ -84,13 +88,18 @@ class Decoder:
                 continue
             at = (groups == group).arg_true()
             mine = texts if len(at) == len(texts) else texts.gather(at)
-            good, bad = self._decoded(mine, group)
+            dtype = self._dtype(group)
+            if ahead is not None and group == guess and mine is texts and dtype == ahead[0]:
+                good, bad = ahead[1].result()
+            else:
+                good, bad = _decoded(mine, dtype)
             for index in bad:
                 self._strictly(int(at[index]), mine[index], slow, refused)
             if bad:
                 at = at.filter(~pl.int_range(len(at), eager=True).is_in(bad))
             if len(at):
                 parts.setdefault(group, []).append((at, good))
+        self._guess = next(iter(parts)) if len(parts) == 1 and not slow else None
         self._add_slow(slow, parts, refused)
         joined = [_joined(found) for found in parts.values()]
         frames = [_frame(at, records, places) for at, records in sorted(joined, key=lambda one: int(one[0][0]))]
@@ -186,21 +195,12 @@ class Decoder:
     def _dtype(self, group: int) -> pl.Struct:
         return pl.Struct([pl.Field(name, final(dtype)) for name, dtype in self._groups[group].items()])
 
-    def _decoded(self, texts: pl.Series, group: int) -> tuple[pl.Series, list[int]]:
-        """The texts that polars takes, as structs, and the positions of those that it refuses."""
-        dtype = self._dtype(group)
-        try:
-            return texts.str.json_decode(dtype), []
-        except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
-            if len(texts) == 1:
-                return pl.Series(texts.name, [], dtype=dtype), [0]
-        good, bad = [], []
-        step = -(-len(texts) // _PARTS)
-        for start in range(0, len(texts), step):
-            some, wrong = self._decoded(texts.slice(start, step), group)
-            good.append(some)
-            bad += [start + index for index in wrong]
-        return pl.concat(good), bad
+    def _ahead(self, texts: pl.Series) -> tuple[pl.Struct, Future[tuple[pl.Series, list[int]]]] | None:
+        """The texts decoded by the dtype of the chunk before, in a thread, while it is told whether they have it."""
+        if self._guess is None:
+            return None
+        dtype = self._dtype(self._guess)
+        return dtype, self._pool.submit(_decoded, texts, dtype)
 
     def _strictly(
         self, position: int, text: str, slow: dict[int, dict[str, Any]], refused: list[tuple[int, str]]
@@ -229,7 +229,7 @@ class Decoder:
                 refused.append((position, str(error)))
         for group, positions in members.items():
             texts = pl.Series([json.dumps(slow[position], ensure_ascii=False) for position in positions])
-            good, bad = self._decoded(texts, group)
+            good, bad = _decoded(texts, self._dtype(group))
             refused += [(positions[index], "malformed_json") for index in bad]
             wrong = set(bad)
             at = pl.Series([one for index, one in enumerate(positions) if index not in wrong], dtype=pl.UInt32)
@@ -238,6 +238,22 @@ class Decoder:
             if group in parts:  # its dtype may have grown
                 parts[group] = [(one, _grown(records, good.dtype)) for one, records in parts[group]]
             parts.setdefault(group, []).append((at, good))
+
+
+def _decoded(texts: pl.Series, dtype: pl.Struct) -> tuple[pl.Series, list[int]]:
+    """The texts that polars takes, as structs, and the positions of those that it refuses."""
+    try:
+        return texts.str.json_decode(dtype), []
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        if len(texts) == 1:
+            return pl.Series(texts.name, [], dtype=dtype), [0]
+    good, bad = [], []
+    step = -(-len(texts) // _PARTS)
+    for start in range(0, len(texts), step):
+        some, wrong = _decoded(texts.slice(start, step), dtype)
+        good.append(some)
+        bad += [start + index for index in wrong]
+    return pl.concat(good), bad
 
 
 def _frame(at: pl.Series, records: pl.Series, places: pl.DataFrame) -> pl.DataFrame:
