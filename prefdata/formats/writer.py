@@ -222,7 +222,6 @@ class _ParquetStream:
 
     def __init__(self, path: Path, schema: pl.Schema) -> None:
         self._frames: queue.Queue[pl.DataFrame | None] = queue.Queue(1)
-        self._stopped = False
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, args=(path, schema), daemon=True)
         self._thread.start()
@@ -238,8 +237,6 @@ class _ParquetStream:
     ) -> Iterator[pl.DataFrame]:
         while (frame := self._frames.get()) is not None:
             yield frame
-        if self._stopped:
-            raise InterruptedError
 
     def put(self, frame: pl.DataFrame | None) -> None:
         while True:
@@ -258,7 +255,8 @@ class _ParquetStream:
             raise self._error
 
     def stop(self) -> None:
-        self._stopped = True
+        """Ends the file, which the caller removes. To break the sink off would leave a task of polars behind that may
+        open the file after it was removed."""
         if self._thread.is_alive():
             self.put(None)
             self._thread.join()
