@@ -314,13 +314,12 @@ def _limits(report: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
     transforms = {entry["name"] for entry in recipe["transforms"]}
     if untouched:
         found.append(f"Personal data in {', '.join(untouched)} was not looked for.")
-    if not logs and len(untouched) == len(recipe["sources"]):
-        pass
-    elif "personal_data" in transforms or not logs:
+    none_touched = not logs and len(untouched) == len(recipe["sources"])
+    if ("personal_data" in transforms or not logs) and not none_touched:
         found.append(
             "Personal data was replaced by patterns and name lists: what they do not know is still in the rows."
         )
-    else:
+    elif logs:
         found.append("Personal data was not replaced.")
     if logs:
         found.append("Labels are inferred from what customers did and said, not given by annotators.")

@@ -25,6 +25,7 @@ from prefdata.formats.export import refused_rows
 from prefdata.formats.files import Chunk, input_files, read_frames
 from prefdata.io import QUARANTINE, FileReport, ReadLimits, sha256_file
 from prefdata.logs.events import FATE_NAMES
+from prefdata.opening import with_columns_of
 from prefdata.recipe import AUTO, Recipe, Source
 from prefdata.recognition import Reading, described, reading_as, recognised
 from prefdata.schema import SCHEMAS, RecordType, stable_hash
@@ -175,10 +176,7 @@ class _Reader:
         if self.reading is None:
             self.reading = _reading(self.recipe, self.source, frame)
             self.schema = dict(frame.schema)
-        lacking = [
-            pl.lit(None, dtype=dtype).alias(name) for name, dtype in self.schema.items() if name not in frame.columns
-        ]
-        outcome = self.reading.format.decode(frame.with_columns(lacking), self.reading.type)
+        outcome = self.reading.format.decode(with_columns_of(frame, self.schema), self.reading.type)
         self.decoded += outcome.rows.height
         for reason, number in (outcome.unmade or {}).items():
             self.unmade[reason] = self.unmade.get(reason, 0) + number

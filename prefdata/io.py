@@ -352,7 +352,7 @@ def _replace(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise ResourceError(f"{path.name}: no room left on the disk; free some and run again") from error
         raise
-    except BaseException:
+    except BaseException:  # an interrupt too leaves nothing behind, and goes on
         temporary.unlink(missing_ok=True)
         raise
     folder = os.open(path.parent, os.O_RDONLY)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from prefdata.auditing.words import words
-from prefdata.formats.core import answers_of, sides_of
+from prefdata.formats.core import sides_of
 from prefdata.formats.screens import calls_tools, has_pictures
 from prefdata.schema import RecordType
 from prefdata.text import joined_text, last_user_text
@@ -57,11 +57,6 @@ def kept(record_type: RecordType) -> list[str]:
 def normalised(text: pl.Expr) -> pl.Expr:
     """Text as `words` gives it."""
     return text.map_batches(words, return_dtype=pl.String)
-
-
-def any_answer(record_type: RecordType, rule: str) -> list[pl.Expr]:
-    """`<answer>_<rule>` columns of a type's answers."""
-    return [pl.col(f"{side}_{rule}") for side in answers_of(record_type)]
 
 
 def _told(text: pl.Series) -> pl.Series:

@@ -89,7 +89,7 @@ class FrameWriter:
                     os.close(folder)
             except OSError as error:
                 self._fail(error)
-            except BaseException:
+            except BaseException:  # an interrupt or a panic of polars too leaves nothing behind, and goes on
                 self.abort()
                 raise
             self._written = Written(self.rows, digest)
