@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -19,7 +20,7 @@ from prefdata.errors import UnknownNameError
 from prefdata.formats import rules
 from prefdata.io import ReadLimits
 from prefdata.opening import open_dataset
-from prefdata.schema import RecordType, stable_hash
+from prefdata.schema import RecordType
 
 EXAMPLES = 3
 PLACES_SHOWN = 1_000
@@ -48,6 +49,8 @@ class Audit(NamedTuple):
     checks: tuple[Check, ...]
     """The checks that ran, also those that found nothing."""
     seconds: float
+    refused: Mapping[str, int] = MappingProxyType({})
+    """Reason -> records of the files that are no rows for it. A record may have several."""
 
     def worst(self) -> Severity | None:
         """The worst severity there is."""
@@ -103,7 +106,7 @@ def audit(
     wanted = chosen(only, skip, slow=slow)
     opened = opening()
     reading, name = opened.reading, opened.name
-    options = {"benchmarks": tuple(benchmarks)}
+    options = {"benchmarks": tuple(benchmarks), "folders": _folders(path)}
     speaking = [check.prepared(options) for check in wanted if reading.type in check.types]
     checks = [check for check in speaking if check is not None]
     data = read(opening, checks, progress=progress)
@@ -127,7 +130,14 @@ def audit(
         findings=tuple(findings),
         checks=tuple(checks),
         seconds=round(time.monotonic() - started, 3),
+        refused={reason: len(places) for reason, places in sorted(data.refused.items())},
     )
+
+
+def _folders(path: str | Path | Sequence[str | Path]) -> tuple[Path, ...]:
+    """Where relative paths in the data may start: the folders of its files, and the present one."""
+    files = [Path(one) for one in ([path] if isinstance(path, (str, Path)) else path)]
+    return tuple(dict.fromkeys([*(one if one.is_dir() else one.parent for one in files), Path()]))
 
 
 def _unread(data: Audited) -> list[Finding]:
@@ -172,6 +182,9 @@ def _told(data: Audited, raw: list[tuple[Check, Found, int]]) -> list[Finding]:
                 place(texts[row]),
                 {side: texts[row][f"{side}_text"][:EXCERPT] for side in data.sides},
                 _beside(data, found.beside.get(row)),
+                chars={side: texts[row][f"{side}_chars"] for side in data.sides},
+                label=texts[row].get("label"),
+                margin=texts[row].get("margin"),
             )
             for row in rows
             if row in texts
@@ -211,6 +224,4 @@ def _beside(data: Audited, told: Any) -> str:
 
 def _keys(data: Audited, rows: pl.Series) -> tuple[str, ...]:
     """Hashes of the content of rows, the same in every audit of the same rows."""
-    sides = [f"{side}_hash" for side in data.sides]
-    some = data.rows.select(sides)[rows]
-    return tuple(stable_hash([some[name].cast(pl.String) for name in sides], purpose="content").str.head(16).to_list())
+    return tuple(f"{key:016x}" for key in data.rows["key"].gather(rows).to_list())

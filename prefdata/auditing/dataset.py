@@ -11,6 +11,7 @@ import polars as pl
 
 from prefdata.auditing import features
 from prefdata.auditing.check import Check
+from prefdata.auditing.twins import Twins
 from prefdata.conversion_ahead import Ahead
 from prefdata.formats.core import PLACES, Outcome, answers_of, pieces, sides_of
 from prefdata.opening import Opened, with_columns_of
@@ -34,8 +35,9 @@ class Audited:
 
     type: RecordType
     rows: pl.DataFrame
-    """One row a row of the dataset: `row` UInt32, `_file`, `_line`, `part`, the features and the flags of all checks;
-    `label`, `label_confidence` and `margin` where the type has them, `source`, `time`, `language`."""
+    """One row a row of the dataset: `row` UInt32, `_file`, `_line`, `part`, `key` UInt64 (a hash of all texts, see
+    `features.features`), the features and the flags of all checks; `label`, `label_confidence` and `margin` where the
+    type has them, `source`, `time`, `language`."""
     sample: pl.DataFrame
     """Whole canonical rows with `row` and the texts of `features.texts`: all, or SAMPLE_ROWS spread over the set."""
     collected: Mapping[str, pl.DataFrame]
@@ -46,6 +48,8 @@ class Audited:
     """Records of the files, sound and broken."""
     columns: Mapping[str, int] = field(default_factory=dict)
     """Columns of the files -> how many records have a value there."""
+    twins: Sequence[Sequence[str]] = ()
+    """Groups of columns of the files that hold the same in every record."""
     sketches: Sketches | None = None
     """Sets of shingles of all texts, where a check is `near`."""
     again: Callable[[Sequence[int]], Iterator[pl.DataFrame]] = field(repr=False)
@@ -118,6 +122,7 @@ def _read(data: Opened, opening: Callable[[], Opened], checks: Sequence[Check], 
         refused=account.refused,
         read=account.read,
         columns=account.columns,
+        twins=account.twins.groups(),
         sketches=sketches.finish() if sketches is not None else None,
         again=lambda rows: _again(opening(), account.spans, rows),
     )
@@ -135,6 +140,7 @@ class _Account:
         self.rows = 0
         self.refused: dict[str, list[tuple[str, int]]] = {}
         self.columns: dict[str, int] = {}
+        self.twins = Twins()
         self.spans: list[tuple[int, int]] = []
         """First row and number of rows of every chunk of the files."""
 
@@ -142,6 +148,7 @@ class _Account:
         for name in frame.columns:
             if name not in (*PLACES, "_key"):
                 self.columns[name] = self.columns.get(name, 0) + frame.height - frame[name].null_count()
+        self.twins.add(frame)
 
     def refuse(self, frame: pl.DataFrame, outcome: Outcome) -> None:
         for at, reasons in outcome.refused.iter_rows():

@@ -9,7 +9,7 @@ import polars as pl
 from prefdata.auditing.check import ALL, ANSWERED, Check
 from prefdata.auditing.dataset import Audited
 from prefdata.auditing.encoding import broken
-from prefdata.auditing.finding import Found, Levels, Severity
+from prefdata.auditing.finding import Found, Levels
 from prefdata.formats import rules
 from prefdata.formats.core import answers_of, sides_of
 from prefdata.schema import RecordType
@@ -19,8 +19,6 @@ _ID_NAMES = ("id", "_id", "uid", "uuid", "row_id", "sample_id", "example_id")
 
 MOST = 0.2
 """Share of the rows with repeated ids from which on the column is no id of rows."""
-
-MEDIA = frozenset({"image", "images", "video", "videos", "audio", "audios"})
 
 
 def _any_answer(record_type: RecordType, rule: str) -> pl.Expr:
@@ -62,15 +60,6 @@ def _repeated_ids(data: Audited) -> Found:
         measures={"with_id": rows.height, "ids": repeated["id"].n_unique()},
         beside=dict(named.select("row", "first").iter_rows()),
     )
-
-
-def _empty_columns(data: Audited) -> Found:
-    """Names of columns without a value."""
-    names = sorted(name for name, filled in data.columns.items() if not filled)
-    media = [name for name in names if name in MEDIA]
-    if not names:
-        return Found()
-    return Found(measures={"columns": names[:50]}, severity=Severity.MINOR if media else Severity.NOTE)
 
 
 EMPTY_ANSWER = Check(
@@ -157,15 +146,4 @@ REPEATED_IDS = Check(
     levels=Levels(minor=0),
     collect=_ids,
     find=_repeated_ids,
-)
-
-EMPTY_COLUMNS = Check(
-    name="empty_columns",
-    family="form",
-    title="Columns of the file are null in every row",
-    why="Arrow gives such a column no type: files cannot be loaded together, and TRL takes a set with a column of "
-    "pictures for one of pictures.",
-    cure="prefdata convert DATA --to FORMAT writes only the columns that hold something",
-    source="TRL data collators: `images` in the columns makes a vision set",
-    find=_empty_columns,
 )

@@ -1,0 +1,62 @@
+"""Pictures that a trainer will not find."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prefdata.auditing.finding import Finding, Severity
+from prefdata.auditor import audit
+
+
+def row(at: int, *pictures: str) -> dict[str, Any]:
+    asked: list[dict[str, str]] = [{"type": "image"} for _ in pictures]
+    return {
+        "prompt": [{"role": "user", "content": [*asked, {"type": "text", "text": f"What is in picture {at}?"}]}],
+        "chosen": [{"role": "assistant", "content": [{"type": "text", "text": f"A red square, {at} wide."}]}],
+        "rejected": [{"role": "assistant", "content": [{"type": "text", "text": "A dog."}]}],
+        "images": list(pictures),
+    }
+
+
+def found(folder: Path, rows: list[dict[str, Any]]) -> dict[str, Finding]:
+    path = folder / "rows.jsonl"
+    path.write_text("".join(json.dumps(one) + "\n" for one in rows), encoding="utf-8")
+    return {finding.check: finding for finding in audit(path, only=["form"]).findings}
+
+
+def test_pictures_that_are_not_beside_the_data_are_named(tmp_path: Path) -> None:
+    (tmp_path / "here.png").write_bytes(b"x")
+    rows = [row(0, "here.png"), row(1, "gone.png"), row(2, "here.png", "gone.png"), row(3, "a/b.png", "c.png")]
+    finding = found(tmp_path, rows)["missing_pictures"]
+    assert finding.rows.to_list() == [1, 2, 3]
+    assert finding.measures == {"pictures": 4}
+    assert finding.severity is Severity.CRITICAL
+    assert finding.places == ("rows.jsonl:2", "rows.jsonl:3", "rows.jsonl:4")
+
+
+def test_absolute_paths_and_addresses_are_taken_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "here.png").write_bytes(b"x")
+    rows = [row(0, str(tmp_path / "here.png")), row(1, "https://example.org/a.png"), row(2, "data:image/png;base64,AA")]
+    assert "missing_pictures" not in found(tmp_path, rows)
+
+
+@pytest.mark.parametrize("name", ["a" * 5_000 + ".png", "../../nowhere/x.png", "."])
+def test_names_that_can_be_no_file_are_missing(name: str, tmp_path: Path) -> None:
+    assert found(tmp_path, [row(0, name)])["missing_pictures"].count == 1
+
+
+def test_rows_without_a_picture_beside_others_are_a_note(tmp_path: Path) -> None:
+    (tmp_path / "here.png").write_bytes(b"x")
+    rows = [row(0, "here.png"), row(1), row(2, "here.png", "here.png"), row(3)]
+    finding = found(tmp_path, rows)["pictures_in_some_rows"]
+    assert finding.rows.to_list() == [1, 3]
+    assert finding.severity is Severity.NOTE
+    assert finding.measures == {"with_pictures": 2, "most_in_a_row": 2}
+
+
+def test_a_set_without_pictures_says_nothing_of_them(tmp_path: Path) -> None:
+    assert not {"missing_pictures", "pictures_in_some_rows"} & set(found(tmp_path, [row(0), row(1)]))
