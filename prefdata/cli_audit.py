@@ -9,6 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from prefdata.cli_options import (
+    LabelMeanings,
+    Lang,
+    Markdown,
+    Only,
+    Quiet,
+    RecordTypeName,
+    Skip,
+    Source,
+    checked_language,
+    checked_severity,
+    labels_given,
+)
+
 if TYPE_CHECKING:
     from prefdata.auditing.gate import Fresh
     from prefdata.auditor import Audit
@@ -28,31 +42,15 @@ def audit_command(
     path: Annotated[
         Path, typer.Argument(metavar="DATA", help="JSONL, JSON or Parquet, plain or .gz, or a folder of them.")
     ],
-    source: Annotated[str, typer.Option("--from", help="Format of the data; auto recognises it.")] = "auto",
-    record_type: Annotated[
-        str | None,
-        typer.Option(
-            "--type",
-            help="What the rows are, where that is not clear: pairs, unpaired, sft, prompts (or TRL's names).",
-            show_default=False,
-        ),
-    ] = None,
-    label: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--label", help="What a label other than true or false means, e.g. good=true.", show_default=False
-        ),
-    ] = None,
+    source: Source = "auto",
+    record_type: RecordTypeName = None,
+    label: LabelMeanings = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Folder for report.html, report.json and report.md.", show_default=False),
     ] = None,
-    only: Annotated[
-        list[str] | None, typer.Option("--only", help="Checks or families to run; others are not.", show_default=False)
-    ] = None,
-    skip: Annotated[
-        list[str] | None, typer.Option("--skip", help="Checks or families not to run.", show_default=False)
-    ] = None,
+    only: Only = None,
+    skip: Skip = None,
     benchmarks: Annotated[
         list[Path] | None,
         typer.Option(
@@ -69,10 +67,10 @@ def audit_command(
             help="report.json of an earlier audit: only what is new counts for --fail-on.", show_default=False
         ),
     ] = None,
-    lang: Annotated[str, typer.Option(help="Language of the reports: en or zh.")] = "en",
+    lang: Lang = "en",
     as_json: Annotated[bool, typer.Option("--json", help="Print report.json.")] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, for a pull request.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
+    markdown: Markdown = False,
+    quiet: Quiet = False,
     listed: Annotated[
         bool, typer.Option("--list", help="List the checks, a line each, and end.", is_eager=True, callback=_listed)
     ] = False,
@@ -93,15 +91,12 @@ def audit_command(
     from prefdata.auditing.finding import Severity
     from prefdata.auditing.gate import failing, fresh
     from prefdata.auditor import audit
-    from prefdata.cli_convert import labels_given
     from prefdata.errors import RecipeError
     from prefdata.recognition import record_type as type_named
     from prefdata.reporting.audit_json import to_json
 
-    if lang not in ("en", "zh"):
-        raise RecipeError(f"--lang {lang}: expected en or zh")
-    if fail_on is not None and fail_on not in list(Severity):
-        raise RecipeError(f"--fail-on {fail_on}: expected {', '.join(Severity)}")
+    checked_language(lang)
+    checked_severity(fail_on)
     if baseline is not None and fail_on is None:
         raise RecipeError("--baseline says what is not new; give --fail-on too")
     before = _report(baseline) if baseline is not None else None
@@ -110,7 +105,7 @@ def audit_command(
         path,
         source=source,
         type=type_named(record_type) if record_type else None,
-        labels=labels_given(label or []),
+        labels=labels_given(label),
         only=only or (),
         skip=skip or (),
         benchmarks=benchmarks or (),

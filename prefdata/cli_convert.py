@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from prefdata.cli_options import Json, LabelMeanings, Quiet, RecordTypeName, Source, labels_given
+
 if TYPE_CHECKING:
     from prefdata.conversion import Converted
 
 _SHOWN = 3
 """Reasons named where nothing was written."""
-
-_BOOLEANS = {"true": True, "false": False}
 
 
 def convert_command(
@@ -27,15 +27,8 @@ def convert_command(
     out: Annotated[
         Path, typer.Option("--out", "-o", help="A file (.jsonl .json .parquet), or a folder: a file for every split.")
     ],
-    source: Annotated[str, typer.Option("--from", help="Format to read; auto recognises it.")] = "auto",
-    record_type: Annotated[
-        str | None,
-        typer.Option(
-            "--type",
-            help="What the rows are, where that is not clear: pairs, unpaired, sft, prompts (or TRL's names).",
-            show_default=False,
-        ),
-    ] = None,
+    source: Source = "auto",
+    record_type: RecordTypeName = None,
     written_as: Annotated[
         str | None,
         typer.Option(
@@ -44,12 +37,7 @@ def convert_command(
             show_default=False,
         ),
     ] = None,
-    label: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--label", help="What a label other than true or false means, e.g. good=true.", show_default=False
-        ),
-    ] = None,
+    label: LabelMeanings = None,
     control_tokens: Annotated[
         str,
         typer.Option("--control-tokens", help="A model's own tokens (<|im_end|>) in a text: keep, escape or refuse."),
@@ -64,8 +52,8 @@ def convert_command(
             "--from-set", metavar="KEY=VALUE", help="A setting of the format that is read.", show_default=False
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Convert a dataset from one format into another, with an account of every row.
 
@@ -97,7 +85,7 @@ def convert_command(
         source=source,
         type=type_named(record_type) if record_type else None,
         written_as=type_named(written_as) if written_as else None,
-        labels=labels_given(label or []),
+        labels=labels_given(label),
         control_tokens=control_tokens,  # type: ignore[arg-type]
         settings=_settings(settings or [], "--set"),
         source_settings=_settings(source_settings or [], "--from-set"),
@@ -173,19 +161,6 @@ def _refused_file(result: Converted) -> Path | None:
 
 def _progress(name: str, rows: int) -> None:
     print(f"\r{name}: {rows:,} rows", end="", file=sys.stderr, flush=True)
-
-
-def labels_given(given: list[str]) -> dict[str, bool] | None:
-    """What `--label VALUE=true` options say; null without any. Raises RecipeError."""
-    from prefdata.errors import RecipeError
-
-    found = {}
-    for one in given:
-        value, mark, label = one.rpartition("=")
-        if not mark or label.lower() not in _BOOLEANS:
-            raise RecipeError(f"--label {one}: expected VALUE=true or VALUE=false")
-        found[value] = _BOOLEANS[label.lower()]
-    return found or None
 
 
 def _settings(given: list[str], option: str) -> dict[str, Any] | None:

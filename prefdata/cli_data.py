@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
+from prefdata.cli_options import Json, LabelMeanings, RecordTypeOfEach, SourceOfEach, labels_given, of_each
+
 RunPath = Annotated[Path, typer.Argument(help="The run directory.", show_default=False)]
 
 
@@ -32,26 +33,9 @@ def leaks(
         Path | None,
         typer.Argument(help="The rows to compare with; left out, the splits of a run are.", show_default=False),
     ] = None,
-    source: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--from", help="Format to read; given twice, that of each side. [default: auto]", show_default=False
-        ),
-    ] = None,
-    record_type: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--type",
-            help="What the rows are, where that is not clear: pairs, unpaired, sft, prompts; twice for each side.",
-            show_default=False,
-        ),
-    ] = None,
-    label: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--label", help="What a label other than true or false means, e.g. good=true.", show_default=False
-        ),
-    ] = None,
+    source: SourceOfEach = None,
+    record_type: RecordTypeOfEach = None,
+    label: LabelMeanings = None,
     near: Annotated[bool, typer.Option("--near/--no-near", help="Look for near-duplicates too.")] = True,
     fail: Annotated[bool, typer.Option("--fail", help="Exit with 1 where anything but replies is shared.")] = False,
     as_json: Json = False,
@@ -63,12 +47,11 @@ def leaks(
 
     Example: prefdata leaks runs/demo benchmark.jsonl
     """
-    from prefdata.cli_convert import labels_given
     from prefdata.compared import compared, found, read
     from prefdata.dedup.near import NearDuplicates
     from prefdata.recognition import record_type as type_named
 
-    labels = labels_given(label or [])
+    labels = labels_given(label)
     if right is None:
         sides = {name: compared(rows, texts=near) for name, rows in _splits(left).items()}
     else:
@@ -81,7 +64,7 @@ def leaks(
                 labels=labels,
             )
             for name, path, form, kind in zip(
-                ("left", "right"), (left, right), _each("--from", source), _each("--type", record_type), strict=True
+                ("left", "right"), (left, right), of_each("--from", source), of_each("--type", record_type), strict=True
             )
         }
     told = found(sides, groupings=(NearDuplicates().build(),) if near else ())
@@ -108,16 +91,6 @@ def leaks(
             typer.echo(f"{one['kind'].replace('_', ' '):16} {one['values']:>7,} shared, in {where}{names}")
     if fail and any(one["values"] for one in told if one["kind"] not in ("reply", "long_reply")):
         raise typer.Exit(1)
-
-
-def _each(option: str, given: list[str] | None) -> tuple[str | None, str | None]:
-    """The value of an option for the left and the right side."""
-    from prefdata.errors import RecipeError
-
-    given = given or []
-    if len(given) > 2:
-        raise RecipeError(f"{option}: given {len(given)} times; once for both sides, or twice")
-    return (given[0], given[-1]) if given else (None, None)
 
 
 def _splits(run: Path) -> dict[str, Any]:
