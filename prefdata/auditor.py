@@ -27,6 +27,8 @@ PLACES_SHOWN = 1_000
 KEYS_KEPT = 100_000
 EXCERPT = 600
 """Characters of a text in an example."""
+MODEL_ROWS = 300
+"""Rows that a language model reads: some minutes on two cores, and an interval of 0.06 on either side."""
 
 _DEFAULT_LIMITS = ReadLimits()
 Progress = Callable[[str, int], None]
@@ -88,13 +90,19 @@ def audit(
     skip: Collection[str] = (),
     slow: bool = False,
     benchmarks: Sequence[str | Path] = (),
+    max_length: int | None = None,
+    tokenizer: str | Path | None = None,
+    model: str | Path | None = None,
+    model_rows: int = MODEL_ROWS,
     limits: ReadLimits = _DEFAULT_LIMITS,
     progress: Progress | None = None,
 ) -> Audit:
     """Audits the dataset at `path`, in any format that `convert` reads.
 
     `only` and `skip` name checks or families; `slow` runs those that need a model; `benchmarks` are files and folders
-    of evaluation sets that no row should hold. Raises RecipeError where the file can be read in several ways,
+    of evaluation sets that no row should hold. `max_length` is what the trainer reads of a row, in tokens of `tokenizer`
+    (a name, a folder or a hub id; estimated without it); `model` is a small language model, named likewise, that reads
+    `model_rows` rows. Raises RecipeError where the file can be read in several ways,
     InputError where it cannot be read at all.
     Example: `prefdata.audit("pairs.jsonl").findings[0]`.
     """
@@ -106,7 +114,14 @@ def audit(
     wanted = chosen(only, skip, slow=slow)
     opened = opening()
     reading, name = opened.reading, opened.name
-    options = {"benchmarks": tuple(benchmarks), "folders": _folders(path)}
+    options = {
+        "benchmarks": tuple(benchmarks),
+        "folders": _folders(path),
+        "max_length": max_length,
+        "tokenizer": tokenizer,
+        "model": model,
+        "model_rows": model_rows,
+    }
     speaking = [check.prepared(options) for check in wanted if reading.type in check.types]
     checks = [check for check in speaking if check is not None]
     data = read(opening, checks, progress=progress)

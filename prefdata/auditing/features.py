@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
+import xxhash
 
 from prefdata.auditing.words import words
 from prefdata.formats.core import sides_of
@@ -10,7 +13,7 @@ from prefdata.formats.screens import calls_tools, has_pictures
 from prefdata.schema import RecordType
 from prefdata.text import joined_text, last_user_text
 
-_TURN, _FIELD = "\x1e", "\x1f"
+_PICTURE, _TURN, _FIELD = "\x1d", "\x1e", "\x1f"
 
 
 def texts(rows: pl.DataFrame, record_type: RecordType) -> pl.DataFrame:
@@ -23,35 +26,40 @@ def texts(rows: pl.DataFrame, record_type: RecordType) -> pl.DataFrame:
 
 
 def features(rows: pl.DataFrame, record_type: RecordType) -> pl.DataFrame:
-    """`rows` with texts (see `texts`) with the features of every side:
+    """`rows` with texts (see `texts`) with the features of every side, and `key` of the row:
 
     `<side>_chars` UInt32 (code points) and `<side>_turns` UInt32; `<side>_hash` UInt64, equal where the turns are;
     `<side>_norm` UInt64, equal where the texts are but for case, blanks and punctuation (see `words`; a text of
-    nothing else is equal to itself alone). Tool calls and pictures count in both. The hashes hold for one run.
+    nothing else is equal to itself alone), for one run alone. `key` UInt64, equal where all sides are. Tool calls and
+    pictures count in all three. `key` and `<side>_hash` are XXH3, the same in every format and at every version.
     """
     found: list[pl.Expr | pl.Series] = []
+    hashes: list[pl.Series] = []
     pictures = has_pictures(rows)
     for side in sides_of(record_type):
         text = rows[f"{side}_text"]
+        calls = calls_tools(rows, side)
         found += [
             text.str.len_chars().alias(f"{side}_chars"),
             pl.col(side).list.len().fill_null(0).cast(pl.UInt32).alias(f"{side}_turns"),
         ]
-        beside = [_calls(side)] if calls_tools(rows, side) else []
+        beside = [_calls(side)] if calls else []
         beside += [_pictures(side)] if pictures else []
         norm = _told(text)
         if beside:
-            told = rows.select(pl.concat_str(pl.lit(norm), *beside, separator=_TURN).hash().alias(f"{side}_norm"))
+            told = rows.select(pl.concat_str(pl.lit(norm), *beside).hash().alias(f"{side}_norm"))
             found.append(told.to_series())
         else:
             found.append(norm.hash().alias(f"{side}_norm"))
-        found.append(pl.concat_str(_turns(side), *beside, separator=_TURN).hash().alias(f"{side}_hash"))
-    return rows.with_columns(found)
+        whole = rows.select(pl.concat_str(_turns(side), *beside)).to_series()
+        hashes.append(_digests(whole.cast(pl.Binary).to_list()).alias(f"{side}_hash"))
+    return rows.with_columns(*found, *hashes, _joint(hashes).alias("key"))
 
 
 def kept(record_type: RecordType) -> list[str]:
     """The features that are kept of every row."""
-    return [f"{side}_{name}" for side in sides_of(record_type) for name in ("chars", "turns", "hash", "norm")]
+    own = [f"{side}_{name}" for side in sides_of(record_type) for name in ("chars", "turns", "hash", "norm")]
+    return ["key", *own]
 
 
 def normalised(text: pl.Expr) -> pl.Expr:
@@ -74,11 +82,30 @@ def _turns(side: str) -> pl.Expr:
 
 
 def _calls(side: str) -> pl.Expr:
-    return pl.col(side).list.eval(pl.element().struct.field("tool_calls").fill_null("")).list.join(_FIELD).fill_null("")
+    """The tool calls of all turns behind _TURN; nothing where there are none."""
+    calls = pl.col(side).list.eval(pl.element().struct.field("tool_calls").fill_null(""))
+    called = calls.list.eval(pl.element() != "").list.any().fill_null(False)
+    return pl.when(called).then(pl.concat_str(pl.lit(_TURN), calls.list.join(_FIELD))).otherwise(pl.lit(""))
 
 
 def _pictures(side: str) -> pl.Expr:
-    """Addresses of the pictures of a side."""
+    """The addresses of the pictures of a side behind _PICTURE; nothing where there are none."""
     picture = pl.element().struct
     here = pl.when(picture.field("side") == side).then(picture.field("uri").fill_null("")).drop_nulls()
-    return pl.col("images").list.eval(here).list.join(_FIELD).fill_null("")
+    found = pl.col("images").list.eval(here)
+    shown = found.list.len().fill_null(0) > 0
+    return pl.when(shown).then(pl.concat_str(pl.lit(_PICTURE), found.list.join(_FIELD))).otherwise(pl.lit(""))
+
+
+def _joint(hashes: Sequence[pl.Series]) -> pl.Series:
+    """One hash of those of a row's sides."""
+    import numpy as np
+
+    data = np.stack([one.to_numpy() for one in hashes], axis=1).astype("<u8").tobytes()
+    width = 8 * len(hashes)
+    return _digests([data[at : at + width] for at in range(0, len(data), width)])
+
+
+def _digests(texts: Sequence[bytes]) -> pl.Series:
+    """XXH3 of each text, UInt64. A batch kernel: polars' own hash is not promised to stay the same."""
+    return pl.Series("hash", [xxhash.xxh3_64_intdigest(text) for text in texts], dtype=pl.UInt64)

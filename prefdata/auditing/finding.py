@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -69,6 +70,12 @@ class Example(NamedTuple):
     """Side -> text, cut to a length that can be read."""
     note: str
     """What is told about this row; may be empty."""
+    chars: Mapping[str, int] = MappingProxyType({})
+    """Side -> characters (code points) of the whole text."""
+    label: bool | None = None
+    """Of a row of a type with labels."""
+    margin: float | None = None
+    """By how much chosen was rated better, where the row says so."""
 
 
 @dataclass(frozen=True, kw_only=True)

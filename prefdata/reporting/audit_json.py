@@ -36,6 +36,7 @@ def to_json(audit: Audit) -> dict[str, Any]:
         "read": audit.read,
         "rows": audit.rows,
         "unreadable": unreadable(audit),
+        "refused": dict(audit.refused),
         "counts": counts(audit),
         "findings": [_finding(audit, finding) for finding in audit.findings],
         "checks": [
@@ -83,6 +84,7 @@ def from_json(data: Mapping[str, Any]) -> Audit:
                 for one in data["checks"]
             ),
             seconds=0.0,
+            refused=data["refused"],
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError("a report.json of an audit that lacks fields or holds wrong ones") from error
@@ -114,8 +116,18 @@ def _finding(audit: Audit, finding: Finding) -> dict[str, Any]:
         "measures": plain(finding.measures),
         "places": list(finding.places),
         "keys": list(finding.keys),
-        "examples": [{"place": one.place, "note": one.note} for one in finding.examples],
+        "examples": [_example(one) for one in finding.examples],
     }
+
+
+def _example(one: Example) -> dict[str, Any]:
+    return {
+        "place": one.place, "note": one.note, "chars": dict(one.chars), "label": one.label, "margin": plain(one.margin)
+    }  # fmt: skip
+
+
+def _read_example(one: Mapping[str, Any]) -> Example:
+    return Example(one["place"], {}, one["note"], chars=one["chars"], label=one["label"], margin=one["margin"])
 
 
 def _read_finding(one: Mapping[str, Any]) -> Finding:
@@ -129,7 +141,7 @@ def _read_finding(one: Mapping[str, Any]) -> Finding:
         rows=pl.Series("row", [], dtype=pl.UInt32),
         places=tuple(one["places"]),
         keys=tuple(one["keys"]),
-        examples=tuple(Example(example["place"], {}, example["note"]) for example in one["examples"]),
+        examples=tuple(_read_example(example) for example in one["examples"]),
     )
 
 

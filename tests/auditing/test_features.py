@@ -124,3 +124,24 @@ def test_the_sample_is_spread_over_all_rows_and_holds_their_texts(
     assert sample["row"].to_list()[0] < 15
     assert sample["row"].to_list()[-1] > 35
     assert sample["completion_text"].to_list() == [f"Answer {at}." for at in sample["row"]]
+
+
+def test_keys_are_of_the_content_alone_and_the_same_at_every_version(tmp_path: Path) -> None:
+    turns = {"prompt": user("2 + 2?"), "chosen": agent("4"), "rejected": agent("5")}
+    given = [turns, {**turns, "chosen_rating": 3.0, "id": "b"}, {**turns, "chosen": agent("4."), "source": "web"}]
+    found = rows_of(tmp_path, given, source="trl").rows["key"]
+    assert found.to_list() == [10082920716286165136, 10082920716286165136, 16369534877911888375]
+    plain = tmp_path / "plain.parquet"
+    pl.DataFrame({"prompt": ["2 + 2?"], "chosen": ["4"], "rejected": ["5"]}).write_parquet(plain)
+    assert read(lambda: open_dataset(plain), []).rows["key"].to_list() == [10082920716286165136]
+
+
+def test_keys_and_hashes_do_not_depend_on_the_rows_beside(tmp_path: Path) -> None:
+    plain = {"prompt": user("Weather?"), "completion": agent("Fine.")}
+    call = {"id": "1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+    calling = {"prompt": user("Weather?"), "completion": agent("Fine.", tool_calls=[call])}
+    alone = rows_of(tmp_path, [plain], source="trl").rows
+    beside = rows_of(tmp_path, [plain, calling], source="trl").rows
+    names = [name for name in alone.columns if name.endswith(("key", "_hash", "_norm"))]
+    assert beside.select(names).row(0) == alone.select(names).row(0)
+    assert beside["key"].n_unique() == beside["completion_norm"].n_unique() == 2

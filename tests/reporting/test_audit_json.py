@@ -65,8 +65,10 @@ def test_it_tells_what_was_read_and_found(found: Audit) -> None:
         "share": 0.5,
         "places": ["pairs.jsonl:1", "pairs.jsonl:2"],
     }
-    assert equal["examples"] == [{"place": "pairs.jsonl:1", "note": ""}, {"place": "pairs.jsonl:2", "note": ""}]
-    assert by_name["exact_duplicates"]["examples"] == [{"place": "pairs.jsonl:2", "note": "pairs.jsonl:1"}]
+    beside = {"note": "", "chars": {"prompt": 10, "chosen": 10, "rejected": 10}, "label": None, "margin": None}
+    assert equal["examples"] == [{"place": f"pairs.jsonl:{line}", **beside} for line in (1, 2)]
+    assert told["refused"] == {"malformed_json": 1}
+    assert by_name["exact_duplicates"]["examples"] == [{**beside, "place": "pairs.jsonl:2", "note": "pairs.jsonl:1"}]
     assert by_name["malformed_json"]["family"] == "reading"
     quiet = {one["check"]: one["found"] for one in told["checks"]}
     assert (quiet["equal_sides"], quiet["cycle"]) == ("critical", None)
