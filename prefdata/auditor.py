@@ -19,7 +19,7 @@ from prefdata.auditing.table import CHECKS
 from prefdata.errors import UnknownNameError
 from prefdata.formats import rules
 from prefdata.io import ReadLimits
-from prefdata.opening import open_dataset
+from prefdata.opening import Opened, open_dataset
 from prefdata.schema import RecordType
 
 EXAMPLES = 3
@@ -100,20 +100,16 @@ def audit(
     """Audits the dataset at `path`, in any format that `convert` reads.
 
     `only` and `skip` name checks or families; `slow` runs those that need a model; `benchmarks` are files and folders
-    of evaluation sets that no row should hold. `max_length` is what the trainer reads of a row, in tokens of `tokenizer`
-    (a name, a folder or a hub id; estimated without it); `model` is a small language model, named likewise, that reads
+    of evaluation sets that no row should hold. `max_length` is what the trainer reads of a row, in tokens of
+    `tokenizer` (a name, a folder or a hub id; estimated without it); `model` is a small language model, named likewise, that reads
     `model_rows` rows. Raises RecipeError where the file can be read in several ways,
     InputError where it cannot be read at all.
     Example: `prefdata.audit("pairs.jsonl").findings[0]`.
     """
-    started = time.monotonic()
 
-    def opening() -> Any:
+    def opening() -> Opened:
         return open_dataset(path, source=source, type=type, labels=labels, limits=limits)
 
-    wanted = chosen(only, skip, slow=slow)
-    opened = opening()
-    reading, name = opened.reading, opened.name
     options = {
         "benchmarks": tuple(benchmarks),
         "folders": _folders(path),
@@ -122,7 +118,28 @@ def audit(
         "model": model,
         "model_rows": model_rows,
     }
-    speaking = [check.prepared(options) for check in wanted if reading.type in check.types]
+    return examined(opening, chosen(only, skip, slow=slow), options, progress=progress).audit
+
+
+class Examined(NamedTuple):
+    """An audit, and the dataset as its checks saw it."""
+
+    audit: Audit
+    data: Audited
+
+
+def examined(
+    opening: Callable[[], Opened],
+    wanted: Sequence[Check],
+    options: Mapping[str, Any] | None = None,
+    *,
+    progress: Progress | None = None,
+) -> Examined:
+    """Runs the checks `wanted` on a dataset that `opening` opens anew each time it is called."""
+    started = time.monotonic()
+    opened = opening()
+    reading, name = opened.reading, opened.name
+    speaking = [check.prepared(options or {}) for check in wanted if reading.type in check.types]
     checks = [check for check in speaking if check is not None]
     data = read(opening, checks, progress=progress)
     raw: list[tuple[Check, Found, int]] = []
@@ -135,7 +152,7 @@ def audit(
                 raw.append((check, found, data.total))
     findings = [*_unread(data), *_told(data, raw)]
     findings.sort(key=lambda one: (one.severity.rank, -one.share))
-    return Audit(
+    told = Audit(
         name=name,
         format=reading.format.name,
         type=reading.type,
@@ -147,6 +164,7 @@ def audit(
         seconds=round(time.monotonic() - started, 3),
         refused={reason: len(places) for reason, places in sorted(data.refused.items())},
     )
+    return Examined(told, data)
 
 
 def _folders(path: str | Path | Sequence[str | Path]) -> tuple[Path, ...]:
