@@ -86,6 +86,7 @@ def audit(
     source: str = "auto",
     type: RecordType | str | None = None,
     labels: Mapping[str, bool] | None = None,
+    columns: Mapping[str, str] | None = None,
     only: Collection[str] = (),
     skip: Collection[str] = (),
     slow: bool = False,
@@ -101,14 +102,14 @@ def audit(
 
     `only` and `skip` name checks or families; `slow` runs those that need a model; `benchmarks` are files and folders
     of evaluation sets that no row should hold. `max_length` is what the trainer reads of a row, in tokens of
-    `tokenizer` (a name, a folder or a hub id; estimated without it); `model` is a small language model, named likewise, that reads
-    `model_rows` rows. Raises RecipeError where the file can be read in several ways,
-    InputError where it cannot be read at all.
+    `tokenizer` (a name, a folder or a hub id; estimated without it); `model` is a small language model, named alike,
+    that reads `model_rows` rows. Raises RecipeError where the file can be read in several ways, InputError where it
+    cannot be read at all.
     Example: `prefdata.audit("pairs.jsonl").findings[0]`.
     """
 
     def opening() -> Opened:
-        return open_dataset(path, source=source, type=type, labels=labels, limits=limits)
+        return open_dataset(path, source=source, type=type, labels=labels, columns=columns, limits=limits)
 
     options = {
         "benchmarks": tuple(benchmarks),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prefdata.cli_options import (
+    Columns,
     LabelMeanings,
     Lang,
     Markdown,
@@ -20,6 +21,7 @@ from prefdata.cli_options import (
     Source,
     checked_language,
     checked_severity,
+    columns_given,
     labels_given,
 )
 
@@ -40,11 +42,13 @@ def _listed(wanted: bool) -> None:
 
 def audit_command(
     path: Annotated[
-        Path, typer.Argument(metavar="DATA", help="JSONL, JSON or Parquet, plain or .gz, or a folder of them.")
+        Path,
+        typer.Argument(metavar="DATA", help="JSONL, JSON, Parquet, CSV, TSV or XLSX, plain or .gz, or a folder."),
     ],
     source: Source = "auto",
     record_type: RecordTypeName = None,
     label: LabelMeanings = None,
+    columns: Columns = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Folder for report.html, report.json and report.md.", show_default=False),
@@ -57,6 +61,29 @@ def audit_command(
             help="File or folder of an evaluation set that no row should hold; may be given again.", show_default=False
         ),
     ] = None,
+    max_length: Annotated[
+        int | None,
+        typer.Option(
+            "--max-length",
+            help="Tokens of a row that the trainer reads; rows that it will cut are told.",
+            min=1,
+            show_default=False,
+        ),
+    ] = None,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(
+            help="Counts them: name of a model, folder or hub id; else they are estimated.", show_default=False
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Small language model (name, folder or hub id) that reads a sample of the rows; slow.",
+            show_default=False,
+        ),
+    ] = None,
+    model_rows: Annotated[int, typer.Option("--model-rows", help="Rows that it reads.", min=1)] = 300,
     fail_on: Annotated[
         str | None,
         typer.Option("--fail-on", help="Exit with 1 from this on: critical, major, minor, note.", show_default=False),
@@ -87,6 +114,8 @@ def audit_command(
       prefdata audit data/ --fail-on major --baseline audit/report.json
 
       prefdata audit rated.jsonl --type unpaired --label good=true --label bad=false --skip shortcuts
+
+      prefdata audit rated.csv --columns completion=reply --columns label=stars --label 5=true --label 1=false
     """
     from prefdata.auditing.finding import Severity
     from prefdata.auditing.gate import failing, fresh
@@ -106,9 +135,14 @@ def audit_command(
         source=source,
         type=type_named(record_type) if record_type else None,
         labels=labels_given(label),
+        columns=columns_given(columns),
         only=only or (),
         skip=skip or (),
         benchmarks=benchmarks or (),
+        max_length=max_length,
+        tokenizer=tokenizer,
+        model=model,
+        model_rows=model_rows,
         progress=told,
     )
     if told is not None:
