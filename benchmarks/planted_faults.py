@@ -6,6 +6,7 @@ import json
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 
@@ -16,9 +17,10 @@ class Row:
     data: dict[str, Any]
     named: bool = False
     """Whether the check should name it."""
+    file: str = "rows.jsonl"
 
     def copy(self, **changes: Any) -> Row:
-        return Row({**json.loads(json.dumps(self.data)), **changes}, named=True)
+        return Row({**json.loads(json.dumps(self.data)), **changes}, named=True, file=self.file)
 
 
 Plant = Callable[[list[Row], list[Row], random.Random], Iterable[Row]]
@@ -36,6 +38,10 @@ class Fault(NamedTuple):
     of_the_set: bool = False
     told_from: float = 0.0
     """Share below which the check is silent on purpose."""
+    where: Callable[[Row], bool] = lambda row: True
+    """Rows in which it can be planted."""
+    benchmarks: tuple[Path, ...] = ()
+    """Sets that the audit is told of."""
 
 
 def _answer(row: Row, side: str) -> dict[str, Any]:
@@ -60,11 +66,11 @@ LONG = 60
 """Words of an answer from which on one word more leaves 0.9 of its groups of three words as they were."""
 
 
-def changing(change: Callable[[Row, random.Random], None], *, where: Callable[[Row], bool] | None = None) -> Plant:
-    """A fault within a row; `where`: of the chosen rows in those alone."""
+def changing(change: Callable[[Row, random.Random], None]) -> Plant:
+    """A fault within a row."""
 
     def plant(rows: list[Row], chosen: list[Row], rng: random.Random) -> list[Row]:
-        for row in chosen if where is None else filter(where, chosen):
+        for row in chosen:
             change(row, rng)
             row.named = True
         return []
@@ -72,13 +78,10 @@ def changing(change: Callable[[Row, random.Random], None], *, where: Callable[[R
     return plant
 
 
-def adding(
-    more: Callable[[Row, random.Random], Row], *, both: bool = False, where: Callable[[Row], bool] | None = None
-) -> Plant:
+def adding(more: Callable[[Row, random.Random], Row], *, both: bool = False) -> Plant:
     """A fault by one row more; `both`: the row that it was made from is named too."""
 
     def plant(rows: list[Row], chosen: list[Row], rng: random.Random) -> list[Row]:
-        chosen = chosen if where is None else [row for row in chosen if where(row)]
         for row in chosen:
             row.named = row.named or both
         return [more(row, rng) for row in chosen]
@@ -330,14 +333,15 @@ FAULTS = (
     Fault("no label", "missing_label", changing(_no_label), unary=True),
     Fault("run of one label", "label_runs", _run, unary=True, exact=False, told_from=0.02),
     Fault("imbalance", "class_balance", _imbalance, unary=True, of_the_set=True),
-    Fault("one word changed", "near_equal_sides", changing(_near_equal, where=long_enough), exact=False),
-    Fault("a word more in both answers", "near_duplicates", adding(_near_duplicate, where=long_enough), exact=False),
+    Fault("one word changed", "near_equal_sides", changing(_near_equal), exact=False, where=long_enough),
+    Fault("a word more in both answers", "near_duplicates", adding(_near_duplicate), exact=False, where=long_enough),
     Fault(
         "contradiction, a word more",
         "near_contradiction",
-        adding(_near_contradiction, both=True, where=long_enough),
+        adding(_near_contradiction, both=True),
         unary=True,
         exact=False,
+        where=long_enough,
     ),
     Fault("refusal", "refusals", changing(_refusal), exact=False),
     Fault("name of a model", "self_names", changing(_self_name), exact=False),
