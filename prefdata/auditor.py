@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 
@@ -21,6 +21,9 @@ from prefdata.formats import rules
 from prefdata.io import ReadLimits
 from prefdata.opening import Opened, open_dataset
 from prefdata.schema import RecordType
+
+if TYPE_CHECKING:
+    from prefdata.auditing.what_if import WhatIf
 
 EXAMPLES = 3
 PLACES_SHOWN = 1_000
@@ -53,6 +56,8 @@ class Audit(NamedTuple):
     seconds: float
     refused: Mapping[str, int] = MappingProxyType({})
     """Reason -> records of the files that are no rows for it. A record may have several."""
+    what_if: WhatIf | None = None
+    """What filters and groupings would do, where it was asked."""
 
     def worst(self) -> Severity | None:
         """The worst severity there is."""
@@ -95,6 +100,7 @@ def audit(
     tokenizer: str | Path | None = None,
     model: str | Path | None = None,
     model_rows: int = MODEL_ROWS,
+    what_if: bool | str | Path = False,
     limits: ReadLimits = _DEFAULT_LIMITS,
     progress: Progress | None = None,
 ) -> Audit:
@@ -103,8 +109,9 @@ def audit(
     `only` and `skip` name checks or families; `slow` runs those that need a model; `benchmarks` are files and folders
     of evaluation sets that no row should hold. `max_length` is what the trainer reads of a row, in tokens of
     `tokenizer` (a name, a folder or a hub id; estimated without it); `model` is a small language model, named alike,
-    that reads `model_rows` rows. Raises RecipeError where the file can be read in several ways, InputError where it
-    cannot be read at all.
+    that reads `model_rows` rows. `what_if` tries filters and groupings: true for all of the catalogue with their
+    defaults, or the path of a recipe for its own. Raises RecipeError where the file can be read in several ways,
+    InputError where it cannot be read at all.
     Example: `prefdata.audit("pairs.jsonl").findings[0]`.
     """
 
@@ -119,7 +126,15 @@ def audit(
         "model": model,
         "model_rows": model_rows,
     }
-    return examined(opening, chosen(only, skip, slow=slow), options, progress=progress).audit
+    tried = _trial(what_if) if what_if else None
+    found = examined(opening, chosen(only, skip, slow=slow), options, progress=progress)
+    return found.audit if tried is None else found.audit._replace(what_if=tried(found.data, progress))
+
+
+def _trial(wanted: bool | str | Path) -> Callable[[Audited, Progress | None], WhatIf]:
+    from prefdata.trying import trial
+
+    return trial(wanted)
 
 
 class Examined(NamedTuple):

@@ -84,6 +84,13 @@ def audit_command(
         ),
     ] = None,
     model_rows: Annotated[int, typer.Option("--model-rows", help="Rows that it reads.", min=1)] = 300,
+    what_if: Annotated[
+        bool, typer.Option("--what-if", help="Try every filter and grouping with its defaults; nothing is removed.")
+    ] = False,
+    what_if_recipe: Annotated[
+        Path | None,
+        typer.Option("--what-if-recipe", help="Try the filters and groupings of this recipe.", show_default=False),
+    ] = None,
     fail_on: Annotated[
         str | None,
         typer.Option("--fail-on", help="Exit with 1 from this on: critical, major, minor, note.", show_default=False),
@@ -113,6 +120,8 @@ def audit_command(
 
       prefdata audit data/ --fail-on major --baseline audit/report.json
 
+      prefdata audit pairs.jsonl --what-if --out audit/
+
       prefdata audit rated.jsonl --type unpaired --label good=true --label bad=false --skip shortcuts
 
       prefdata audit rated.csv --columns completion=reply --columns label=stars --label 5=true --label 1=false
@@ -128,6 +137,8 @@ def audit_command(
     checked_severity(fail_on)
     if baseline is not None and fail_on is None:
         raise RecipeError("--baseline says what is not new; give --fail-on too")
+    if what_if and what_if_recipe is not None:
+        raise RecipeError("--what-if tries the whole catalogue, --what-if-recipe one recipe: give one of them")
     before = _report(baseline) if baseline is not None else None
     told = None if quiet or not sys.stderr.isatty() else _progress
     result = audit(
@@ -143,6 +154,7 @@ def audit_command(
         tokenizer=tokenizer,
         model=model,
         model_rows=model_rows,
+        what_if=what_if_recipe or what_if,
         progress=told,
     )
     if told is not None:

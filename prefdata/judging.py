@@ -258,10 +258,10 @@ def decide(
                     bounds["values"] = list(rule.values)
                 # a rule that speaks for several sides has a name for each after the first
                 thresholds[reason if reason not in thresholds else f"{reason}:{side}"] = bounds
-                speaks = _speaks(rule, side, labelled=labelled)
-                failed = _flags(scored, ~_passes(column, rule, low, high) & speaks)
+                spoken = speaks(rule, side, labelled=labelled)
+                failed = _flags(scored, ~_passes(column, rule, low, high) & spoken)
                 checks[reason] = checks[reason] | failed if reason in checks else failed
-                missing = missing | (pl.col(column).is_null() & speaks)
+                missing = missing | (pl.col(column).is_null() & spoken)
             gone = _flags(scored, missing)
             known = unjudged_flags.get(row_filter.name)
             unjudged_flags[row_filter.name] = gone if known is None else known | gone
@@ -398,7 +398,7 @@ def _flags(frame: pl.DataFrame, test: pl.Expr) -> pl.Series:
     return frame.with_columns(_flag=test).get_column("_flag").fill_null(False)
 
 
-def _speaks(rule: Rule, side: Side, *, labelled: bool) -> pl.Expr:
+def speaks(rule: Rule, side: Side, *, labelled: bool) -> pl.Expr:
     """Whether the rule speaks for a row: chosen sides are desirable, rejected ones undesirable, examples desirable."""
     if rule.only is None:
         return pl.lit(True)

@@ -1,0 +1,442 @@
+"""What would this filter do: every filter and grouping tried on a dataset, nothing removed.
+
+Rows are scored once and decided from scores, as in a run: a filter keeps here what a run with the same settings keeps.
+Rows are taken as they stand in the files: transforms of a recipe, which edit texts before they are scored, are not
+applied. A grouping is tried on all rows; in a run it chooses among those that pass the filters.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+
+from prefdata import catalogue
+from prefdata.auditing import features
+from prefdata.auditing.dataset import Audited, place
+from prefdata.auditing.what_if_curves import (
+    Bar,
+    Point,
+    Proposal,
+    Verdicts,
+    curve,
+    nearest,
+    proposals,
+    values_of,
+    verdicts,
+)
+from prefdata.auditing.what_if_groups import Clusters, clusters, nearest_edges
+from prefdata.auditing.what_if_scores import Progress, Scored, Shelf, id_of, scored
+from prefdata.auditing.what_if_settings import Asked, Kind, setting_of, snippet, values_settings
+from prefdata.auditing.what_if_slices import Slice, parts_of, slices, tested
+from prefdata.errors import RecipeError
+from prefdata.judging import decide
+from prefdata.schema import RecordType
+from prefdata.sides import fitted
+
+EXCERPT = 300
+"""Characters of a text beside a threshold."""
+
+VALUES = 20
+"""Of a text column, listed; the commonest."""
+
+COVERED = (90.0, 99.0)
+"""Percent of the judged rows that proposed lists of values let pass."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Borderline:
+    """A row next to a threshold."""
+
+    place: str
+    score: float
+    kept: bool
+    """Whether it is on the side of the threshold that passes."""
+    texts: Mapping[str, str]
+    """Side -> text, cut."""
+    chars: Mapping[str, int]
+    """Side -> characters of the whole text."""
+    beside: str = ""
+    """Of a pair of near-duplicates the place of the other row."""
+    beside_texts: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reason:
+    """A reason for dropping."""
+
+    name: str
+    dropped: int
+    alone: int
+    """Rows that no other reason of any filter or grouping drops."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """A numeric bound and its neighbours."""
+
+    reason: str
+    bound: Literal["min", "max"]
+    threshold: float
+    sides: tuple[str, ...]
+    column: str
+    """The score of the scorer that is looked at."""
+    setting: str | None
+    """The setting of the filter that is the bound; null where none is."""
+    judged: int
+    low: float | None
+    """Least score; null without any."""
+    high: float | None
+    points: tuple[Point, ...]
+    proposals: tuple[Proposal, ...]
+    borderline: tuple[Borderline, ...]
+
+    @property
+    def present(self) -> Point:
+        """The point of the present threshold."""
+        return next(one for one in self.points if one.threshold == self.threshold)
+
+    def steps(self) -> tuple[Point, ...]:
+        """The nearest thresholds below and above the present one at which another number of rows is kept."""
+        here = self.present
+        below = [one for one in self.points if one.threshold < here.threshold and one.kept != here.kept]
+        above = [one for one in self.points if one.threshold > here.threshold and one.kept != here.kept]
+        return (*below[-1:], *above[:1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Value:
+    """A value that a rule may let pass or not."""
+
+    value: str
+    rows: int
+    passes: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Values:
+    """The values of a text column that a rule speaks of, named by a setting or not yet."""
+
+    reason: str
+    setting: str
+    column: str
+    values: tuple[Value, ...]
+    more: int
+    """Values that are not listed."""
+    recipes: Mapping[str, str]
+    """Percent of the judged rows that would pass -> the piece of a recipe."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effect:
+    """What one filter or grouping would do on its own."""
+
+    name: str
+    kind: Kind
+    message: str = ""
+    """Why it could not be tried; empty where it was."""
+    rows: int = 0
+    kept: int = 0
+    unjudged: int = 0
+    """Rows without a score that a rule asks for."""
+    alone: int = 0
+    """Rows that no other filter or grouping drops."""
+    sides: tuple[str, ...] = ()
+    reasons: tuple[Reason, ...] = ()
+    slices: tuple[Slice, ...] = ()
+    curves: tuple[Curve, ...] = ()
+    values: tuple[Values, ...] = ()
+    clusters: Clusters | None = None
+    borderline: tuple[Borderline, ...] = ()
+    """Of a grouping: pairs of rows nearest to its similarity."""
+
+    @property
+    def dropped(self) -> int:
+        """Rows that it drops."""
+        return self.rows - self.kept
+
+    @property
+    def share(self) -> float:
+        """Kept, 0 to 1."""
+        return self.kept / self.rows if self.rows else 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class WhatIf:
+    """Filters and groupings tried on a dataset."""
+
+    of: str
+    """`catalogue`, or the name of the recipe."""
+    rows: int
+    kept: int
+    """By all of them together, as a run decides: filters first, then groupings among what is left."""
+    abstained: int
+    """Rows without a label where rows have labels; a run drops them whatever the filters say."""
+    effects: tuple[Effect, ...]
+    overlap: tuple[tuple[int, ...], ...]
+    """Rows that two of `tried` both drop."""
+
+    @property
+    def tried(self) -> tuple[Effect, ...]:
+        """The effects of those that could run, in the order of `overlap`."""
+        return tuple(one for one in self.effects if not one.message)
+
+    def jaccard(self, left: int, right: int) -> float:
+        """Rows that both drop, of those that either drops; 0 where neither drops any."""
+        both = self.overlap[left][right]
+        either = self.overlap[left][left] + self.overlap[right][right] - both
+        return both / either if either else 0.0
+
+
+def of_catalogue(record_type: RecordType) -> list[Asked]:
+    """Every filter and grouping of the catalogue with its defaults, but for filters that judge no side of the type."""
+    found = []
+    for name in catalogue.FILTERS:
+        settings = catalogue.load("filter", name)()
+        try:
+            fitted(settings.build(), record_type)
+        except RecipeError:
+            continue
+        found.append(Asked("filter", name, settings, settings))
+    for name in catalogue.GROUPINGS:
+        settings = catalogue.load("grouping", name)()
+        found.append(Asked("grouping", name, settings, settings))
+    return found
+
+
+def what_if(
+    data: Audited,
+    asked: Sequence[Asked],
+    *,
+    of: str = "catalogue",
+    unjudged: Literal["keep", "drop"] = "keep",
+    progress: Progress | None = None,
+) -> WhatIf:
+    """What each of `asked` would keep and drop of `data`, at its thresholds and at others.
+
+    Example: `what_if(data, of_catalogue(data.type)).kept`.
+    """
+    if not data.total:
+        return WhatIf(of=of, rows=0, kept=0, abstained=0, effects=(), overlap=())
+    with tempfile.TemporaryDirectory(prefix="prefdata-") as folder:
+        shelf = Shelf(Path(folder), data.type)
+        found = scored(data, asked, shelf, progress=progress)
+        if progress is not None:
+            progress("what if: decisions", data.total)
+        return _Trial(data, list(asked), found, unjudged).told(of, shelf)
+
+
+class _Trial:
+    def __init__(self, data: Audited, asked: list[Asked], found: Scored, unjudged: Literal["keep", "drop"]) -> None:
+        self.data, self.asked, self.found, self.unjudged = data, asked, found, unjudged
+        self.labelled = data.type is RecordType.UNPAIRED
+        self.verdicts: dict[str, Verdicts] = {
+            name: verdicts(found.frame, one, unjudged=unjudged, labelled=self.labelled)
+            for name, one in found.filters.items()
+        }
+        self.clusters: dict[str, Clusters] = {}
+        self.dropped: dict[str, pl.Series] = {name: one.dropped() for name, one in self.verdicts.items()}
+        for one in asked:
+            if one.name in found.groupings:
+                grouping, edges = found.groupings[one.name]
+                self.clusters[one.name], self.dropped[one.name] = clusters(
+                    found.frame, one, grouping, edges, labelled=self.labelled, oriented=found.oriented
+                )
+        self.names = [one.name for one in asked if one.name in self.dropped]
+        self.shown: list[tuple[Any, pl.DataFrame]] = []
+
+    def told(self, of: str, shelf: Shelf) -> WhatIf:
+        parts = parts_of(self.data.rows, self.found.frame, self.data.type)
+        total = self.data.total
+        cut = [slices(parts, self.dropped[name]) for name in self.names]
+        kept = [total - int(self.dropped[name].sum()) for name in self.names]
+        judged = tested([(total, left, one) for left, one in zip(kept, cut, strict=True)])
+        by_name = dict(zip(self.names, judged, strict=True))
+        effects = [self.effect(one, by_name) for one in self.asked]
+        decision = decide(
+            self.found.frame,
+            list(self.found.filters.values()),
+            [self.found.groupings[name] for name in self.names if name in self.found.groupings],
+            unjudged=self.unjudged,
+            quality=self.quality(),
+            labelled=self.labelled,
+            oriented=self.found.oriented,
+        )
+        overlap = tuple(
+            tuple(int((self.dropped[one] & self.dropped[other]).sum()) for other in self.names) for one in self.names
+        )
+        return WhatIf(
+            of=of,
+            rows=total,
+            kept=int(decision.rows["kept"].sum()),
+            abstained=self.found.frame["label"].null_count() if self.labelled else 0,
+            effects=tuple(self.with_texts(effects, shelf)),
+            overlap=overlap,
+        )
+
+    def quality(self) -> tuple[str, Literal["higher", "lower"]] | None:
+        """The score that chooses among duplicates: a run takes the first filter's."""
+        for one in self.found.filters.values():
+            return f"{one.scorer.name}_{one.sides[0]}", one.scorer.better
+        return None
+
+    def others(self, *names: str) -> pl.Series:
+        """The rows that any filter or grouping drops but for those named."""
+        found = pl.repeat(False, self.data.total, eager=True)
+        for name, dropped in self.dropped.items():
+            if name not in names:
+                found = found | dropped
+        return found
+
+    def effect(self, asked: Asked, by_name: Mapping[str, tuple[Slice, ...]]) -> Effect:
+        name = asked.name
+        if name not in self.dropped:
+            return Effect(name=name, kind=asked.kind, message=self.found.failed.get(name, ""))
+        dropped = self.dropped[name]
+        told = Effect(
+            name=name,
+            kind=asked.kind,
+            rows=self.data.total,
+            kept=self.data.total - int(dropped.sum()),
+            alone=int((dropped & ~self.others(name)).sum()),
+            slices=by_name[name],
+        )
+        if asked.kind == "grouping":
+            grouping, edges = self.found.groupings[name]
+            near = nearest_edges(edges, grouping.min_similarity, dropped) if self.clusters[name].setting else None
+            self.shown.append(((name, None), near if near is not None else pl.DataFrame()))
+            alone = int((dropped & ~self.others(name)).sum())
+            reason = Reason(name=name, dropped=told.dropped, alone=alone)
+            return dataclasses.replace(told, reasons=(reason,), clusters=self.clusters[name])
+        verdict = self.verdicts[name]
+        filters = pl.repeat(False, self.data.total, eager=True)
+        for other in self.found.filters:
+            if other != name:
+                filters = filters | self.dropped[other]
+        return dataclasses.replace(
+            told,
+            unjudged=int(verdict.unjudged.sum()),
+            sides=tuple(self.found.filters[name].sides),
+            slices=(*self.by_side(verdict), *told.slices),
+            reasons=self.reasons(name, verdict),
+            curves=tuple(self.curve(bar, verdict, filters, asked) for bar in verdict.bars),
+            values=tuple(self.values(asked)),
+        )
+
+    def by_side(self, verdict: Verdicts) -> list[Slice]:
+        """Of rows with several answers: what is kept where each side alone decides."""
+        if len(self.data.answers) < 2:
+            return []
+        rows = self.data.total
+        return [
+            Slice(by="side", value=side, rows=rows, kept=rows - int(failed.sum()))
+            for side, failed in verdict.sides.items()
+        ]
+
+    def reasons(self, name: str, verdict: Verdicts) -> tuple[Reason, ...]:
+        others = self.others(name)
+        count = pl.select(
+            pl.sum_horizontal([one.cast(pl.UInt16) for one in verdict.reasons.values()] or [0])
+        ).to_series()
+        return tuple(
+            Reason(name=reason, dropped=int(failed.sum()), alone=int((failed & (count == 1) & ~others).sum()))
+            for reason, failed in verdict.reasons.items()
+        )
+
+    def curve(self, bar: Bar, verdict: Verdicts, filters: pl.Series, asked: Asked) -> Curve:
+        judged = len(bar.scores) - bar.scores.null_count()
+        name = f"{bar.sides[0]}_norm"
+        texts = self.data.rows[name] if name in self.data.rows.columns else self.data.rows["row"]
+        self.shown.append(((bar.filter, (bar.reason, bar.bound, bar.threshold)), nearest(bar, texts)))
+        return Curve(
+            reason=bar.reason,
+            bound=bar.bound,
+            threshold=bar.threshold,
+            sides=bar.sides,
+            column=bar.column,
+            setting=setting_of(asked.settings, bar.reason, bar.bound),
+            judged=judged,
+            low=_number(bar.scores.min()),
+            high=_number(bar.scores.max()),
+            points=curve(bar, verdict, filters),
+            proposals=proposals(bar, asked),
+            borderline=(),
+        )
+
+    def values(self, asked: Asked) -> list[Values]:
+        row_filter = self.found.filters[asked.name]
+        found = []
+        for setting, reason, rule in values_settings(asked.settings):
+            columns = {side: f"{row_filter.scorer.name}_{side}_{rule.column}" for side in row_filter.sides}
+            counted = values_of(self.found.frame, columns)
+            named = getattr(asked.settings, setting)
+            listed = counted.head(VALUES)
+            found.append(
+                Values(
+                    reason=reason,
+                    setting=setting,
+                    column=str(rule.column),
+                    values=tuple(
+                        Value(value=value, rows=rows, passes=named is None or value in named)
+                        for value, rows in listed.iter_rows()
+                    ),
+                    more=counted.height - listed.height,
+                    recipes={f"{percent:g}": _covering(asked, setting, counted, percent) for percent in COVERED},
+                )
+            )
+        return found
+
+    def with_texts(self, effects: list[Effect], shelf: Shelf) -> list[Effect]:
+        """The effects with the rows next to their thresholds, whose texts are read again."""
+        numbers = [frame[name] for _, frame in self.shown for name in ("row", "other") if name in frame.columns]
+        if not numbers:
+            return effects
+        wanted = pl.concat([one.cast(pl.UInt32).alias("row") for one in numbers]).unique().sort()
+        rows = features.texts(shelf.rows(wanted.to_frame().select(id_of()).to_series()), self.data.type)
+        told = dict(zip(wanted.to_list(), rows.iter_rows(named=True), strict=True))
+        places = self.data.rows.select("row", "_file", "_line", "part")[wanted]
+        where = {one["row"]: place(one) for one in places.iter_rows(named=True)}
+        shown = {
+            key: tuple(self.borderline(one, told, where) for one in frame.iter_rows(named=True))
+            for key, frame in self.shown
+        }
+        found = []
+        for effect in effects:
+            curves = tuple(
+                dataclasses.replace(one, borderline=shown[effect.name, (one.reason, one.bound, one.threshold)])
+                for one in effect.curves
+            )
+            found.append(dataclasses.replace(effect, curves=curves, borderline=shown.get((effect.name, None), ())))
+        return found
+
+    def borderline(self, one: Mapping[str, Any], told: Mapping[int, Any], where: Mapping[int, str]) -> Borderline:
+        row, other = told[one["row"]], one.get("other")
+        return Borderline(
+            place=where[one["row"]],
+            score=float(one["score"]),
+            kept=bool(one["kept"]),
+            texts={side: row[f"{side}_text"][:EXCERPT] for side in self.data.sides},
+            chars={side: len(row[f"{side}_text"]) for side in self.data.sides},
+            beside=where[other] if other is not None else "",
+            beside_texts={side: told[other][f"{side}_text"][:EXCERPT] for side in self.data.sides}
+            if other is not None
+            else {},
+        )
+
+
+def _covering(asked: Asked, setting: str, counted: pl.DataFrame, percent: float) -> str:
+    """The piece of a recipe that names the fewest values under which so many percent of the judged rows pass."""
+    if not counted.height:
+        return ""
+    least = percent / 100 * int(counted["rows"].sum())
+    needed = int((counted["rows"].cum_sum() < least).sum()) + 1
+    return snippet(asked, setting, tuple(counted["value"].head(needed).to_list()))
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else round(float(value), 4)

@@ -1,0 +1,118 @@
+"""What a grouping would do: clusters, rows dropped, and both at other similarities, from the edges that it keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import polars as pl
+
+from prefdata.auditing.what_if_curves import NEAREST
+from prefdata.auditing.what_if_settings import Asked, similarity_setting
+from prefdata.judging import Grouping, decide
+
+STEPS = tuple(round(0.05 * number, 2) for number in range(21))
+
+Oriented = Callable[[pl.DataFrame], pl.DataFrame] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Similarity:
+    """What a grouping would come to with rows this alike in one cluster, every filter aside."""
+
+    threshold: float
+    kept: int
+    clusters: int
+    found: float | None
+    """The chance that a pair of this similarity is compared at all; null where the grouping does not tell."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clusters:
+    """The clusters of a grouping at its present similarity."""
+
+    threshold: float
+    setting: str | None
+    """The setting that is the threshold; null where it is fixed."""
+    clusters: int
+    rows: int
+    """Rows in a cluster."""
+    largest: int
+    """Rows of the largest cluster."""
+    conflicting: int
+    """Rows dropped because their cluster holds both labels, or both orders of a pair."""
+    points: tuple[Similarity, ...]
+
+
+def decided(
+    scored: pl.DataFrame, grouping: Grouping, edges: pl.DataFrame, *, labelled: bool, oriented: Oriented
+) -> tuple[pl.Series, pl.DataFrame]:
+    """Which rows the grouping drops (Boolean, a row each), and its clusters as `judging.decide` lists them."""
+    narrow = scored.select("id", "label", "label_confidence")
+    decision = decide(narrow, [], [(grouping, edges)], labelled=labelled, oriented=oriented)
+    reasons = pl.col("reasons")
+    dropped = decision.rows.select(
+        reasons.list.contains(grouping.name) | reasons.list.contains("conflicting_labels")
+    ).to_series()
+    return dropped, decision.clusters
+
+
+def clusters(
+    scored: pl.DataFrame, asked: Asked, grouping: Grouping, edges: pl.DataFrame, *, labelled: bool, oriented: Oriented
+) -> tuple[Clusters, pl.Series]:
+    """The clusters of a grouping, with the curve over its similarity where a setting moves it; and what it drops."""
+    dropped, found = decided(scored, grouping, edges, labelled=labelled, oriented=oriented)
+    setting = similarity_setting(asked.settings)
+    points = []
+    for threshold in sorted({*STEPS, grouping.min_similarity}) if setting else []:
+        moved = asked.moved(setting, threshold) if setting else None
+        if moved is None:
+            continue
+        other = moved.built.build()
+        gone, here = (
+            (dropped, found)
+            if threshold == grouping.min_similarity
+            else decided(scored, other, edges, labelled=labelled, oriented=oriented)
+        )
+        chance = getattr(other, "chance", None)
+        points.append(
+            Similarity(
+                threshold=threshold,
+                kept=len(gone) - int(gone.sum()),
+                clusters=here["cluster"].n_unique(),
+                found=round(chance(threshold), 4) if chance is not None else None,
+            )
+        )
+    sizes = found.group_by("cluster").len()["len"]
+    return (
+        Clusters(
+            threshold=grouping.min_similarity,
+            setting=setting,
+            clusters=len(sizes),
+            rows=found.height,
+            largest=int(sizes.max() or 0),  # type: ignore[call-overload]
+            conflicting=int(found["conflict"].sum()),
+            points=tuple(points),
+        ),
+        dropped,
+    )
+
+
+def nearest_edges(edges: pl.DataFrame, threshold: float, dropped: pl.Series) -> pl.DataFrame:
+    """`row`, `other`, `score`, `kept` of the pairs of rows nearest to the threshold, NEAREST on each side.
+
+    `row` is the later one of a pair, the one that is dropped where no other duplicate decides.
+    """
+    frame = edges.select(
+        row=pl.col("right").cast(pl.UInt32),
+        other=pl.col("left").cast(pl.UInt32),
+        score=pl.col("similarity").cast(pl.Float64).round(4),
+    ).with_columns(far=(pl.col("score") - threshold).abs(), apart=pl.col("score") < threshold)
+    parts = [
+        frame.filter(pl.col("apart") == apart)
+        .sort("far", "row", "other")
+        .unique("row", keep="first", maintain_order=True)
+        .head(NEAREST)
+        for apart in (True, False)
+    ]
+    return pl.concat(parts).select("row", "other", "score", kept="apart")
