@@ -8,15 +8,15 @@ rows may also be one vote each, with the `annotator` (or `annotator_id`, `worker
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import polars as pl
 
 from prefdata.auditing.check import Check
-from prefdata.auditing.dataset import Audited
+from prefdata.auditing.dataset import Audited, place
 from prefdata.auditing.finding import Found, Severity
-from prefdata.schema import RecordType
+from prefdata.schema import RecordType, stable_hash
 
 MIN_ITEMS = 20
 """Items with several votes below which nothing is said; of an annotator, comparisons with others."""
@@ -29,6 +29,21 @@ APART = 0.1
 """Agreement by which an annotator lies below all others together, with the whole interval, to be told."""
 
 MOST_ANNOTATORS = 20
+"""Annotators who are told one by one, the worst first."""
+
+MOST_WEIGHED = 200
+"""Annotators whose votes are looked at: a table of items by annotators must fit into memory."""
+
+MOST_TOLD = 1_000
+"""Verdicts that are told beside their rows."""
+
+_PLACE = ("_file", "_line", "part")
+
+_PLAIN = r"(?i)^(?:(?:annotator|worker|rater|judge|a|w|r)[ _-]?)?\d{1,4}$"
+"""Annotators' names that mean no person."""
+
+_APART = 1e-6
+"""By which two verdicts differ at least."""
 
 _NAMES = ("annotator", "annotator_id", "worker_id", "rater")
 _VERDICTS = {
@@ -139,7 +154,7 @@ def _quality(data: Audited) -> Found:
     from prefdata.auditing import crowds
     from prefdata.auditing.statistics import wilson
 
-    named = votes(data).named
+    named = _busiest(votes(data).named)
     several = named.filter(pl.len().over("row") > 1)
     if several["row"].n_unique() < MIN_ITEMS:
         return Found()
@@ -151,7 +166,7 @@ def _quality(data: Audited) -> Found:
     if data.type is RecordType.PREFERENCE:  # which answer is the first one is drawn by lot: sorted sides say nothing
         verdicts[turned] = np.where(verdicts[turned] == 2, 2, np.where(verdicts[turned] < 0, -1, 1 - verdicts[turned]))
     agreement, compared = crowds.pairwise(verdicts)
-    quality = crowds.crowdlab(verdicts, _predicted(data, table["row"], turned, width)).annotators
+    quality = crowds.crowdlab(verdicts, _predicted(data, table["row"], turned, width))
     enough = np.flatnonzero(compared >= MIN_ITEMS)
     if not len(enough):
         return Found()
@@ -159,29 +174,59 @@ def _quality(data: Audited) -> Found:
     intervals = {int(one): wilson(agreement[one] * compared[one], compared[one]) for one in enough}
     poor = [one for one, interval in intervals.items() if interval.high < overall - APART]
     worst = sorted(intervals, key=lambda one: (quality[one], names[one]))[:MOST_ANNOTATORS]
-    rows = named.filter(pl.col("annotator").is_in([names[one] for one in poor]))["row"].unique().sort()
+    called = dict(zip(names, pseudonyms(names), strict=True))
+    theirs = named.filter(pl.col("annotator").is_in([names[one] for one in poor])).sort("row", "annotator")
     below = [one for one in poor if intervals[one].high < 1 / 2]
+    first = named.group_by("annotator").agg(pl.col("row").min()).join(data.rows, on="row")
+    where = {one["annotator"]: place(one) for one in first.select("annotator", *_PLACE).iter_rows(named=True)}
+    words = {number: word for word, number in _VERDICTS[data.type].items()}
+    beside: dict[int, str] = {}
+    for row, annotator, verdict in theirs.head(MOST_TOLD).iter_rows():
+        beside[row] = "; ".join([*filter(None, [beside.get(row)]), f"{called[annotator]}: {words[verdict]}"])
     return Found(
-        rows=rows,
+        rows=theirs["row"].unique().sort(),
         measures={
             "annotators": len(names),
             "agreement": round(overall, 4),
             "below": len(poor),
             "quality": {
-                names[one][:40]: {
+                called[names[one]]: {
                     "crowdlab": round(float(quality[one]), 4),
                     **intervals[one].measures("agreement"),
                     "compared": int(compared[one]),
+                    "first_row": where[names[one]],
                 }
                 for one in worst
             },
         },
         severity=Severity.MAJOR if below else Severity.MINOR if poor else Severity.NOTE,
+        beside=beside,
     )
 
 
+def _busiest(named: pl.DataFrame) -> pl.DataFrame:
+    """The votes of the MOST_WEIGHED annotators who share most items with others."""
+    others = named.with_columns((pl.len().over("row") - 1).alias("others"))
+    shared = others.group_by("annotator").agg(pl.col("others").sum())
+    kept = shared.sort("others", "annotator", descending=[True, False]).head(MOST_WEIGHED)
+    return named.join(kept, on="annotator", how="semi", maintain_order="left")
+
+
+def pseudonyms(names: Sequence[str]) -> list[str]:
+    """What reports call annotators: plain short numbers as they are, with the word before them; else by a hash.
+
+    Names may be people's, or addresses. The hash is the same in every audit, and keyed by PREFDATA_KEY where that is
+    set; without it, who knows a name can tell whose it is.
+    """
+    given = pl.Series("name", names, dtype=pl.String)
+    told = "annotator-" + stable_hash([given], purpose="annotator").str.head(8)
+    plain = given.str.contains(_PLAIN)
+    return told.zip_with(~plain, given).to_list()
+
+
 def _predicted(data: Audited, rows: pl.Series, turned: Any, width: int) -> Any:
-    """Held-out probabilities of the verdicts by the model of the family trainability; even where it saw nothing."""
+    """Held-out probabilities of the verdicts by the model of the family trainability; where it saw nothing nearly even,
+    and never quite, so that nothing is left to lot."""
     import numpy as np
 
     from prefdata.auditing.probing import probe
@@ -194,6 +239,7 @@ def _predicted(data: Audited, rows: pl.Series, turned: Any, width: int) -> Any:
         given = pl.DataFrame({"row": seen.rows["row"], "right": 1 / (1 + np.exp(-scores))})
         joined = pl.DataFrame({"row": rows}).join(given, on="row", how="left", maintain_order="left")
         right = joined["right"].fill_null(0.5).to_numpy()
+    right = np.where(np.abs(right - 0.5) < _APART, 0.5 + _APART, right)
     if data.type is RecordType.PREFERENCE:
         right = np.where(turned, 1 - right, right)
     rest = [np.full(len(rows), 1e-3)] * (width - 2)
@@ -217,7 +263,7 @@ ANNOTATOR_QUALITY = Check(
     family="labels",
     title="How good each annotator is; some agree with the others less than all do",
     why="One careless annotator costs more than the votes are worth: the rest of the crowd is outvoted by chance.",
-    cure="Look at the rows of these annotators; leave their votes out and decide by majority again.",
+    cure="Look at the rows of these annotators, told beside each; leave their votes out and decide by majority again.",
     source="Goh, Tkachenko and Mueller 2022, CROWDLAB",
     types=frozenset(_VERDICTS),
     find=_quality,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from prefdata.auditing.agreement import pseudonyms
 from prefdata.auditing.crowds import alpha, crowdlab, pairwise
 from prefdata.auditing.finding import Finding, Severity
 from prefdata.auditor import audit
@@ -67,7 +69,7 @@ def test_alpha_of_sorted_sides_is_that_of_the_same_votes_unsorted() -> None:
     assert alpha(ordered, alike=(0, 1)).value == pytest.approx(alpha(unsorted).value, abs=0.01)
 
 
-def test_crowdlab_gives_the_figures_of_cleanlab() -> None:
+def test_crowdlab_tells_the_quality_of_each_annotator() -> None:
     verdicts = np.array(
         [
             [0, 0, 1],
@@ -84,12 +86,21 @@ def test_crowdlab_gives_the_figures_of_cleanlab() -> None:
     )
     right = np.array([0.9, 0.2, 0.7, 0.4, 0.8, 0.1, 0.6, 0.3, 0.7, 0.2])
     found = crowdlab(verdicts, np.column_stack([right, 1 - right]))
-    # cleanlab 2.9.0, get_label_quality_multiannotator
-    assert found.consensus.tolist() == [0, 1, 0, 1, 0, 1, 0, 1, 0, 1]
-    assert found.quality == pytest.approx(
-        [0.879481, 0.804104, 0.717855, 0.583673, 0.804104, 0.889386, 0.653348, 0.728726, 0.717855, 0.804103], abs=1e-6
-    )
-    assert found.annotators == pytest.approx([0.798535, 0.77474, 0.494127], abs=1e-6)
+    assert found == pytest.approx([0.798535, 0.77474, 0.494127], abs=1e-6)
+
+
+def test_annotators_who_never_agree_are_no_fault() -> None:
+    verdicts = np.array([[0, 1], [1, 0]] * 10)
+    assert crowdlab(verdicts, np.tile([0.6, 0.4], (20, 1))).shape == (2,)
+
+
+def test_names_of_people_are_not_told() -> None:
+    told = pseudonyms(["maria@example.com", "7", "annotator2", "worker-0031", "Ann", "4915112345678"])
+    assert told[1:4] == ["7", "annotator2", "worker-0031"]
+    hashed = [told[0], *told[4:]]
+    assert len(set(hashed)) == 3
+    assert all(re.fullmatch(r"annotator-[0-9a-f]{8}", one) for one in hashed)
+    assert pseudonyms(["Ann"]) == [told[4]]
 
 
 def test_pairwise_agreement_counts_comparisons() -> None:
@@ -131,9 +142,13 @@ def test_a_careless_annotator_is_told_with_the_rows(tmp_path: Path) -> None:
     found = by_name(tmp_path, rows)["annotator_quality"]
     assert found.severity is Severity.MAJOR
     assert found.rows.to_list() == list(range(100, 200))
-    assert next(iter(found.measures["quality"])) == "dan"
-    assert found.measures["quality"]["dan"]["compared"] == 300
-    assert found.measures["quality"]["dan"]["crowdlab"] < 0.5 < found.measures["quality"]["ann"]["crowdlab"]
+    dan, ann = pseudonyms(["dan", "ann"])
+    quality = found.measures["quality"]
+    assert next(iter(quality)) == dan
+    assert (quality[dan]["compared"], quality[dan]["first_row"]) == (300, "rows.jsonl:101")
+    assert quality[dan]["crowdlab"] < 0.5 < quality[ann]["crowdlab"]
+    assert all(one.note in (f"{dan}: chosen", f"{dan}: rejected") for one in found.examples)
+    assert "dan" not in json.dumps(found.measures)
 
 
 def test_labelled_rows_that_are_one_vote_each_are_put_together(tmp_path: Path) -> None:
