@@ -48,8 +48,19 @@ def bag(texts: pl.Series) -> Bag:
         pairs, where = _pairs(words, text)
         words, text = pl.concat([words, pairs]), np.concatenate([text, where])
     column, vocabulary = _columns(words)
-    ones = np.ones(len(text))
-    return Bag(sparse.csr_matrix((ones, (text, column)), shape=(len(texts), len(vocabulary))), vocabulary)
+    return Bag(_counts(text, column, (len(texts), len(vocabulary))), vocabulary)
+
+
+def _counts(text: Int32s, column: Int32s, shape: tuple[int, int]) -> Any:
+    """How often each word stands in each text: sparse, by one sort of whole numbers (scipy's own way takes twice)."""
+    width = max(1, shape[1])
+    places = text.astype(np.int64) * width + column
+    places.sort()
+    first = np.flatnonzero(np.append(True, places[1:] != places[:-1])[: len(places)])
+    counts = np.diff(np.append(first, len(places))).astype(np.float64)
+    rows, columns = np.divmod(places[first], width)
+    starts = np.searchsorted(rows, np.arange(shape[0] + 1))
+    return sparse.csr_matrix((counts, columns.astype(np.int32), starts.astype(np.int32)), shape=shape)
 
 
 def _columns(words: pl.Series) -> tuple[Int32s, pl.Series]:

@@ -11,9 +11,7 @@ Import this module where it is used, inside functions: it needs numpy and scipy.
 from __future__ import annotations
 
 import math
-import weakref
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +21,8 @@ from scipy import sparse
 from prefdata.auditing import bags, statistics
 from prefdata.auditing.bags import Bag, bag
 from prefdata.auditing.dataset import Audited
-from prefdata.auditing.linear import fit
+from prefdata.auditing.linear import Design
+from prefdata.auditing.once import Once, once
 from prefdata.auditing.statistics import Estimate, Floats, Ints
 from prefdata.schema import RecordType
 
@@ -83,9 +82,8 @@ class Probe:
     label: Floats
     """1 for desirable and 0 for undesirable rows; 1 for every pair."""
     fold: Ints
-    blocks: dict[str, Any] = field(default_factory=dict)
-    """Blocks that several checks use."""
-    _judged: dict[str, Judged] = field(default_factory=dict)
+    made: Once = field(default_factory=Once)
+    """Blocks, and what models said, that several checks ask for."""
 
     @property
     def height(self) -> int:
@@ -97,33 +95,49 @@ class Probe:
         """Groups of rows that are kept together."""
         return int(self.groups.max()) + 1
 
-    @cached_property
+    @property
     def answers(self) -> pl.Series:
         """The texts that are judged; for pairs all chosen, then all rejected."""
         if self.paired:
             return pl.concat([self.rows["chosen_text"], self.rows["rejected_text"].alias("chosen_text")])
         return self.rows["completion_text"]
 
-    @cached_property
+    @property
     def words(self) -> Bag:
         """Of the answers, all words."""
-        return bag(self.answers)
+        return self.made.get("words", lambda: bag(self.answers))
 
-    @cached_property
+    @property
     def often(self) -> Bag:
         """Of the answers, words that are not rare."""
-        return self.words.often(RARE)
+        return self.made.get("often", lambda: self.words.often(RARE))
 
-    @cached_property
+    @property
+    def asked(self) -> Bag:
+        """Of the prompts' last user turns, all words."""
+        return self.made.get("asked", lambda: bag(self.rows["turn_text"]))
+
+    @property
     def prompts(self) -> Bag:
         """Of the prompts' last user turns, words that are not rare."""
-        return bag(self.rows["turn_text"]).often(RARE)
+        return self.made.get("prompts", lambda: self.asked.often(RARE))
 
-    @cached_property
+    @property
+    def reply_words(self) -> Any:
+        """The answers' words, as logarithms of their counts: sparse, rows by words."""
+        return self.made.get("reply_words", lambda: self.contrast(self.often.counts.log1p()).tocsr())
+
+    def surface(self, name: str) -> Floats:
+        """Marks of the answers, by the name of their function in `surface`."""
+        from prefdata.auditing import surface
+
+        seen = self.words if name in ("script", "emoji") else self.answers
+        return self.made.get(name, lambda: getattr(surface, name)(seen))
+
     def taken_up(self) -> Floats:
         """How many of an answer's words the last user turn has, and how many of that turn's words the answer has: two
         shares, answers by 2."""
-        prompts, words = bag(self.rows["turn_text"]), self.words
+        prompts, words = self.asked, self.words
         place = prompts.words.to_frame("word").join(
             words.words.to_frame("word").with_row_index("column"), on="word", how="left", maintain_order="left"
         )["column"]
@@ -147,20 +161,18 @@ class Probe:
 
     def judged(self, name: str, block: Any, *, keep: float = 1.0) -> Judged:
         """What models of `block` (rows by columns, see `contrast`) say of the rows; kept under `name`."""
-        if name not in self._judged:
-            self._judged[name] = self.judge(block, keep=keep)
-        return self._judged[name]
+        return self.made.get(f"judged {name}", lambda: self.judge(block, keep=keep))
 
     def judge(self, block: Any, *, keep: float = 1.0) -> Judged:
         """As `judged`; models are fitted to a part `keep` of the groups of the other folds."""
         scores, fitted = np.zeros(self.height), 0
+        design = Design(block, prior=WORD_PRIOR, intercept=not self.paired)
         drawn = np.random.default_rng(1).permutation(self.prompt_count)[self.groups]
         few = drawn < keep * (drawn.max() + 1)
         for one in range(FOLDS):
             inside, judged = (self.fold != one) & few, self.fold == one
             fitted += int(inside.sum())
-            weights, start = fit(block[inside], self.label[inside], prior=WORD_PRIOR, intercept=not self.paired)
-            scores[judged] = block[judged] @ weights + start
+            scores[judged] = design.scores(design.fit(self.label, inside), judged)
         return Judged(scores, self.area(scores), fitted // FOLDS)
 
     def area(self, scores: Floats) -> Estimate:
@@ -195,14 +207,7 @@ class Probe:
 
 def probe(data: Audited) -> Probe | None:
     """The rows of `data` that are looked at, None where they are too few. Kept for as long as `data` is."""
-    key = id(data)
-    if key not in _kept:
-        _kept[key] = _probe(data)
-        weakref.finalize(data, _kept.pop, key, None)
-    return _kept[key]
-
-
-_kept: dict[int, Probe | None] = {}
+    return once(data).get("probe", lambda: _probe(data))
 
 
 def scaled(block: Floats) -> Floats:

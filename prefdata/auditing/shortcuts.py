@@ -54,11 +54,6 @@ def baselines(probe: Probe) -> Mapping[str, Judged | int]:
     return found
 
 
-def reply_words(probe: Probe) -> Any:
-    """The answers' words, as logarithms of their counts: sparse, rows by words."""
-    return probe.contrast(probe.often.counts.log1p()).tocsr()
-
-
 def _blocks(probe: Probe) -> dict[str, Callable[[], Any]]:
     """Baseline -> the block that it sees."""
     from scipy import sparse
@@ -68,14 +63,14 @@ def _blocks(probe: Probe) -> dict[str, Callable[[], Any]]:
 
     opening = math.sqrt(WORD_PRIOR / OPENING_PRIOR)
     blocks: dict[str, Callable[[], Any]] = {
-        "length": lambda: probe.marks(surface.length(probe.answers)),
-        "language": lambda: probe.marks(surface.script(probe.words)),
-        "markdown": lambda: probe.marks(surface.markdown(probe.answers)),
-        "emoji": lambda: probe.marks(surface.emoji(probe.words)),
-        "refusal": lambda: probe.marks(surface.refusal(probe.answers)),
+        "length": lambda: probe.marks(probe.surface("length")),
+        "language": lambda: probe.marks(probe.surface("script")),
+        "markdown": lambda: probe.marks(probe.surface("markdown")),
+        "emoji": lambda: probe.marks(probe.surface("emoji")),
+        "refusal": lambda: probe.marks(probe.surface("refusal")),
         "first_words": lambda: probe.contrast(surface.first_words(probe.answers) * opening),
         "ending": lambda: probe.contrast(surface.ending(probe.answers) * opening),
-        "reply_words": lambda: reply_words(probe),
+        "reply_words": lambda: probe.reply_words,
     }
     if not probe.paired:
         blocks["prompt_words"] = lambda: probe.prompts.counts.log1p().tocsr()
@@ -144,7 +139,7 @@ def _style(data: Audited) -> Found:
     found = probe(data)
     if found is None:
         return Found()
-    judged = found.judged("reply_words", reply_words(found))
+    judged = found.judged("reply_words", found.reply_words)
     severity = _severity(judged.auc)
     if severity is Severity.NOTE:
         return Found()
@@ -161,7 +156,7 @@ def _telling(probe: Probe) -> dict[str, Any]:
     from prefdata.auditing.probing import WORD_PRIOR
 
     bag, height = probe.often, probe.height
-    weights, _ = fit(reply_words(probe), probe.label, prior=WORD_PRIOR, intercept=not probe.paired)
+    weights, _ = fit(probe.reply_words, probe.label, prior=WORD_PRIOR, intercept=not probe.paired)
     stands = (bag.counts > 0).astype(np.float64).tocsr()
     good = np.repeat([1.0, 0.0], height) if probe.paired else probe.label
     preferred, other = np.asarray(stands.T @ good), np.asarray(stands.T @ (1 - good))

@@ -57,13 +57,17 @@ def codes(values: pl.Series) -> Ints:
 
 def joined(one: Ints, other: Ints) -> Ints:
     """Numbers from 0 for the groups that come about where rows of one group of `one` or of `other` stay together."""
-    from scipy import sparse
-    from scipy.sparse import csgraph
-
     first, second = int(one.max(initial=-1)) + 1, int(other.max(initial=-1)) + 1
-    edges = sparse.coo_matrix((np.ones(len(one)), (one, first + other)), shape=(first + second, first + second))
-    _, component = csgraph.connected_components(edges, directed=False)
-    return codes(pl.Series(component[one]))
+    least = np.arange(first)
+    while True:
+        # the smallest number that a group of `one` reaches by way of a group of `other`, until none is smaller
+        through = np.full(second, first)
+        np.minimum.at(through, other, least[one])
+        reached = least.copy()
+        np.minimum.at(reached, one, through[other])
+        if (reached == least).all():
+            return codes(pl.Series(least[one]))
+        least = reached[reached]
 
 
 def folds(groups: Ints, count: int = 5, *, seed: int = 0) -> Ints:

@@ -35,20 +35,18 @@ def curve(probe: Probe) -> list[Judged]:
 
 def everything(probe: Probe) -> Any:
     """All that the model sees: sparse, rows by columns."""
+    return probe.made.get("everything", lambda: _everything(probe))
+
+
+def _everything(probe: Probe) -> Any:
     from scipy import sparse
 
-    from prefdata.auditing import surface
-    from prefdata.auditing.shortcuts import reply_words
-
-    if "everything" not in probe.blocks:
-        texts, words = probe.answers, probe.words
-        marks = (surface.length(texts), surface.script(words), surface.markdown(texts), surface.emoji(words))
-        own = [probe.marks(block, prior=MARK_PRIOR) for block in (*marks, surface.refusal(texts), probe.taken_up)]
-        blocks = [reply_words(probe), *(sparse.csr_matrix(block) for block in own)]
-        if not probe.paired:
-            blocks.append(probe.prompts.counts.log1p())
-        probe.blocks["everything"] = sparse.hstack(blocks).tocsr()
-    return probe.blocks["everything"]
+    marks = [probe.surface(name) for name in ("length", "script", "markdown", "emoji", "refusal")]
+    own = [probe.marks(block, prior=MARK_PRIOR) for block in (*marks, probe.taken_up())]
+    blocks = [probe.reply_words, *(sparse.csr_matrix(block) for block in own)]
+    if not probe.paired:
+        blocks.append(probe.prompts.counts.log1p())
+    return sparse.hstack(blocks, format="csr")
 
 
 MARK_PRIOR = 4.0
