@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,22 +18,13 @@ import polars as pl
 from prefdata import catalogue
 from prefdata.auditing import features
 from prefdata.auditing.dataset import Audited, place
-from prefdata.auditing.what_if_curves import (
-    Bar,
-    Point,
-    Proposal,
-    Verdicts,
-    curve,
-    nearest,
-    proposals,
-    values_of,
-    verdicts,
-)
+from prefdata.auditing.what_if_curves import Bar, Verdicts, curve, nearest, proposals, values_of, verdicts
+from prefdata.auditing.what_if_effects import Borderline, Curve, Effect, Reason, Value, Values, WhatIf
 from prefdata.auditing.what_if_groups import Clusters, clusters, nearest_edges
 from prefdata.auditing.what_if_scores import Progress, Scored, Shelf, id_of, scored
-from prefdata.auditing.what_if_settings import Asked, Kind, setting_of, snippet, values_settings
+from prefdata.auditing.what_if_settings import Asked, setting_of, snippet, values_settings
 from prefdata.auditing.what_if_slices import Slice, parts_of, slices, tested
-from prefdata.errors import RecipeError
+from prefdata.errors import PrefdataError, RecipeError
 from prefdata.judging import decide
 from prefdata.schema import RecordType
 from prefdata.sides import fitted
@@ -49,150 +39,6 @@ COVERED = (90.0, 99.0)
 """Percent of the judged rows that proposed lists of values let pass."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Borderline:
-    """A row next to a threshold."""
-
-    place: str
-    score: float
-    kept: bool
-    """Whether it is on the side of the threshold that passes."""
-    texts: Mapping[str, str]
-    """Side -> text, cut."""
-    chars: Mapping[str, int]
-    """Side -> characters of the whole text."""
-    beside: str = ""
-    """Of a pair of near-duplicates the place of the other row."""
-    beside_texts: Mapping[str, str] = dataclasses.field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reason:
-    """A reason for dropping."""
-
-    name: str
-    dropped: int
-    alone: int
-    """Rows that no other reason of any filter or grouping drops."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Curve:
-    """A numeric bound and its neighbours."""
-
-    reason: str
-    bound: Literal["min", "max"]
-    threshold: float
-    sides: tuple[str, ...]
-    column: str
-    """The score of the scorer that is looked at."""
-    setting: str | None
-    """The setting of the filter that is the bound; null where none is."""
-    judged: int
-    low: float | None
-    """Least score; null without any."""
-    high: float | None
-    points: tuple[Point, ...]
-    proposals: tuple[Proposal, ...]
-    borderline: tuple[Borderline, ...]
-
-    @property
-    def present(self) -> Point:
-        """The point of the present threshold."""
-        return next(one for one in self.points if one.threshold == self.threshold)
-
-    def steps(self) -> tuple[Point, ...]:
-        """The nearest thresholds below and above the present one at which another number of rows is kept."""
-        here = self.present
-        below = [one for one in self.points if one.threshold < here.threshold and one.kept != here.kept]
-        above = [one for one in self.points if one.threshold > here.threshold and one.kept != here.kept]
-        return (*below[-1:], *above[:1])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Value:
-    """A value that a rule may let pass or not."""
-
-    value: str
-    rows: int
-    passes: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class Values:
-    """The values of a text column that a rule speaks of, named by a setting or not yet."""
-
-    reason: str
-    setting: str
-    column: str
-    values: tuple[Value, ...]
-    more: int
-    """Values that are not listed."""
-    recipes: Mapping[str, str]
-    """Percent of the judged rows that would pass -> the piece of a recipe."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Effect:
-    """What one filter or grouping would do on its own."""
-
-    name: str
-    kind: Kind
-    message: str = ""
-    """Why it could not be tried; empty where it was."""
-    rows: int = 0
-    kept: int = 0
-    unjudged: int = 0
-    """Rows without a score that a rule asks for."""
-    alone: int = 0
-    """Rows that no other filter or grouping drops."""
-    sides: tuple[str, ...] = ()
-    reasons: tuple[Reason, ...] = ()
-    slices: tuple[Slice, ...] = ()
-    curves: tuple[Curve, ...] = ()
-    values: tuple[Values, ...] = ()
-    clusters: Clusters | None = None
-    borderline: tuple[Borderline, ...] = ()
-    """Of a grouping: pairs of rows nearest to its similarity."""
-
-    @property
-    def dropped(self) -> int:
-        """Rows that it drops."""
-        return self.rows - self.kept
-
-    @property
-    def share(self) -> float:
-        """Kept, 0 to 1."""
-        return self.kept / self.rows if self.rows else 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class WhatIf:
-    """Filters and groupings tried on a dataset."""
-
-    of: str
-    """`catalogue`, or the name of the recipe."""
-    rows: int
-    kept: int
-    """By all of them together, as a run decides: filters first, then groupings among what is left."""
-    abstained: int
-    """Rows without a label where rows have labels; a run drops them whatever the filters say."""
-    effects: tuple[Effect, ...]
-    overlap: tuple[tuple[int, ...], ...]
-    """Rows that two of `tried` both drop."""
-
-    @property
-    def tried(self) -> tuple[Effect, ...]:
-        """The effects of those that could run, in the order of `overlap`."""
-        return tuple(one for one in self.effects if not one.message)
-
-    def jaccard(self, left: int, right: int) -> float:
-        """Rows that both drop, of those that either drops; 0 where neither drops any."""
-        both = self.overlap[left][right]
-        either = self.overlap[left][left] + self.overlap[right][right] - both
-        return both / either if either else 0.0
-
-
 def of_catalogue(record_type: RecordType) -> list[Asked]:
     """Every filter and grouping of the catalogue with its defaults, but for filters that judge no side of the type."""
     found = []
@@ -202,6 +48,8 @@ def of_catalogue(record_type: RecordType) -> list[Asked]:
             fitted(settings.build(), record_type)
         except RecipeError:
             continue
+        except (PrefdataError, ImportError):
+            pass  # it is tried all the same, and told with what it lacks
         found.append(Asked("filter", name, settings, settings))
     for name in catalogue.GROUPINGS:
         settings = catalogue.load("grouping", name)()
@@ -308,10 +156,9 @@ class _Trial:
         )
         if asked.kind == "grouping":
             grouping, edges = self.found.groupings[name]
-            near = nearest_edges(edges, grouping.min_similarity, dropped) if self.clusters[name].setting else None
-            self.shown.append(((name, None), near if near is not None else pl.DataFrame()))
-            alone = int((dropped & ~self.others(name)).sum())
-            reason = Reason(name=name, dropped=told.dropped, alone=alone)
+            if self.clusters[name].setting:
+                self.shown.append(((name, None), nearest_edges(edges, grouping.min_similarity)))
+            reason = Reason(name=name, dropped=told.dropped, alone=told.alone)
             return dataclasses.replace(told, reasons=(reason,), clusters=self.clusters[name])
         verdict = self.verdicts[name]
         filters = pl.repeat(False, self.data.total, eager=True)
@@ -352,7 +199,8 @@ class _Trial:
         judged = len(bar.scores) - bar.scores.null_count()
         name = f"{bar.sides[0]}_norm"
         texts = self.data.rows[name] if name in self.data.rows.columns else self.data.rows["row"]
-        self.shown.append(((bar.filter, (bar.reason, bar.bound, bar.threshold)), nearest(bar, texts)))
+        if bar.scores.min() != bar.scores.max():
+            self.shown.append(((bar.filter, (bar.reason, bar.bound, bar.threshold)), nearest(bar, texts)))
         return Curve(
             reason=bar.reason,
             bound=bar.bound,
@@ -408,7 +256,9 @@ class _Trial:
         found = []
         for effect in effects:
             curves = tuple(
-                dataclasses.replace(one, borderline=shown[effect.name, (one.reason, one.bound, one.threshold)])
+                dataclasses.replace(
+                    one, borderline=shown.get((effect.name, (one.reason, one.bound, one.threshold)), ())
+                )
                 for one in effect.curves
             )
             found.append(dataclasses.replace(effect, curves=curves, borderline=shown.get((effect.name, None), ())))

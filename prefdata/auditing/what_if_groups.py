@@ -98,10 +98,10 @@ def clusters(
     )
 
 
-def nearest_edges(edges: pl.DataFrame, threshold: float, dropped: pl.Series) -> pl.DataFrame:
+def nearest_edges(edges: pl.DataFrame, threshold: float) -> pl.DataFrame:
     """`row`, `other`, `score`, `kept` of the pairs of rows nearest to the threshold, NEAREST on each side.
 
-    `row` is the later one of a pair, the one that is dropped where no other duplicate decides.
+    `row` is the later one of a pair; `kept` is true of pairs that are not alike enough.
     """
     frame = edges.select(
         row=pl.col("right").cast(pl.UInt32),

@@ -30,6 +30,9 @@ LOSES_TIMES = 2.0
 MOST_VALUES = 20
 """Parts that are told apart by one thing; the commonest."""
 
+UNKNOWN = ""
+"""The value of rows of which it is not known: no label, no source, too short for a language to be told."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Slice:
@@ -65,7 +68,7 @@ def parts_of(rows: pl.DataFrame, scored: pl.DataFrame, record_type: RecordType) 
     columns += [scored[LANGUAGE].alias("language"), _lengths(rows[f"{TAUGHT[record_type]}_chars"])]
     if "time" in rows.columns and rows.schema["time"].is_temporal():
         columns.append(rows["time"].dt.strftime("%Y-%m").alias("month"))
-    return pl.DataFrame([one for one in columns if one.drop_nulls().n_unique() > 1])
+    return pl.DataFrame([one.fill_null(UNKNOWN) for one in columns if one.fill_null(UNKNOWN).n_unique() > 1])
 
 
 def _lengths(chars: pl.Series) -> pl.Series:
@@ -89,7 +92,6 @@ def slices(parts: pl.DataFrame, dropped: pl.Series) -> tuple[Slice, ...]:
     for by in parts.columns:
         counted = (
             pl.DataFrame({"value": parts[by], "kept": ~dropped})
-            .drop_nulls("value")
             .group_by("value")
             .agg(rows=pl.len(), kept=pl.col("kept").sum())
             .sort(["rows", "value"], descending=[True, False])
