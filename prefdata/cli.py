@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prefdata import cli_audit, cli_convert, cli_data
+from prefdata import cli_ablate, cli_audit, cli_convert, cli_data, cli_diff
 
 if TYPE_CHECKING:
     from prefdata.runner import RunResult
@@ -117,6 +117,8 @@ def last_line(result: RunResult) -> str:
 
 app.command("convert")(cli_convert.convert_command)
 app.command("audit")(cli_audit.audit_command)
+app.command("diff")(cli_diff.diff_command)
+app.command("ablate")(cli_ablate.ablate_command)
 cli_data.register(app)
 
 

@@ -1,0 +1,259 @@
+"""One ablation: heads trained on draws of every set, their rewards of the held-out rows kept, and the account of it.
+
+Import this module where it is used, inside functions: it needs scipy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from prefdata import ablation_heads as heads
+from prefdata import ablation_statistics as statistics
+from prefdata import stages
+from prefdata.ablation_figures import Figures, plain, rounded, verdict
+from prefdata.ablation_sets import HELD_OUT, SET_ASIDE, TRAIN, Arm, Sets, sets
+from prefdata.ablation_settings import FEWEST, Settings, chosen_head
+from prefdata.ablation_statistics import Floats
+from prefdata.errors import InputError
+from prefdata.rundir import key_of
+from prefdata.schema import RecordType, stable_hash
+from prefdata.sides import revisions
+from prefdata.stages import State
+
+FORMAT = 1
+"""Of ablation.json and of what is kept beside it."""
+
+FOLDER = "ablation"
+
+
+class Work:
+    """One ablation under way."""
+
+    def __init__(self, state: State, settings: Settings) -> None:
+        self.state, self.settings = state, settings
+        self.folder = state.run.path / FOLDER
+        self.folder.mkdir(mode=0o700, exist_ok=True)
+        self.sets = _limited(sets(state, share=settings.held_out, only=settings.only), settings)
+        self.pairs = self.sets.type is RecordType.PREFERENCE
+        self.held = self.sets.rows.filter(pl.col("side") == HELD_OUT)
+        seen = pl.concat([arm.training for arm in self.sets.arms]).unique()
+        trained = self.sets.rows.filter((pl.col("side") == TRAIN) & pl.col("id").is_in(seen.implode()))
+        self.rows = pl.concat([trained, self.held])
+        """All that needs features: training rows sorted by id, then held-out rows sorted by id."""
+        self.trained = trained
+        self.members = {arm.name: trained["id"].is_in(arm.training.implode()).to_numpy() for arm in self.sets.arms}
+
+    def done(self) -> dict[str, Any]:
+        """ablation.json."""
+        self._enough()
+        features, head = self._features()
+        draws = self._draws()
+        scores: dict[str, tuple[Floats, Floats]] = {}
+        known: dict[str, tuple[Floats, Floats]] = {}
+        self.same: dict[str, str] = {}
+        first: dict[str, str] = {}
+        for number, arm in enumerate(self.sets.arms):
+            self.state.progress("train heads", number, len(self.sets.arms))
+            members = key_of(arm.training.to_list())
+            if members not in known:
+                known[members] = self._scores(arm, features, head, draws)
+                first[members] = arm.name
+            self.same[arm.name] = first[members]
+            scores[arm.name] = known[members]
+        self.state.progress("train heads", len(self.sets.arms), len(self.sets.arms))
+        return self._told(scores, head, [len(rows) for rows, _ in draws[self.sets.arms[0].name]])
+
+    def _enough(self) -> None:
+        clean = self.held.filter("clean")
+        kept = self.trained.filter(pl.Series(self.members[self.sets.arms[0].name]))
+        for what, rows in (("clean rows held out", clean), ("rows to train on", kept)):
+            least = FEWEST if what.startswith("clean") else 2 * FEWEST
+            classes = rows["label"].n_unique() if not self.pairs else 2
+            if rows.height < least or rows["unit"].n_unique() < 4 or classes < 2:
+                raise InputError(
+                    f"{rows.height} {what} in {rows['unit'].n_unique()} units"
+                    + (f" of {classes} class" if classes < 2 else "")
+                    + f"; expected at least {least} in 4 units{'' if self.pairs else ' of both labels'}: nothing can "
+                    "be told from so few. Another `held_out` may help, more data will"
+                )
+
+    def _features(self) -> tuple[Any, dict[str, Any]]:
+        """Features of `rows`, and what they are, for the record and for keys."""
+        records = self._records()
+        kind, model = chosen_head(self.settings, self.state.recipe)
+        if kind == "words":
+            self.state.progress("features", 0, 1)
+            made = heads.word_features(records, self.sets.type)
+            self.state.progress("features", 1, 1)
+            return made, {"kind": "words", "prior": heads.PRIOR["words"]}
+        from trainers.features_states import HiddenStates
+
+        reader = HiddenStates(model, max_length=self.settings.max_length)
+        sides = heads.answers_of(self.sets.type)
+        states = reader.read(records, sides, self.folder / "features", progress=self.state.progress)
+        told = {"kind": "model", "prior": heads.PRIOR["states"], **reader.record()}
+        return heads.state_features(states, self.sets.type), told
+
+    def _records(self) -> pl.DataFrame:
+        """`rev`, prompt and answers of `rows`, in their order."""
+        columns = ["id", "prompt", *heads.answers_of(self.sets.type)]
+        parts = []
+        for shard in self.state.shards():
+            frame = pl.read_parquet(shard, columns=columns, glob=False).join(
+                self.rows.select("id"), on="id", how="semi"
+            )
+            parts.append(frame.with_columns(revisions(frame, self.sets.type).alias("rev")))
+        return self.rows.select("id").join(pl.concat(parts), on="id", how="left", maintain_order="left")
+
+    def _draws(self) -> dict[str, list[tuple[Any, Any]]]:
+        """For each arm and draw the places of its training rows: at the budget that all arms share, and all it has.
+
+        A draw is half of the units and an order of all rows, the same for all arms: what two arms share they share.
+        """
+        unit = self.trained["unit"].rank("dense").to_numpy().astype(np.int64) - 1
+        count = int(unit.max()) + 1
+        found: dict[str, list[tuple[Any, Any]]] = {arm.name: [] for arm in self.sets.arms}
+        for draw in range(self.settings.draws):
+            random = np.random.default_rng([self.settings.seed, 2, draw])
+            drawn = np.zeros(count, dtype=bool)
+            drawn[random.permutation(count)[: (count + 1) // 2]] = True
+            order = random.permutation(len(unit))
+            order = order[drawn[unit[order]]]
+            there = {name: order[member[order]] for name, member in self.members.items()}
+            size = min([len(rows) for rows in there.values()] + [self.settings.budget or len(unit)])
+            for name, rows in there.items():
+                cap = size if self.settings.budget is not None else len(rows)
+                found[name].append((np.sort(rows[:size]), np.sort(rows[:cap])))
+            if size < FEWEST or not (self.pairs or self._both_labels([rows[:size] for rows in there.values()])):
+                raise InputError(
+                    f"draw {draw} leaves {size} rows to train on{'' if self.pairs else ', or one label only'}; "
+                    "too few to compare filters on"
+                )
+        return found
+
+    def _both_labels(self, drawn: Sequence[Any]) -> bool:
+        label = self.trained["label"].to_numpy()
+        return all(label[rows].any() and not label[rows].all() for rows in drawn)
+
+    def _scores(
+        self, arm: Arm, features: Any, head: dict[str, Any], draws: dict[str, list[tuple[Any, Any]]]
+    ) -> tuple[Floats, Floats]:
+        """Rewards of the held-out rows, (draws, rows): trained at the shared budget, and on all that the arm has."""
+        ids = self.trained["id"].to_list()
+        mine = draws[arm.name]
+        whole = any(len(one) != len(every) for one, every in mine)
+        key = key_of(
+            FORMAT,
+            head,
+            self.rows["id"].to_list(),
+            self.rows["label"].to_list(),
+            [[[ids[at] for at in part] for part in one] for one in mine],
+        )
+        path = self.folder / "sets" / f"{key}.parquet"
+        if not stages.sound(path):
+            label = np.ones(len(ids)) if self.pairs else self.trained["label"].to_numpy().astype(np.float64)
+            held = features[len(ids) :]
+            columns: dict[str, Any] = {"id": self.held["id"]}
+            for number, parts in enumerate(mine):
+                for name, rows in zip(("equal", "all"), parts if whole else parts[:1], strict=False):
+                    made = heads.train(features[rows], label[rows], prior=head["prior"], pairs=self.pairs)
+                    columns[f"{name}_{number}"] = made.margins(held)
+            path.parent.mkdir(exist_ok=True)
+            stages.write_sound(path, pl.DataFrame(columns))
+        kept = pl.read_parquet(path, glob=False)
+        equal = kept.select(f"equal_{number}" for number in range(len(mine))).to_numpy().T
+        if not whole:
+            return equal, equal
+        return equal, kept.select(f"all_{number}" for number in range(len(mine))).to_numpy().T
+
+    def _told(self, scores: dict[str, tuple[Floats, Floats]], head: dict[str, Any], sizes: list[int]) -> dict[str, Any]:
+        full = self.sets.arms[0]
+        every = pl.repeat(True, self.held.height, eager=True)
+        judged = {
+            name: Figures(
+                self.held.filter(where),
+                where.to_numpy(),
+                scores,
+                self.same,
+                pairs=self.pairs,
+                resamples=self.settings.resamples,
+                seed=self.settings.seed,
+            )
+            for name, where in (("clean", self.held["clean"]), ("unfiltered", every))
+        }
+        clean = judged["clean"]
+        metric = clean.metric
+        distinct = [arm.name for arm in self.sets.arms[1:] if self.same[arm.name] == arm.name]
+        raw = {name: clean.difference(full.name, name, metric) for name in distinct}
+        corrected = dict(zip(distinct, statistics.holm([raw[name].p for name in distinct]), strict=True))
+        arms = []
+        for arm in self.sets.arms[1:]:
+            same = self.same[arm.name]
+            line: dict[str, Any] = {
+                "name": arm.name,
+                "kind": arm.kind,
+                "dropped": arm.dropped,
+                "alone": arm.alone,
+                "training_rows": int(self.members[arm.name].sum()),
+                "restored": int((self.members[arm.name] & ~self.members[full.name]).sum()),
+                "lost": int((self.members[full.name] & ~self.members[arm.name]).sum()),
+                "same_as": None if same == arm.name else same,
+            }
+            if same == full.name:
+                arms.append({**line, "verdict": "no_rows"})
+                continue
+            found = raw[same]
+            line["difference"] = {**plain(found), "p_holm": corrected[same]}
+            line["log_loss_difference"] = plain(clean.difference(full.name, arm.name, "log_loss"))
+            line["unfiltered_difference"] = plain(judged["unfiltered"].difference(full.name, arm.name, metric))
+            line["all_rows_difference"] = plain(clean.difference(full.name, arm.name, metric, at=1))
+            line["figures"] = {name: one.figures(arm.name) for name, one in judged.items()}
+            line["verdict"] = verdict(found, corrected[same])
+            arms.append(line)
+        held = self.sets.rows.filter(pl.col("side") == HELD_OUT)
+        result = {
+            "format": FORMAT,
+            "name": self.state.recipe.name,
+            "type": str(self.sets.type),
+            "metric": metric,
+            "head": head,
+            "draws": self.settings.draws,
+            "resamples": self.settings.resamples,
+            "seed": self.settings.seed,
+            "training": {
+                "rows": int(self.members[full.name].sum()),
+                "units": self.trained["unit"].n_unique(),
+                "budget": {"least": min(sizes), "most": max(sizes)},
+            },
+            "held_out": {
+                "share": self.settings.held_out,
+                "rows": held.height,
+                "units": held["unit"].n_unique(),
+                "clean_rows": held.filter("clean").height,
+                "clean_units": held.filter("clean")["unit"].n_unique(),
+                "set_aside": self.sets.rows.filter(pl.col("side") == SET_ASIDE).height,
+            },
+            "compared": len(distinct),
+            "full": {name: one.figures(full.name) for name, one in judged.items()},
+            "arms": arms,
+        }
+        told: dict[str, Any] = rounded(result)
+        return told
+
+
+def _limited(found: Sets, settings: Settings) -> Sets:
+    """At most `settings.rows` rows that can be trained on or held out: whole units, those first in a hash's order."""
+    wanted = found.rows.filter(pl.col("side") != SET_ASIDE)
+    if wanted.height <= settings.rows:
+        return found
+    units = wanted.group_by("unit").agg(pl.len().alias("rows")).sort("unit")
+    draw = stable_hash([pl.Series([str(settings.seed)] * units.height), units["unit"]], purpose="ablation")
+    units = units.with_columns(draw=draw).sort("draw").filter(pl.col("rows").cum_sum() <= settings.rows)
+    rows = found.rows.join(units, on="unit", how="semi", maintain_order="left")
+    kept = rows["id"].implode()
+    arms = [arm._replace(training=arm.training.filter(arm.training.is_in(kept))) for arm in found.arms]
+    return found._replace(rows=rows, arms=tuple(arms))
