@@ -23,7 +23,7 @@ from prefdata.opening import Opened, open_dataset
 from prefdata.schema import RecordType
 
 if TYPE_CHECKING:
-    from prefdata.auditing.what_if import WhatIf
+    from prefdata.auditing.what_if_effects import WhatIf
 
 EXAMPLES = 3
 PLACES_SHOWN = 1_000

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from prefdata.auditing.dataset import Audited
-from prefdata.auditing.what_if import WhatIf, of_catalogue, what_if
+from prefdata.auditing.what_if import of_catalogue, what_if
+from prefdata.auditing.what_if_effects import WhatIf
 from prefdata.auditing.what_if_scores import Progress
 from prefdata.auditing.what_if_settings import Asked
 from prefdata.judging import rooted
@@ -24,7 +25,7 @@ def trial(wanted: bool | str | Path | Recipe) -> Trial:
         return lambda data, progress: what_if(data, of_catalogue(data.type), progress=progress)
     recipe = wanted if isinstance(wanted, Recipe) else load(wanted)
     asked = of_recipe(recipe)
-    return lambda data, progress: what_if(data, asked, of=recipe.name, unjudged=recipe.unjudged, progress=progress)
+    return lambda data, progress: what_if(data, asked, recipe=recipe.name, unjudged=recipe.unjudged, progress=progress)
 
 
 def of_recipe(recipe: Recipe) -> list[Asked]:

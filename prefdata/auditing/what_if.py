@@ -61,7 +61,7 @@ def what_if(
     data: Audited,
     asked: Sequence[Asked],
     *,
-    of: str = "catalogue",
+    recipe: str | None = None,
     unjudged: Literal["keep", "drop"] = "keep",
     progress: Progress | None = None,
 ) -> WhatIf:
@@ -70,13 +70,13 @@ def what_if(
     Example: `what_if(data, of_catalogue(data.type)).kept`.
     """
     if not data.total:
-        return WhatIf(of=of, rows=0, kept=0, abstained=0, effects=(), overlap=())
+        return WhatIf(recipe=recipe, rows=0, kept=0, abstained=0, effects=(), overlap=())
     with tempfile.TemporaryDirectory(prefix="prefdata-") as folder:
         shelf = Shelf(Path(folder), data.type)
         found = scored(data, asked, shelf, progress=progress)
         if progress is not None:
             progress("what if: decisions", data.total)
-        return _Trial(data, list(asked), found, unjudged).told(of, shelf)
+        return _Trial(data, list(asked), found, unjudged).told(recipe, shelf)
 
 
 class _Trial:
@@ -98,7 +98,7 @@ class _Trial:
         self.names = [one.name for one in asked if one.name in self.dropped]
         self.shown: list[tuple[Any, pl.DataFrame]] = []
 
-    def told(self, of: str, shelf: Shelf) -> WhatIf:
+    def told(self, recipe: str | None, shelf: Shelf) -> WhatIf:
         parts = parts_of(self.data.rows, self.found.frame, self.data.type)
         total = self.data.total
         cut = [slices(parts, self.dropped[name]) for name in self.names]
@@ -119,7 +119,7 @@ class _Trial:
             tuple(int((self.dropped[one] & self.dropped[other]).sum()) for other in self.names) for one in self.names
         )
         return WhatIf(
-            of=of,
+            recipe=recipe,
             rows=total,
             kept=int(decision.rows["kept"].sum()),
             abstained=self.found.frame["label"].null_count() if self.labelled else 0,
@@ -270,13 +270,18 @@ class _Trial:
             place=where[one["row"]],
             score=float(one["score"]),
             kept=bool(one["kept"]),
-            texts={side: row[f"{side}_text"][:EXCERPT] for side in self.data.sides},
-            chars={side: len(row[f"{side}_text"]) for side in self.data.sides},
+            texts={side: _said(row, side)[:EXCERPT] for side in self.data.sides},
+            chars={side: len(_said(row, side)) for side in self.data.sides},
             beside=where[other] if other is not None else "",
-            beside_texts={side: told[other][f"{side}_text"][:EXCERPT] for side in self.data.sides}
-            if other is not None
-            else {},
+            beside_texts={}
+            if other is None
+            else {side: _said(told[other], side)[:EXCERPT] for side in self.data.sides},
         )
+
+
+def _said(row: Mapping[str, Any], side: str) -> str:
+    """The text of a side; of a prompt its last user turn, where it has one."""
+    return str((row["turn_text"] if side == "prompt" else "") or row[f"{side}_text"])
 
 
 def _covering(asked: Asked, setting: str, counted: pl.DataFrame, percent: float) -> str:

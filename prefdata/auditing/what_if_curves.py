@@ -26,6 +26,9 @@ NEAREST = 10
 MOST_POINTS = 25
 """Of a curve."""
 
+NEIGHBOURS = 3
+"""Thresholds on each side of the present one that are tried, however many rows they stop."""
+
 Floats = NDArray[np.float64]
 
 
@@ -141,7 +144,7 @@ def curve(bar: Bar, verdict: Verdicts, others: pl.Series) -> tuple[Point, ...]:
     rest = _but(bar, verdict)
     mine, all_of = _sorted(bar.scores.filter(~rest)), _sorted(bar.scores.filter(~rest & ~others))
     free, free_of_all = int((~rest).sum()) - mine.size, int((~rest & ~others).sum()) - all_of.size
-    at = grid(_sorted(bar.scores), bar.threshold)
+    at = grid(_sorted(bar.scores), bar.threshold, bar.bound)
     kept, of_all = _passing(mine, at, bar.bound), _passing(all_of, at, bar.bound)
     return tuple(
         Point(threshold=threshold, kept=free + int(one), of_all=free_of_all + int(other))
@@ -175,25 +178,23 @@ def _passing(scores: Floats, at: Sequence[float], bound: str) -> NDArray[np.int6
     return np.asarray(np.searchsorted(scores, at, side="right"), dtype=np.int64)
 
 
-def grid(scores: Floats, present: float) -> list[float]:
+def grid(scores: Floats, present: float, bound: str) -> list[float]:
     """Thresholds worth a look, sorted, the present one among them, at most MOST_POINTS.
 
     Of shares and probabilities every twentieth; of counts and other positive numbers 1, 1.5, 2, 3, 5, 7.5, 10, ...; of
-    numbers below zero percentiles. Those far outside of the scores are left out.
+    numbers below zero percentiles. Those that stop more than half of the scores are left out, and those far outside.
     """
     if not scores.size:
         return [present]
     low, high = float(scores[0]), float(scores[-1])
-    distinct = (
-        np.unique(scores) if scores.size <= 3 or np.unique(scores[:: max(1, scores.size // 64)]).size <= 2 else None
-    )
-    if distinct is not None and distinct.size <= 2:
+    distinct = np.unique(scores[:: max(1, scores.size // 64)])
+    if distinct.size <= 2 and np.isin(scores, distinct).all():
         steps = [float(one) for one in distinct]
     elif low >= 0 and max(high, present) <= 1:
         steps = [round(0.05 * number, 2) for number in range(21)]
     elif low >= 0:
         whole = bool((scores == np.round(scores)).all()) and present == round(present)
-        steps = _ladder(max(low, 0.0), max(high, present), whole=whole)
+        steps = _ladder(low, max(high, present), whole=whole)
     else:
         cuts = np.quantile(scores, [0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99])
         steps = [float(f"{one:.3g}") for one in cuts]
@@ -201,11 +202,15 @@ def grid(scores: Floats, present: float) -> list[float]:
     first = max((one for one in steps if one <= min(low, present)), default=steps[0])
     last = min((one for one in steps if one >= max(high, present)), default=steps[-1])
     steps = [one for one in steps if first <= one <= last]
-    if len(steps) > MOST_POINTS:
-        at = steps.index(present)
-        start = min(max(0, at - MOST_POINTS // 2), len(steps) - MOST_POINTS)
-        steps = steps[start : start + MOST_POINTS]
-    return steps
+    here = steps.index(present)
+    passing = _passing(scores, steps, bound)
+    steps = [
+        one
+        for at, (one, kept) in enumerate(zip(steps, passing, strict=True))
+        if abs(at - here) <= NEIGHBOURS or 2 * kept >= scores.size
+    ]
+    start = min(max(0, steps.index(present) - MOST_POINTS // 2), max(0, len(steps) - MOST_POINTS))
+    return steps[start : start + MOST_POINTS]
 
 
 def _ladder(low: float, high: float, *, whole: bool) -> list[float]:

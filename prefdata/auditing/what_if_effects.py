@@ -21,7 +21,7 @@ class Borderline:
     kept: bool
     """Whether it is on the side of the threshold that passes."""
     chars: Mapping[str, int]
-    """Side -> characters of the whole text."""
+    """Side -> characters of the whole text; of a prompt those of its last user turn."""
     texts: Mapping[str, str] = field(default_factory=dict)
     """Side -> text, cut."""
     beside: str = ""
@@ -135,8 +135,8 @@ class Effect:
 class WhatIf:
     """Filters and groupings tried on a dataset."""
 
-    of: str
-    """`catalogue`, or the name of the recipe."""
+    recipe: str | None
+    """Name of the recipe that they are of; null is the whole catalogue with its defaults."""
     rows: int
     kept: int
     """By all of them together, as a run decides: filters first, then groupings among what is left."""
@@ -145,6 +145,11 @@ class WhatIf:
     effects: tuple[Effect, ...]
     overlap: tuple[tuple[int, ...], ...]
     """Rows that two of `tried` both drop."""
+
+    @property
+    def share(self) -> float:
+        """Kept, 0 to 1."""
+        return self.kept / self.rows if self.rows else 1.0
 
     @property
     def tried(self) -> tuple[Effect, ...]:

@@ -14,6 +14,7 @@ import polars as pl
 from prefdata.auditing.check import Check
 from prefdata.auditing.finding import Example, Finding, Severity
 from prefdata.errors import InputError
+from prefdata.reporting import what_if_json
 from prefdata.reporting.audit_words import READING, told
 from prefdata.schema import RecordType
 
@@ -51,6 +52,7 @@ def to_json(audit: Audit) -> dict[str, Any]:
             }
             for check in audit.checks
         ],
+        **({"what_if": what_if_json.to_json(audit.what_if)} if audit.what_if is not None else {}),
     }
 
 
@@ -84,6 +86,7 @@ def from_json(data: Mapping[str, Any]) -> Audit:
                 for one in data["checks"]
             ),
             seconds=0.0,
+            what_if=what_if_json.from_json(data["what_if"]) if "what_if" in data else None,
             refused=data["refused"],
         )
     except (KeyError, TypeError, ValueError) as error:
