@@ -59,10 +59,6 @@ SELF_NAME = marks.pattern(
     rf"|我(?:是|叫)(?:一[个款名])?(?:由[^。\n]{{0,12}}(?:开发|训练|研发)的)?(?:{NAMES}|GPT|AI|人工智能|大?语言模型|聊天机器人)"
 )
 """What a model says of itself, by kind or by name."""
-_SELF_GATE = (
-    r"(?i-u:language model| ai\b|artificial intel|chatbot|computer program|virtual assistant|llm|my training data"
-    r"|knowledge cut|i am |my name is|i was |i have been )|[Ii]['’](?:m|ve been) |作为|我是|我叫"
-)
 
 TURN_INSIDE = r"(?m:^)[ \t]*(?:User|USER|Human|HUMAN|Assistant|ASSISTANT|用户|助手|助理)[ \t]?[:：]"
 _HEADINGS = (
@@ -74,6 +70,11 @@ _WRAPPED = (
     r"|(?s:\A\s*```(?:markdown|md|text|plaintext|txt)\s*\n.*```\s*\z)"
 )
 _FENCE = r"(?s)```.*?```"
+_LEAK_GATES = (
+    r"(?:User|USER|Human|HUMAN|Assistant|ASSISTANT|用户|助手|助理)[ \t]?[:：]",
+    "##|BEGINNING OF CONV|Below is an instr",
+    r"(?s:\A\s*[{`])",
+)
 TEMPLATE_LEAK = f"{TURN_INSIDE}|{_HEADINGS}"
 """Turns of a chat written into an answer, headings of instruction templates."""
 
@@ -166,7 +167,7 @@ SELF_NAMES = Check(
     cure="Leave the row out, or cut the sentence.",
     types=ANSWERED,
     levels=Levels(major=0.02, minor=0),
-    collect=marks.collector(_names_itself, gate=[_SELF_GATE]),
+    collect=marks.collector(_names_itself),
     find=lambda data: marks.found(data, "self_names"),
 )
 
@@ -178,7 +179,7 @@ TEMPLATE_LEAKS = Check(
     cure="Cut the answer before the debris, or leave the row out.",
     types=ANSWERED,
     levels=Levels(major=0.02, minor=0),
-    collect=marks.collector(_leaks),
+    collect=marks.collector(_leaks, gate=_LEAK_GATES),
     find=lambda data: marks.found(data, "template_leaks"),
 )
 

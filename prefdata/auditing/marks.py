@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from prefdata.auditing.statistics import Estimate
 
 Mark = Callable[[str], pl.Expr]
-"""Side -> Boolean expression over the columns of a chunk."""
+"""Side -> Boolean expression over the column of its texts."""
 
 MIN_ONESIDED = 10
 """Pairs of which one side alone carries a mark, from which on the sides are set against each other."""
@@ -30,17 +30,24 @@ MIN_ONESIDED = 10
 def collector(mark: Mark, *, gate: Sequence[str] = ()) -> Callable[[pl.DataFrame, RecordType], pl.DataFrame]:
     """A `collect` of the rows that have `mark` on a side: `row` and a Boolean column a side of the answers.
 
-    `gate`: short patterns of which every text with the mark matches one; only such rows are looked at closely. It
-    spares most of the time where the pattern of the mark is long. Several are faster than one with alternatives.
+    `gate`: short patterns of which every text with the mark matches one; only such texts are looked at closely. It
+    spares most of the time where they begin with a few literals: those are searched for ten times as fast as anything
+    else. Several are faster than one with alternatives.
     """
 
     def collect(chunk: pl.DataFrame, record_type: RecordType) -> pl.DataFrame:
         sides = answers_of(record_type)
-        if gate:
-            near = [pl.col(f"{side}_text").str.contains(one) for side in sides for one in gate]
-            chunk = chunk.select("row", *(f"{side}_text" for side in sides)).filter(pl.any_horizontal(near))
-        marked = chunk.select("row", *(mark(side).fill_null(False).alias(side) for side in sides))
-        return marked.filter(pl.any_horizontal(sides))
+        found = pl.DataFrame([chunk["row"], *(_marked(chunk, side) for side in sides)])
+        return found.filter(pl.any_horizontal(sides))
+
+    def _marked(chunk: pl.DataFrame, side: str) -> pl.Series:
+        texts = chunk.select(f"{side}_text")
+        if not gate:
+            return texts.select(mark(side).fill_null(False).alias(side)).to_series()
+        near = texts.select(pl.any_horizontal(pl.col(f"{side}_text").str.contains(one) for one in gate))
+        rows = near.to_series().arg_true()
+        hits = rows.filter(texts[rows].select(mark(side).fill_null(False)).to_series()) if len(rows) else rows
+        return pl.repeat(False, texts.height, eager=True).alias(side).scatter(hits, True)
 
     return collect
 

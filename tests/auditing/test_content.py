@@ -99,7 +99,6 @@ def test_apologies_and_rules_are_no_refusals(text: str) -> None:
 )
 def test_what_a_model_says_of_itself(text: str, expected: bool) -> None:
     assert matches(content.SELF_NAME, text) is expected
-    assert not expected or matches(content._SELF_GATE, text)
 
 
 @pytest.mark.parametrize(
@@ -120,6 +119,7 @@ def test_what_a_model_says_of_itself(text: str, expected: bool) -> None:
 def test_debris_of_templates(text: str, expected: bool) -> None:
     frame = pl.DataFrame({"row": [0], "completion_text": [text]})
     assert frame.select(content._leaks("completion")).to_series().to_list() == [expected]
+    assert not expected or any(matches(gate, text) for gate in content._LEAK_GATES)
 
 
 @pytest.mark.parametrize(
