@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 
 from prefdata.auditing import features
 from prefdata.auditing.check import Check
+from prefdata.auditing.threads import in_order
 from prefdata.auditing.twins import Twins
 from prefdata.conversion_ahead import Ahead
 from prefdata.formats.core import PLACES, Outcome, answers_of, pieces, sides_of
@@ -18,7 +19,8 @@ from prefdata.opening import Opened, with_columns_of
 from prefdata.schema import RecordType
 
 if TYPE_CHECKING:
-    from prefdata.auditing.sketches import Sketches
+    from prefdata.auditing.sketches import Look, Sketches
+    from prefdata.auditing.tokens import Ragged
 
 _MIX = 2_654_435_761
 """Knuth's multiplier: 2**32 over the golden ratio."""
@@ -99,19 +101,29 @@ def read(opening: Callable[[], Opened], checks: Sequence[Check], *, progress: Pr
 def _read(data: Opened, opening: Callable[[], Opened], checks: Sequence[Check], progress: Progress | None) -> Audited:
     record_type = data.reading.type
     narrow: list[pl.DataFrame] = []
-    sample = _Sample(record_type)
     collected: dict[str, list[pl.DataFrame]] = {check.name: [] for check in checks if check.collect}
     account = _Account()
+    sample = _Sample(record_type)
     sketches = _sketches(sides_of(record_type)) if any(check.near for check in checks) else None
     flags = [check.flag(record_type).fill_null(False).alias(check.name) for check in checks if check.flag]
-    for chunk in _chunks(data, account):
-        narrow.append(_narrow(chunk, record_type, flags))
-        sample.add(chunk)
-        if sketches is not None:
-            sketches.add(chunk)
-        for check in checks:
-            if check.collect:
-                collected[check.name].append(check.collect(chunk, record_type))
+
+    def looked(rows: pl.DataFrame) -> _Looked:
+        words: dict[str, Ragged] = {}
+        chunk = features.features(features.texts(rows, record_type), record_type, found=words)
+        return _Looked(
+            _narrow(chunk, record_type, flags),
+            sample.taken(chunk),
+            sketches.look(chunk, words) if sketches is not None else None,
+            {check.name: check.collect(chunk, record_type) for check in checks if check.collect},
+        )
+
+    for one in in_order(looked, _chunks(data, account)):
+        narrow.append(one.narrow)
+        sample.add(one.sample)
+        if sketches is not None and one.look is not None:
+            sketches.add(one.look)
+        for name, kept in one.collected.items():
+            collected[name].append(kept)
         if progress is not None:
             progress(data.reading.format.name, account.read)
     return Audited(
@@ -123,9 +135,18 @@ def _read(data: Opened, opening: Callable[[], Opened], checks: Sequence[Check], 
         read=account.read,
         columns=account.columns,
         twins=account.twins.groups(),
-        sketches=sketches.finish() if sketches is not None else None,
+        sketches=sketches,
         again=lambda rows: _again(opening(), account.spans, rows),
     )
+
+
+class _Looked(NamedTuple):
+    """What is kept of a chunk."""
+
+    narrow: pl.DataFrame
+    sample: pl.DataFrame
+    look: Look | None
+    collected: Mapping[str, pl.DataFrame]
 
 
 def _sketches(sides: tuple[str, ...]) -> Sketches:
@@ -157,7 +178,7 @@ class _Account:
 
 
 def _chunks(data: Opened, account: _Account) -> Iterator[pl.DataFrame]:
-    """Chunks of canonical rows with `row`, PLACES, `part`, texts and features."""
+    """Chunks of canonical rows with `row`, PLACES and `part`."""
     for chunk in data.chunks:
         for file, line, reason in chunk.quarantine.select("file", "line", "reason").iter_rows():
             account.refused.setdefault(reason, []).append((file, line or 0))
@@ -168,11 +189,11 @@ def _chunks(data: Opened, account: _Account) -> Iterator[pl.DataFrame]:
         if rows.height:
             rows = _numbered(rows, account.rows)
             account.rows += rows.height
-            yield features.features(features.texts(rows, data.reading.type), data.reading.type)
+            yield rows
 
 
 def _again(data: Opened, spans: Sequence[tuple[int, int]], rows: Sequence[int]) -> Iterator[pl.DataFrame]:
-    """As `_chunks`, of the rows `rows` alone; chunks without one are not decoded."""
+    """Chunks of the rows `rows` alone, with texts and features; chunks without one are not decoded."""
     wanted = pl.Series(rows, dtype=pl.UInt32)
     for (first, height), chunk in zip(spans, data.chunks, strict=False):
         here = wanted.filter((wanted >= first) & (wanted < first + height))
@@ -218,8 +239,13 @@ class _Sample:
         self._parts: list[pl.DataFrame] = []
         self._height = 0
 
-    def add(self, chunk: pl.DataFrame) -> None:
-        self._keep(chunk.drop(self._texts))
+    def taken(self, chunk: pl.DataFrame) -> pl.DataFrame:
+        """What `add` takes of a chunk. May be called by several threads at a time."""
+        return _copied(self._some(chunk.drop(self._texts)))
+
+    def add(self, taken: pl.DataFrame) -> None:
+        """Takes the chunks in their order."""
+        self._keep(taken)
         while self._height > SAMPLE_ROWS:
             self._step *= 2
             parts, self._parts, self._height = self._parts, [], 0
@@ -227,13 +253,16 @@ class _Sample:
                 self._keep(part)
 
     def _keep(self, part: pl.DataFrame) -> None:
+        some = self._some(part)
+        if some.height:
+            self._parts.append(_copied(some) if some.height < part.height else some)
+            self._height += some.height
+
+    def _some(self, part: pl.DataFrame) -> pl.DataFrame:
         # rows whose number, times a large odd one, falls into the first part: a step would take rows of one kind alone
         # where the kinds alternate
         mixed = pl.col("row").cast(pl.UInt64) * _MIX % 2**32
-        some = part.filter(mixed < 2**32 // self._step) if self._step > 1 else part
-        if some.height:
-            self._parts.append(_copied(some))
-            self._height += some.height
+        return part.filter(mixed < 2**32 // self._step) if self._step > 1 else part
 
     def rows(self) -> pl.DataFrame:
         if not self._parts:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import MutableMapping, Sequence
+from typing import TYPE_CHECKING
 
 import polars as pl
 import xxhash
 
-from prefdata.auditing.words import words
 from prefdata.formats.core import sides_of
 from prefdata.formats.screens import calls_tools, has_pictures
 from prefdata.schema import RecordType
 from prefdata.text import joined_text, last_user_text
+
+if TYPE_CHECKING:
+    from prefdata.auditing.tokens import Ragged
 
 _PICTURE, _TURN, _FIELD = "\x1d", "\x1e", "\x1f"
 
@@ -25,53 +29,42 @@ def texts(rows: pl.DataFrame, record_type: RecordType) -> pl.DataFrame:
     )
 
 
-def features(rows: pl.DataFrame, record_type: RecordType) -> pl.DataFrame:
+def features(
+    rows: pl.DataFrame, record_type: RecordType, *, found: MutableMapping[str, Ragged] | None = None
+) -> pl.DataFrame:
     """`rows` with texts (see `texts`) with the features of every side, and `key` of the row:
 
     `<side>_chars` UInt32 (code points) and `<side>_turns` UInt32; `<side>_hash` UInt64, equal where the turns are;
-    `<side>_norm` UInt64, equal where the texts are but for case, blanks and punctuation (see `words`; a text of
-    nothing else is equal to itself alone), for one run alone. `key` UInt64, equal where all sides are. Tool calls and
-    pictures count in all three. `key` and `<side>_hash` are XXH3, the same in every format and at every version.
+    `<side>_norm` UInt64, equal where the words are: case, blanks and punctuation do not count (see `tokens`); `key`
+    UInt64, equal where all sides are. Tool calls and pictures count in all three. They are XXH3, the same in every
+    format and at every version. `found` takes the words of every side.
     """
-    found: list[pl.Expr | pl.Series] = []
+    from prefdata.auditing.tokens import tokens
+
+    columns: list[pl.Expr | pl.Series] = []
     hashes: list[pl.Series] = []
     pictures = has_pictures(rows)
     for side in sides_of(record_type):
         text = rows[f"{side}_text"]
-        calls = calls_tools(rows, side)
-        found += [
+        beside = [_calls(side)] if calls_tools(rows, side) else []
+        beside += [_pictures(side)] if pictures else []
+        words = tokens(text)
+        if found is not None:
+            found[side] = words
+        columns += [
             text.str.len_chars().alias(f"{side}_chars"),
             pl.col(side).list.len().fill_null(0).cast(pl.UInt32).alias(f"{side}_turns"),
+            _norms(words, rows.select(pl.concat_str(beside)).to_series() if beside else None).alias(f"{side}_norm"),
         ]
-        beside = [_calls(side)] if calls else []
-        beside += [_pictures(side)] if pictures else []
-        norm = _told(text)
-        if beside:
-            told = rows.select(pl.concat_str(pl.lit(norm), *beside).hash().alias(f"{side}_norm"))
-            found.append(told.to_series())
-        else:
-            found.append(norm.hash().alias(f"{side}_norm"))
         whole = rows.select(pl.concat_str(_turns(side), *beside)).to_series()
         hashes.append(_digests(whole.cast(pl.Binary).to_list()).alias(f"{side}_hash"))
-    return rows.with_columns(*found, *hashes, _joint(hashes).alias("key"))
+    return rows.with_columns(*columns, *hashes, _joint(hashes).alias("key"))
 
 
 def kept(record_type: RecordType) -> list[str]:
     """The features that are kept of every row."""
     own = [f"{side}_{name}" for side in sides_of(record_type) for name in ("chars", "turns", "hash", "norm")]
     return ["key", *own]
-
-
-def normalised(text: pl.Expr) -> pl.Expr:
-    """Text as `words` gives it."""
-    return text.map_batches(words, return_dtype=pl.String)
-
-
-def _told(text: pl.Series) -> pl.Series:
-    """Words; of a text without words the text."""
-    found = words(text)
-    bare = (found == "").arg_true()
-    return found.scatter(bare, text.gather(bare)) if len(bare) else found
 
 
 def _turns(side: str) -> pl.Expr:
@@ -97,6 +90,17 @@ def _pictures(side: str) -> pl.Expr:
     return pl.when(shown).then(pl.concat_str(pl.lit(_PICTURE), found.list.join(_FIELD))).otherwise(pl.lit(""))
 
 
+def _norms(words: Ragged, beside: pl.Series | None) -> pl.Series:
+    """One hash of the words of each text, and of what stands beside it."""
+    data = memoryview(words.values.astype("<u8", copy=False)).cast("B")  # type: ignore[arg-type]
+    parts: Sequence[bytes | memoryview] = [
+        data[low:high] for low, high in itertools.pairwise((8 * words.offsets).tolist())
+    ]
+    if beside is not None:
+        parts = [part + told if told else part for part, told in zip(map(bytes, parts), beside.cast(pl.Binary))]
+    return _digests(parts)
+
+
 def _joint(hashes: Sequence[pl.Series]) -> pl.Series:
     """One hash of those of a row's sides."""
     import numpy as np
@@ -106,6 +110,6 @@ def _joint(hashes: Sequence[pl.Series]) -> pl.Series:
     return _digests([data[at : at + width] for at in range(0, len(data), width)])
 
 
-def _digests(texts: Sequence[bytes]) -> pl.Series:
+def _digests(texts: Sequence[bytes | memoryview]) -> pl.Series:
     """XXH3 of each text, UInt64. A batch kernel: polars' own hash is not promised to stay the same."""
     return pl.Series("hash", [xxhash.xxh3_64_intdigest(text) for text in texts], dtype=pl.UInt64)

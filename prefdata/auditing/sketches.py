@@ -2,13 +2,14 @@
 end. Candidates by MinHash bands, then the true Jaccard similarity of the sets; nothing is said of pairs not compared.
 
 Signatures are of one permutation (Li, Owen and Zhang, 2012): a set's smallest value in each of BINS bins. They cost one
-pass over the sorted values where BINS permutations would cost as many.
+pass over the values where BINS permutations would cost as many. Values are not sorted before two sets are compared.
 """
 
 from __future__ import annotations
 
 import itertools
-from concurrent.futures import Future, ThreadPoolExecutor
+import threading
+from collections.abc import Mapping
 from functools import cached_property
 from typing import NamedTuple, Protocol
 
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from prefdata.auditing.tokens import Int64s, Sets, UInt32s, UInt64s, offsets_of, sets, shingles, tokens
+from prefdata.auditing.tokens import Int64s, Ragged, Sets, UInt32s, UInt64s, offsets_of, sets
 from prefdata.dedup.candidates import candidates
 from prefdata.dedup.minhash import band_keys
 from prefdata.dedup.shingles import Flat
@@ -32,11 +33,11 @@ MIN_SIMILARITY = 0.8
 SIDES_SIMILARITY = 0.9
 """Of chosen and rejected, which are alike for better reasons."""
 
-SIDES_CHARS = 0.7
-"""Characters of the shorter side over those of the longer one, below which sides are not compared past MAX_VALUES."""
+BINS, BAND = 32, 3
+"""A power of two, and 10 bands of 3: finds 99.9 % of the pairs at similarity 0.8."""
 
-BINS, BAND = 24, 3
-"""8 bands of 3: finds 99.7 % of the pairs at similarity 0.8, 99.9 % at 0.85."""
+SMALL = 2 * BINS
+"""Shingles of a text below which its signature says little."""
 
 MAX_VALUES = 32_000_000
 """Shingles that are kept, 128 MB: about 65,000 pairs of 1 KB a side, 300,000 of 200 characters. Rows after that are not
@@ -62,6 +63,17 @@ class Pool(Protocol):
 
     def of(self, texts: Int64s) -> Sets:
         """The sets of some texts, in that order."""
+
+
+class Look(NamedTuple):
+    """What is kept of the texts of a chunk."""
+
+    height: int
+    sets: Mapping[str, Sets]
+    """Side -> the sets of its texts."""
+    signatures: Mapping[str, UInt32s]
+    alike: list[tuple[int, float]]
+    """Rows whose chosen and rejected, unequal, reach SIDES_SIMILARITY, and their similarity."""
 
 
 class _Side:
@@ -111,81 +123,65 @@ class Sketches:
         self._left = MAX_VALUES
         self._kept = {side: _Side() for side in sides}
         self._near: dict[tuple[str, ...], Near] = {}
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sketches")
-        self._work: Future[None] | None = None
+        self._lock = threading.Lock()
 
-    def add(self, chunk: pl.DataFrame) -> None:
-        """Takes the rows of a chunk with texts and features (see `features`), while the caller reads the next ones."""
-        kept = [f"{side}_{name}" for side in self.sides for name in ("text", "norm", "chars")]
-        self._wait()
-        self._work = self._worker.submit(self._take, chunk.select("row", *kept))
+    def look(self, chunk: pl.DataFrame, words: Mapping[str, Ragged]) -> Look:
+        """What `add` takes of a chunk of rows with features, and the words of their sides. May be called by several
+        threads at a time."""
+        wanted: tuple[str, ...] = self.sides
+        both = {"chosen", "rejected"} <= set(wanted)
+        if self._left <= 0:
+            wanted = ("chosen", "rejected") if both else ()
+        found = {side: sets(words[side], size=SHINGLE_WORDS) for side in wanted}
+        signed = {side: signatures(values) for side, values in found.items()}
+        return Look(chunk.height, found, signed, _alike(chunk, found, signed) if both else [])
 
-    def finish(self) -> Sketches:
-        """Itself, with all that was added."""
-        self._wait()
-        self._worker.shutdown()
-        return self
-
-    def _wait(self) -> None:
-        if self._work is not None:
-            self._work.result()
-            self._work = None
-
-    def _take(self, chunk: pl.DataFrame) -> None:
-        both = {"chosen", "rejected"} <= set(self.sides)
-        going = self._left > 0
-        if not going:
-            if not both:
-                return
-            # sides that are nearly the same are about as long
-            shorter, longer = (
-                function("chosen_chars", "rejected_chars") for function in (pl.min_horizontal, pl.max_horizontal)
-            )
-            chunk = chunk.filter(shorter >= SIDES_CHARS * longer)
-        found = {
-            side: sets(shingles(tokens(chunk[f"{side}_text"]), size=SHINGLE_WORDS))
-            for side in (self.sides if going else ("chosen", "rejected"))
-        }
-        if both:
-            self._compare_sides(chunk, found["chosen"], found["rejected"])
-        if going:
-            self.compared += chunk.height
-            for side, values in found.items():
-                self._kept[side].values.append(values.values)
-                self._kept[side].lengths.append(values.lengths)
-                self._kept[side].signatures.append(signatures(values))
-                self._left -= values.values.size
+    def add(self, look: Look) -> None:
+        """Takes the chunks in their order."""
+        self.alike += look.alike
+        if self._left <= 0:
+            return
+        self.compared += look.height
+        for side, values in look.sets.items():
+            self._kept[side].values.append(values.values)
+            self._kept[side].lengths.append(values.lengths)
+            self._kept[side].signatures.append(look.signatures[side])
+            self._left -= values.values.size
 
     def near(self, rows: pl.DataFrame, sides: tuple[str, ...]) -> Near:
         """The texts of `sides` of the compared rows, and which of them are nearly the same; `rows` are all rows."""
-        if sides not in self._near:
-            norms = [rows[f"{side}_norm"].head(self.compared) for side in sides]
-            self._near[sides] = Near([self._kept[side].all() for side in sides], norms)
+        with self._lock:
+            if sides not in self._near:
+                norms = [rows[f"{side}_norm"].head(self.compared) for side in sides]
+                self._near[sides] = Near([self._kept[side].all() for side in sides], norms)
         return self._near[sides]
 
-    def _compare_sides(self, chunk: pl.DataFrame, chosen: Sets, rejected: Sets) -> None:
-        sizes = chosen.lengths, rejected.lengths
-        smaller, larger = np.minimum(*sizes), np.maximum(*sizes)
-        unequal = (chunk["chosen_norm"] != chunk["rejected_norm"]).to_numpy()
-        some = np.flatnonzero(unequal & (smaller >= SIDES_SIMILARITY * larger) & (larger > 0))
-        if not some.size:
-            return
-        one, other = chosen.of(some), rejected.of(some)
-        both = Sets(
-            np.concatenate([one.values, other.values]),
-            np.concatenate([one.offsets, other.offsets[1:] + one.offsets[-1]]),
-        )
-        number = np.arange(some.size)
-        similarity = jaccard(both, number, number + some.size)
-        reached = similarity >= SIDES_SIMILARITY
-        rows = chunk["row"].gather(pl.Series(some[reached])).to_list()
-        self.alike += zip(rows, similarity[reached].tolist(), strict=True)
+
+def _alike(chunk: pl.DataFrame, found: Mapping[str, Sets], signed: Mapping[str, UInt32s]) -> list[tuple[int, float]]:
+    """Rows whose sides are nearly the same, and their similarity."""
+    chosen, rejected = found["chosen"], found["rejected"]
+    unequal = (chunk["chosen_norm"] != chunk["rejected_norm"]).to_numpy()
+    smaller = np.minimum(chosen.lengths, rejected.lengths)
+    agree = (signed["chosen"] == signed["rejected"]).sum(axis=1)
+    some = np.flatnonzero(unequal & (smaller > 0) & ((agree >= BINS * 5 // 8) | (smaller < SMALL)))
+    if not some.size:
+        return []
+    one, other = chosen.of(some), rejected.of(some)
+    both = Sets(
+        np.concatenate([one.values, other.values]), np.concatenate([one.offsets, other.offsets[1:] + one.offsets[-1]])
+    )
+    number = np.arange(some.size)
+    similarity = jaccard(both, number, number + some.size)
+    reached = similarity >= SIDES_SIMILARITY
+    rows = chunk["row"].gather(pl.Series(some[reached])).to_list()
+    return list(zip(rows, similarity[reached].tolist(), strict=True))
 
 
 class Near:
     """The different texts of some sides of rows, and the groups of nearly the same ones."""
 
     def __init__(self, kept: list[tuple[Sets, UInt32s]], norms: list[pl.Series]) -> None:
+        self._lock = threading.Lock()
         height = len(norms[0]) if norms else 0
         pool = pl.DataFrame({"norm": pl.concat(norms) if norms else pl.Series([], dtype=pl.UInt64)})
         pool = pool.with_row_index("at").with_columns(pl.col("at").first().over("norm").alias("first"))
@@ -206,10 +202,15 @@ class Near:
         """Of each different text."""
 
     @cached_property
-    def groups(self) -> list[Int64s]:
-        """By side: for each side the group of each row's text: what pairs of MIN_SIMILARITY connect."""
+    def _groups(self) -> list[Int64s]:
         labels = near_groups(self.sets, self._signature, floor=MIN_SIMILARITY)
         return [labels[text] for text in self.text]
+
+    @property
+    def groups(self) -> list[Int64s]:
+        """By side: for each side the group of each row's text: what pairs of MIN_SIMILARITY connect."""
+        with self._lock:
+            return self._groups
 
     def similarity(self, left: tuple[int, Int64s], right: tuple[int, Int64s]) -> Floats:
         """Jaccard similarity of texts given as (number of the side, rows), pairwise."""
@@ -281,11 +282,9 @@ def _joined(texts: Pool, signature: UInt32s, group: Int64s, left: Int64s, right:
     height = group.size
     codes = np.unique(left * max(height, 1) + right)
     left, right = codes // max(height, 1), codes % max(height, 1)
-    sizes = texts.lengths[left], texts.lengths[right]
-    possible = np.minimum(*sizes) >= floor * np.maximum(*sizes)
-    # of large sets at 0.8 or above, 1 in 100,000 agrees in fewer bins
+    # of large sets at 0.8 or above, 1 in 1,000,000 agrees in fewer bins
     agree = (signature[left] == signature[right]).sum(axis=1)
-    possible &= (agree >= BINS * 5 // 12) | (np.minimum(*sizes) < 4 * BINS)
+    possible = (agree >= BINS * 5 // 12) | (np.minimum(texts.lengths[left], texts.lengths[right]) < SMALL)
     left, right = left[possible], right[possible]
     reached = jaccard(texts, left, right) >= floor
     ends = np.concatenate([left[reached], np.arange(height)]), np.concatenate([right[reached], group])
@@ -300,23 +299,24 @@ def signatures(texts: Sets) -> UInt32s:
 
     An empty bin takes what the next full one holds (Shrivastava and Li, 2014); an empty set has zeros.
     """
-    height = texts.lengths.size
-    bins = ((texts.values.astype(np.uint64) * np.uint64(BINS)) >> np.uint64(32)).astype(np.int64)
-    place = np.repeat(np.arange(height, dtype=np.int64) * BINS, texts.lengths) + bins
-    first = np.ones(place.size, dtype=bool)
-    first[1:] = place[1:] != place[:-1]
-    out = np.zeros(height * BINS, dtype=np.uint32)
-    full = np.zeros(height * BINS, dtype=bool)
-    out[place[first]] = texts.values[first]
-    full[place[first]] = True
-    table, held = out.reshape(height, BINS), full.reshape(height, BINS)
-    if not full.all():
+    lengths = texts.lengths
+    place = np.repeat(np.arange(lengths.size, dtype=np.uint32) * np.uint32(BINS), lengths)
+    place += texts.values >> np.uint32(33 - BINS.bit_length())
+    flat = np.full(lengths.size * BINS, _EMPTY, dtype=np.uint32)
+    np.minimum.at(flat, place.astype(np.intp), texts.values)
+    table = flat.reshape(-1, BINS)
+    table[lengths == 0] = 0
+    some = np.flatnonzero((table == _EMPTY).any(axis=1))
+    if some.size:
+        part = np.ascontiguousarray(table[some].T)
         for turn in range(2 * BINS - 2, -1, -1):
-            here, following = turn % BINS, (turn + 1) % BINS
-            take = ~held[:, here] & held[:, following]
-            table[take, here] = table[take, following]
-            held[take, here] = True
+            here, following = part[turn % BINS], part[(turn + 1) % BINS]
+            np.copyto(here, following, where=here == _EMPTY)
+        table[some] = part.T
     return table
+
+
+_EMPTY = np.uint32(0xFFFFFFFF)
 
 
 def _interleaved(signature: UInt32s) -> UInt32s:
@@ -327,22 +327,24 @@ def _interleaved(signature: UInt32s) -> UInt32s:
 
 def jaccard(texts: Pool, left: Int64s, right: Int64s) -> Floats:
     """Size of the intersection over size of the union; two empty sets are equal, 1.0."""
-    lengths = texts.lengths
-    sizes = lengths[left] + lengths[right]
-    common = np.zeros(left.size, dtype=np.int64)
-    work = np.cumsum(sizes)
+    work = np.cumsum(texts.lengths[left] + texts.lengths[right])
+    common, union = np.zeros(left.size, dtype=np.int64), np.zeros(left.size, dtype=np.int64)
     if left.size and work[-1]:
         cuts = np.unique(np.append(np.searchsorted(work, np.arange(0, int(work[-1]), _BLOCK)), left.size))
         for low, high in itertools.pairwise(cuts):
-            keys = np.concatenate([_keyed(texts, side[low:high]) for side in (left, right)])
+            keys = np.concatenate([_keyed(texts, side[low:high], number) for number, side in enumerate((left, right))])
             keys.sort()
-            twice = keys[1:][keys[1:] == keys[:-1]]
-            common[low:high] = np.bincount((twice >> np.uint64(32)).astype(np.int64), minlength=int(high - low))
-    union = sizes - common
+            # the pair, the value and the side of each, once; then the pair and the value
+            keys = keys[np.append(keys[1:] != keys[:-1], True)] >> np.uint64(1)
+            twice = np.append(keys[1:] == keys[:-1], False)
+            pair = (keys >> np.uint64(32)).astype(np.int64)
+            common[low:high] = np.bincount(pair[twice], minlength=int(high - low))
+            union[low:high] = np.bincount(pair, minlength=int(high - low)) - common[low:high]
     return np.where(union > 0, common / np.maximum(union, 1), 1.0)
 
 
-def _keyed(texts: Pool, rows: Int64s) -> UInt64s:
+def _keyed(texts: Pool, rows: Int64s, side: int) -> UInt64s:
     some = texts.of(rows)
-    number = np.repeat(np.arange(rows.size, dtype=np.uint64), some.lengths)
-    return (number << np.uint64(32)) | some.values.astype(np.uint64)
+    number = np.repeat(np.arange(rows.size, dtype=np.uint64) << np.uint64(33), some.lengths)
+    number |= (some.values.astype(np.uint64) << np.uint64(1)) | np.uint64(side)
+    return number

@@ -1,12 +1,14 @@
 """Texts as hashes of their words, of many texts at once: for comparisons that must cost next to nothing a row.
 
-Words are runs of letters and digits, lower case; every Chinese character, kana, emoji and symbol is a word of its own.
-A text of none of these ("???") is one word as a whole. This is what prefdata.dedup.shingles calls tokens, which goes
+Words are runs of letters and digits in lower case, and runs of the symbols `$ + < = > ^ | ~` and backtick; every
+Chinese character, kana, emoji and symbol beyond ASCII is a word of its own. Blanks, punctuation and invisible
+characters are between words; a text of nothing else ("???") is one word as a whole. prefdata.dedup.shingles goes
 further (NFKC, pseudonyms by type, apostrophes) and takes ten times as long. Hashes are the same at every version.
 """
 
 from __future__ import annotations
 
+import unicodedata
 from typing import NamedTuple
 
 import numpy as np
@@ -20,26 +22,25 @@ UInt8s = npt.NDArray[np.uint8]
 Int64s = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
-BLOCK = 1 << 20
-"""Bytes of text in one pass: the working copies stay at some megabytes."""
+BLOCK = 1 << 18
+"""Bytes of text in one pass: the working copies stay in a core's cache."""
 
 LONGEST = 256
 """Bytes of a word that its hash sees, beside its length."""
+
+_VALUES = 1 << 15
+"""Words in one pass over their hashes, for the same reason."""
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _ABSENT = np.uint64(0x5851F42D4C957F2D)
 _PLACES = (0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x27D4EB2F165667C5)
 
 _ALONE = (
-    (0x2190, 0x2BFF), (0x3005, 0x3007), (0x3041, 0x30FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF),
-    (0x1F000, 0x1FAFF), (0x20000, 0x3FFFF),
+    (0x3005, 0x3007), (0x3041, 0x30FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x1F000, 0x1FAFF),
+    (0x20000, 0x3FFFF),
 )  # fmt: skip
-"""Code points that are words of their own."""
-_BETWEEN = (
-    (0x2000, 0x206F), (0x2E00, 0x2E7F), (0x3000, 0x3004), (0x3008, 0x3020), (0x3030, 0x3030), (0xFE00, 0xFE6F),
-    (0xFF00, 0xFF0F), (0xFF1A, 0xFF20), (0xFF3B, 0xFF40), (0xFF5B, 0xFF65), (0xFFFD, 0xFFFD),
-)  # fmt: skip
-"""Code points between words, beyond U+00BF."""
+"""Code points that are words of their own, beside symbols: those of scripts without blanks, and emoji."""
+_SYMBOLS = b"$+<=>^`|~"
 
 
 class Ragged(NamedTuple):
@@ -55,14 +56,14 @@ class Ragged(NamedTuple):
 
 
 class Sets(NamedTuple):
-    """Like `Ragged`; the values of a text are 32-bit, sorted, each once."""
+    """Like `Ragged`; the values of a text are 32-bit and stand for their set: in any order, some several times."""
 
     values: UInt32s
     offsets: Int64s
 
     @property
     def lengths(self) -> Int64s:
-        """Size of each set."""
+        """Values of each text: at least as many as its set has."""
         return np.diff(self.offsets)
 
     def of(self, texts: Int64s) -> Sets:
@@ -76,57 +77,70 @@ class Sets(NamedTuple):
 def tokens(texts: pl.Series) -> Ragged:
     """64-bit hashes of the words of each text, in order. Null is an empty text."""
     texts = texts.fill_null("")
-    sizes = texts.str.len_bytes().to_numpy().astype(np.int64) + 1
-    ends = np.cumsum(sizes)
-    hashes, counts = [], []
-    begin = 0
-    while begin < len(texts):
-        before = int(ends[begin - 1]) if begin else 0
-        end = max(begin + 1, int(np.searchsorted(ends, before + BLOCK, "right")))
-        some = _block(texts[begin:end], sizes[begin:end])
-        hashes.append(some.values)
-        counts.append(some.lengths)
-        begin = end
-    if not hashes:
+    if not len(texts):
         return Ragged(np.zeros(0, dtype=np.uint64), np.zeros(1, dtype=np.int64))
-    return Ragged(np.concatenate(hashes), offsets_of(np.concatenate(counts)))
+    joined: bytes = texts.str.join("\n").cast(pl.Binary).item()
+    # one byte between words before the first and behind the last; more, that a word may be read eight bytes at a time
+    codes = np.frombuffer(bytearray(b"\n" + joined + bytes(LONGEST + 8)).translate(_CODE), dtype=np.uint8)
+    ends = np.cumsum(texts.str.len_bytes().to_numpy().astype(np.int64) + 1)
+    ascii_ = joined.isascii()
+    hashes, starts = [], []
+    begin, done = 0, 0
+    while begin < len(texts):
+        end = max(begin + 1, int(np.searchsorted(ends, done + BLOCK, "right")))
+        first, last = _bounds(codes[done : int(ends[end - 1]) + 1], ascii_)
+        starts.append(first + done)
+        hashes.append(_hashes(codes[done + 1 :], first, last - first))
+        begin, done = end, int(ends[end - 1])
+    offsets = np.searchsorted(np.concatenate(starts), np.concatenate([[0], ends])).astype(np.int64)
+    found = Ragged(np.concatenate(hashes), offsets)
+    silent = np.flatnonzero((np.diff(offsets) == 0) & (np.diff(ends, prepend=0) > 1))
+    return _with_whole(found, texts, silent) if silent.size else found
 
 
 def shingles(found: Ragged, *, size: int) -> Ragged:
     """Hashes of every `size` words in a row, in order; a shorter text is one shingle as a whole, no text none."""
     lengths = found.lengths
-    short = np.flatnonzero((lengths > 0) & (lengths < size))
-    total = found.values.size
     counts = np.where(lengths >= size, lengths - size + 1, (lengths > 0).astype(np.int64))
     offsets = offsets_of(counts)
-    if not total:
-        return Ragged(found.values, offsets)
-    padded = np.concatenate([found.values, np.full(size, _ABSENT, dtype=np.uint64)])
-    every = np.zeros(total, dtype=np.uint64)
-    for place in range(size):
-        every += padded[place : place + total] * _multiplier(place)
-    if short.size:
-        starts = found.offsets[:-1][short]
-        every[starts] = 0
-        for place in range(size):
-            there = place < lengths[short]
-            # a text's end may be the array's: what is past it counts as absent anyway
-            at = np.minimum(starts + place, padded.size - 1)
-            every[starts] += np.where(there, padded[at], _ABSENT) * _multiplier(place)
     inside = np.arange(int(offsets[-1])) + np.repeat(found.offsets[:-1] - offsets[:-1], counts)
-    return Ragged(_mix(every[inside]), offsets)
+    return Ragged(_every(found, size)[inside], offsets)
 
 
-def sets(found: Ragged) -> Sets:
-    """The upper halves of the values of each text as a set."""
-    number = np.repeat(np.arange(found.lengths.size, dtype=np.uint64), found.lengths)
-    keys = (number << np.uint64(32)) | (found.values >> np.uint64(32))
-    keys.sort()
-    kept = np.ones(keys.size, dtype=bool)
-    kept[1:] = keys[1:] != keys[:-1]
-    keys = keys[kept]
-    counts = np.bincount((keys >> np.uint64(32)).astype(np.int64), minlength=found.lengths.size)
-    return Sets(keys.astype(np.uint32), offsets_of(counts))
+def sets(found: Ragged, *, size: int) -> Sets:
+    """The upper halves of the `shingles` of each text."""
+    every = _every(found, size)
+    lengths, starts = found.lengths, found.offsets[:-1]
+    # the last words of a text begin no shingle: the first one stands there again
+    for place in range(1, size):
+        there = lengths > place
+        every[found.offsets[1:][there] - place] = every[starts[there]]
+    return Sets((every >> np.uint64(32)).astype(np.uint32), found.offsets)
+
+
+def _every(found: Ragged, size: int) -> UInt64s:
+    """At each word the hash of the `size` words that begin there, whichever text they are of; a text of fewer words is
+    a shingle of its own at its first."""
+    total = found.values.size
+    padded = np.concatenate([found.values, np.full(size, _ABSENT, dtype=np.uint64)])
+    every, part = np.empty(total, dtype=np.uint64), np.empty(min(total, _VALUES), dtype=np.uint64)
+    for low in range(0, total, _VALUES):
+        out = every[low : low + _VALUES]
+        some = part[: out.size]
+        np.multiply(padded[low : low + out.size], _multiplier(0), out=out)
+        for place in range(1, size):
+            out += np.multiply(padded[low + place : low + place + out.size], _multiplier(place), out=some)
+        _mix(out, some)
+    short = np.flatnonzero((found.lengths > 0) & (found.lengths < size))
+    if short.size:
+        starts, lengths = found.offsets[:-1][short], found.lengths[short]
+        whole = np.zeros(short.size, dtype=np.uint64)
+        for place in range(size):
+            # what is past a text's end counts as absent; its end may be the array's
+            at = np.minimum(starts + place, padded.size - 1)
+            whole += np.where(place < lengths, padded[at], _ABSENT) * _multiplier(place)
+        every[starts] = _mix(whole, np.empty_like(whole))
+    return every
 
 
 def offsets_of(counts: Int64s) -> Int64s:
@@ -134,45 +148,67 @@ def offsets_of(counts: Int64s) -> Int64s:
     return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
 
-def _block(texts: pl.Series, sizes: Int64s) -> Ragged:
-    """`tokens` of texts that together fit into memory a few times over; `sizes` in bytes, with one between texts."""
-    joined = _lower(texts, sizes)
-    raw = np.frombuffer(joined + bytes(LONGEST + 8), dtype=np.uint8)
-    starts, ends = _bounds(joined, raw[: len(joined)])
-    hashes = _hashes(raw, starts, ends - starts)
-    offsets = np.searchsorted(starts, np.concatenate([[0], np.cumsum(sizes)])).astype(np.int64)
-    offsets[-1] = starts.size
-    silent = np.flatnonzero((np.diff(offsets) == 0) & (sizes > 1))
-    return _with_whole(Ragged(hashes, offsets), texts, silent) if silent.size else Ragged(hashes, offsets)
+def _bounds(codes: UInt8s, ascii_: bool) -> tuple[Int64s, Int64s]:
+    """Where words begin and end, from the second byte of `codes` on. Its first and last are between words. Characters
+    beyond ASCII are made small, or set between words, in place."""
+    apart = [] if ascii_ else [_settled(codes, width) for width in (2, 3, 4)]
+    kind = (codes > 0).view(np.uint8)
+    kind += (codes >= _LETTERS).view(np.uint8)
+    for width, places in zip((2, 3, 4), apart, strict=False):
+        # neighbours are of different kinds
+        turn = (2 * width + np.arange(places.size) % 2).astype(np.uint8)
+        for step in range(width):
+            kind[places + step] = turn
+    edge = kind[1:] != kind[:-1]
+    inside = kind > 0
+    return np.flatnonzero(edge & inside[1:]), np.flatnonzero(edge & inside[:-1])
 
 
-def _lower(texts: pl.Series, sizes: Int64s) -> bytes:
-    """The texts in lower case as UTF-8, a line end between them. A text whose length that would change stays."""
-    joined: bytes = texts.str.join("\n").cast(pl.Binary).item()
-    raw = np.frombuffer(joined, dtype=np.uint8)
-    letters = np.flatnonzero((raw >= 0xC3) & (raw <= 0xD6))  # of Latin, Greek, Cyrillic and Armenian, but A to Z
-    if not letters.size:
-        return joined.translate(_LOWER)
-    odd = pl.Series(np.unique(np.searchsorted(np.cumsum(sizes), letters, "right")))
-    some = texts.gather(odd)
-    small = some.str.to_lowercase()
-    same = (small.str.len_bytes() == some.str.len_bytes()).arg_true()
-    texts = texts.clone().scatter(odd.gather(same), small.gather(same))
-    lowered: bytes = texts.str.join("\n").cast(pl.Binary).item()
-    return lowered.translate(_LOWER)
+def _settled(codes: UInt8s, width: int) -> Int64s:
+    """Where characters of `width` bytes that are words of their own begin. Capitals become small ones, in place, and
+    what is between words 0."""
+    low, high = {2: (0xC2, 0xDF), 3: (0xE0, 0xEF), 4: (0xF0, 0xF4)}[width]
+    # in one pass: what is below `low` wraps round
+    places = np.flatnonzero((codes - np.uint8(low)) <= high - low)
+    if not places.size:
+        return places
+    points = codes[places].astype(np.int64) & (0x7F >> width)
+    for step in range(1, width):
+        points = (points << 6) | (codes[places + step] & 0x3F)
+    classes = _classes(points)
+    between = places[classes == _BETWEEN]
+    for step in range(width):
+        codes[between + step] = 0
+    capital = np.flatnonzero(classes == _CAPITAL)
+    if capital.size:
+        some, which = np.unique(points[capital], return_inverse=True)
+        small = np.array([list(chr(one).lower().encode()) for one in some.tolist()], dtype=np.uint8)
+        for step in range(width):
+            codes[places[capital] + step] = small[which.reshape(-1), step]
+    apart: Int64s = places[classes == _APART]
+    return apart
 
 
-def _bounds(joined: bytes, raw: UInt8s) -> tuple[Int64s, Int64s]:
-    """Where words begin, and where they end."""
-    word = np.zeros(raw.size + 2, dtype=bool)
-    word[1:-1] = np.frombuffer(joined.translate(_WORD_BYTE), dtype=bool)
-    lead = np.zeros(0, dtype=np.int64) if joined.isascii() else np.flatnonzero(raw >= 0xC2)
-    breaks = _mark(word[1:-1], lead, raw)
-    if breaks is None:
-        edges = np.flatnonzero(word[1:] != word[:-1])
-        return edges[::2], edges[1::2]
-    starts = np.flatnonzero(word[1:-1] & (~word[:-2] | breaks[:-1]))
-    return starts, np.flatnonzero(word[1:-1] & (~word[2:] | breaks[1:])) + 1
+def _classes(points: Int64s) -> UInt8s:
+    """Of code points beyond ASCII; each is looked up once in the life of the process."""
+    found = _CLASS[points]
+    new = points[found == _UNKNOWN]
+    if new.size:
+        some = np.unique(new)
+        _CLASS[some] = [_class(chr(one)) for one in some.tolist()]
+        found = _CLASS[points]
+    return found
+
+
+def _class(letter: str) -> int:
+    category, point = unicodedata.category(letter), ord(letter)
+    if category[0] in "PZ" or category == "Cf" or letter == "\x85" or 0xFE00 <= point <= 0xFE0F:
+        return _BETWEEN
+    if category[0] == "S" or any(low <= point <= high for low, high in _ALONE):
+        return _APART
+    small = letter.lower()
+    changes = small != letter and len(small) == 1 and len(small.encode()) == len(letter.encode())
+    return _CAPITAL if changes else _LETTER
 
 
 def _with_whole(found: Ragged, texts: pl.Series, silent: Int64s) -> Ragged:
@@ -188,50 +224,25 @@ def _with_whole(found: Ragged, texts: pl.Series, silent: Int64s) -> Ragged:
     return Ragged(np.insert(found.values, found.offsets[numbers], hashes), offsets_of(counts))
 
 
-def _mark(inside: Bools, lead: Int64s, raw: UInt8s) -> Bools | None:
-    """Takes the marks beyond ASCII out of `inside`, in place; gives the places (one more than bytes) at which a word
-    ends though it goes on, None where there are none. `lead`: where characters of several bytes begin."""
-    if not lead.size:
-        return None
-    first = raw[lead].astype(np.int64)
-    breaks: Bools | None = None
-    # of two bytes: U+0080 to U+00BF are marks, all others letters
-    marks = lead[first == 0xC2]
-    inside[marks] = False
-    inside[marks + 1] = False
-    for width, low, high in ((3, 0xE0, 0xEF), (4, 0xF0, 0xF4)):
-        places = lead[(first >= low) & (first <= high)]
-        if not places.size:
-            continue
-        point = raw[places].astype(np.int64) & (0x0F if width == 3 else 0x07)
-        for step in range(1, width):
-            point = (point << 6) | (raw[places + step] & 0x3F)
-        between, alone = _in(point, _BETWEEN), _in(point, _ALONE)
-        for step in range(width):
-            inside[places[between] + step] = False
-        if alone.any():
-            breaks = np.zeros(raw.size + 1, dtype=bool) if breaks is None else breaks
-            breaks[places[alone]] = True
-            breaks[places[alone] + width] = True
-    return breaks
-
-
-def _in(points: Int64s, ranges: tuple[tuple[int, int], ...]) -> Bools:
-    edges = np.array([edge for low, high in ranges for edge in (low, high + 1)])
-    return np.asarray(np.searchsorted(edges, points, "right") % 2 == 1)
-
-
-def _hashes(raw: UInt8s, starts: Int64s, lengths: Int64s) -> UInt64s:
-    """Of words at `starts`, eight bytes at a time."""
-    windows: UInt64s = np.ndarray((raw.size - 8,), dtype="<u8", buffer=raw.data, strides=(1,))
-    seen = np.minimum(lengths, LONGEST)
-    hashes = _mix((windows[starts] & _MASK[np.minimum(seen, 8)]) + lengths.astype(np.uint64) * _GOLDEN)
-    place, going = 8, np.flatnonzero(seen > 8)
-    while going.size:
-        part = windows[starts[going] + place] & _MASK[np.minimum(seen[going] - place, 8)]
-        hashes[going] = _mix(hashes[going] * _GOLDEN + part)
+def _hashes(codes: UInt8s, starts: Int64s, lengths: Int64s) -> UInt64s:
+    """Of words at `starts`: themselves, up to eight bytes; of longer ones eight bytes at a time."""
+    windows: UInt64s = np.ndarray((codes.size - 7,), dtype="<u8", buffer=codes, strides=(1,))
+    hashes = windows[starts]
+    hashes &= _MASK[np.minimum(lengths, 8)]
+    going = np.flatnonzero(lengths > 8)
+    if not going.size:
+        return hashes
+    seen, begin = np.minimum(lengths[going], LONGEST), starts[going]
+    found = hashes[going] + lengths[going].astype(np.uint64) * _GOLDEN
+    _mix(found, np.empty_like(found))
+    place, left = 8, np.arange(going.size)
+    while left.size:
+        part = windows[begin[left] + place] & _MASK[np.minimum(seen[left] - place, 8)]
+        mixed = found[left] * _GOLDEN + part
+        found[left] = _mix(mixed, part)
         place += 8
-        going = going[seen[going] > place]
+        left = left[seen[left] > place]
+    hashes[going] = found
     return hashes
 
 
@@ -239,16 +250,29 @@ def _multiplier(place: int) -> np.uint64:
     return np.uint64((_PLACES[place % 3] + 2 * place) & 0xFFFFFFFFFFFFFFFF)
 
 
-def _mix(values: UInt64s) -> UInt64s:
-    """The finaliser of MurmurHash3, in place."""
-    values ^= values >> np.uint64(33)
-    values *= np.uint64(0xFF51AFD7ED558CCD)
-    values ^= values >> np.uint64(33)
-    values *= np.uint64(0xC4CEB9FE1A85EC53)
-    values ^= values >> np.uint64(33)
+def _mix(values: UInt64s, spare: UInt64s) -> UInt64s:
+    """The finaliser of MurmurHash3, in place; `spare` of the same size is overwritten."""
+    for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
+        values ^= np.right_shift(values, np.uint64(33), out=spare)
+        values *= np.uint64(factor)
+    values ^= np.right_shift(values, np.uint64(33), out=spare)
     return values
 
 
-_WORD_BYTE = bytes(byte >= 128 or chr(byte).isalnum() for byte in range(256))
-_LOWER = bytes(byte + 32 if 65 <= byte <= 90 else byte for byte in range(256))
+_UNKNOWN, _LETTER, _CAPITAL, _APART, _BETWEEN = range(5)
+_CLASS = np.zeros(0x110000, dtype=np.uint8)
+
+_LETTERS = ord("0")
+"""Codes from here on are of letters and digits, those below of symbols; 0 is between words."""
+
+
+def _code(byte: int) -> int:
+    if byte in _SYMBOLS:
+        return 1 + _SYMBOLS.index(byte)
+    if byte >= 128 or chr(byte).isalnum():
+        return byte + 32 if ord("A") <= byte <= ord("Z") else byte
+    return 0
+
+
+_CODE = bytes(_code(byte) for byte in range(256))
 _MASK = np.array([(1 << (8 * size)) - 1 for size in range(9)], dtype=np.uint64)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefdata.auditing.dataset import Audited, read
-from prefdata.auditing.features import normalised
-from prefdata.auditing.words import words
+from prefdata.auditing.features import features
+from prefdata.auditing.features import texts as texts_of
+from prefdata.auditing.tokens import tokens
 from prefdata.opening import open_dataset
+from prefdata.schema import IMAGE, MESSAGES, RecordType
 
 
 def rows_of(folder: Path, rows: list[dict[str, Any]], **settings: Any) -> Audited:
@@ -23,39 +27,103 @@ def rows_of(folder: Path, rows: list[dict[str, Any]], **settings: Any) -> Audite
     return read(lambda: open_dataset(path, **settings), [])
 
 
+def norm(*texts: str) -> list[int]:
+    rows = pl.DataFrame({"prompt": [[{"role": "user", "content": text, "tool_calls": None}] for text in texts]})
+    rows = rows.with_columns(pl.lit(None, pl.List(IMAGE)).alias("images")).cast({"prompt": MESSAGES})
+    found = features(texts_of(rows, RecordType.PROMPT), RecordType.PROMPT)
+    return found["prompt_norm"].to_list()
+
+
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("one", "other"),
     [
-        ("Yes, of course!", "yes of course"),
+        ("Yes, of course!", " yes of COURSE"),
         ("  It\u2019s\u00a0here \u2014 now\u200b.\n", "it s here now"),
         ("\u00c4RGER im B\u00dcRO", "\u00e4rger im b\u00fcro"),
+        ("\u041f\u0440\u0438\u0432\u0435\u0442", "\u043f\u0440\u0438\u0432\u0435\u0442!"),
         ("\u4f60\u597d\uff0c\u4e16\u754c\u3002", "\u4f60\u597d \u4e16\u754c"),
         ("a\x1eb", "a b"),
-        ("1.5 is not 15", "1 5 is not 15"),
         ("C++ > C", "c++ > c"),
+        ("a=b", "a = b"),
         ("\U0001f600!", "\U0001f600"),
-        ("...", ""),
-        ("", ""),
+        ("great\u2764\ufe0f", "great \u2764"),
+        ("", " \n"),
+        ("\u0645\u0631\u062d\u0628\u0627\u060c \u0623", "\u0645\u0631\u062d\u0628\u0627 \u0623"),
     ],
 )
-def test_words_are_without_case_blanks_and_punctuation(text: str, expected: str) -> None:
-    assert words(pl.Series([text])).to_list() == [expected]
+def test_texts_are_the_same_but_for_case_blanks_and_punctuation(one: str, other: str) -> None:
+    assert norm(one, other, one)[0] == norm(other)[0]
 
 
-def test_words_of_null_are_null_and_the_series_stays_as_it_was() -> None:
-    texts = pl.Series("t", ["\u00c4, B", None, "c."])
-    assert words(texts).to_list() == ["\u00e4 b", None, "c"]
-    assert texts.to_list() == ["\u00c4, B", None, "c."]
-    assert words(pl.Series([None], dtype=pl.String)).to_list() == [None]
-    assert words(pl.Series([], dtype=pl.String)).to_list() == []
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("1.5 is not 15", "15 is not 15"),
+        ("now here", "nowhere"),
+        ("C++ > C", "C > C"),
+        ("a < b = c", "a = b < c"),
+        ("20\u00b0", "20"),
+        ("one two three two one", "one two one two three"),
+        ("!!!", "???"),
+        ("a", ""),
+        ("internationalisation", "internationalisatiom"),
+    ],
+)
+def test_texts_of_other_words_differ(one: str, other: str) -> None:
+    assert norm(one)[0] != norm(other)[0]
 
 
-@given(st.lists(st.text() | st.sampled_from(["a" * 300_000, " " * 300_000, "\u2019 " * 5]), max_size=8))
-def test_words_are_what_the_plain_expression_gives(texts: list[str]) -> None:
-    given_texts = pl.Series("t", [text.replace("\x1e", "") for text in texts], dtype=pl.String)
-    plain = pl.col("t").str.to_lowercase().str.replace_all(r"[\s\p{P}\p{Cf}]+", " ").str.strip_chars(" ")
-    frame = given_texts.to_frame()
-    assert frame.select(normalised(pl.col("t"))).equals(frame.select(plain))
+def said(text: str) -> list[str]:
+    """The words of a text, letter by letter."""
+    found: list[str] = []
+    last = ""
+    for letter in text:
+        category, small = unicodedata.category(letter), letter.lower()
+        if len(small.encode()) != len(letter.encode()) or len(small) != 1:
+            small = letter
+        if letter.isascii():
+            kind = "word" if letter.isalnum() else "symbol" if letter in "$+<=>^`|~" else ""
+        elif category[0] in "PZ" or category == "Cf" or letter == "\x85" or "\ufe00" <= letter <= "\ufe0f":
+            kind = ""
+        elif category[0] == "S" or re.match(
+            "[\u3005-\u3007\u3041-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]", letter
+        ):
+            kind = "alone"
+        else:
+            kind = "alone" if "\U0001f000" <= letter <= "\U0001faff" or letter >= "\U00020000" else "word"
+        if kind and kind == last and kind != "alone":
+            found[-1] += small
+        elif kind:
+            found.append(small)
+        last = kind
+    return found
+
+
+PIECES = [
+    "a" * 300_000,
+    " " * 300_000,
+    "x" * 300 + " y",
+    "\u2019 " * 5,
+    "\u4f60\u597d" * 9,
+    "caf\u00c9 \U0001f600\U0001f600 1+1==2",
+]
+
+
+@given(
+    st.lists(
+        st.text(st.characters(max_codepoint=0x3FFFF, exclude_categories=["Cs"])) | st.sampled_from(PIECES), max_size=8
+    )
+)
+def test_words_are_told_by_bytes_as_letter_by_letter(texts: list[str]) -> None:
+    found = tokens(pl.Series(texts, dtype=pl.String))
+    expected = [words for words in map(said, texts) if words]
+    spoken = [number for number, text in enumerate(texts) if said(text)]
+    assert found.lengths[spoken].tolist() == [len(words) for words in expected]
+    hashes = [found.values[found.offsets[number] : found.offsets[number + 1]].tolist() for number in spoken]
+    pairs = {
+        (word, one) for words, own in zip(expected, hashes, strict=True) for word, one in zip(words, own, strict=True)
+    }
+    assert len(pairs) == len({word for word, _ in pairs}) == len({one for _, one in pairs})
 
 
 def user(text: str) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from prefdata.auditing.finding import Finding, Severity
 from prefdata.auditing.sketches import Sketches, jaccard, near_groups, signatures
-from prefdata.auditing.tokens import sets, shingles, tokens
+from prefdata.auditing.tokens import sets, tokens
 from prefdata.auditor import audit
 
 WORDS = [
@@ -171,19 +171,18 @@ def test_past_the_limit_sides_are_still_compared_and_the_rows_that_were_are_coun
     )
     sides = ("prompt", "chosen", "rejected")
     rows = rows.with_columns(pl.col(f"{side}_text").hash().alias(f"{side}_norm") for side in sides)
-    rows = rows.with_columns(pl.col(f"{side}_text").str.len_chars().alias(f"{side}_chars") for side in sides)
     found = Sketches(sides)
     for start in range(0, 8, 2):
-        found.add(rows[start : start + 2])
-    found.finish()
-    assert found.compared == 4  # 240 shingles of the first two rows, then 480
+        chunk = rows[start : start + 2]
+        found.add(found.look(chunk, {side: tokens(chunk[f"{side}_text"]) for side in sides}))
+    assert found.compared == 4  # about 240 shingles of the first two rows, then 480
     assert [row for row, _ in found.alike] == [1, 6]
 
 
 def test_many_texts_that_are_all_alike_are_one_group_at_little_cost() -> None:
     base = said(7, 60)
     texts = pl.Series([changed(base, n % 60, f"word{n}") for n in range(3_000)])
-    found = sets(shingles(tokens(texts), size=3))
+    found = sets(tokens(texts), size=3)
     group = near_groups(found, signatures(found), floor=0.8)
     assert group.tolist() == [0] * 3_000
 
@@ -193,7 +192,7 @@ def test_groups_are_those_of_all_pairs_compared_with_each_other() -> None:
     for number in range(60):
         base = said(number, 12 + number)
         texts += [base, changed(base, 1), changed(changed(base, 3), 8, "else")]
-    found = sets(shingles(tokens(pl.Series(texts)), size=3))
+    found = sets(tokens(pl.Series(texts)), size=3)
     every = np.arange(len(texts))
     left, right = (side.ravel() for side in np.meshgrid(every, every, indexing="ij"))
     near = jaccard(found, left, right).reshape(len(texts), -1) >= 0.8
@@ -208,7 +207,7 @@ def test_groups_are_those_of_all_pairs_compared_with_each_other() -> None:
 @given(st.lists(st.lists(st.sampled_from(["a", "b", "c", "d", "e"]), max_size=12), min_size=2, max_size=6))
 def test_similarity_is_that_of_sets_of_three_words(texts: list[list[str]]) -> None:
     series = pl.Series([" ".join(words) for words in texts], dtype=pl.String)
-    found = sets(shingles(tokens(series), size=3))
+    found = sets(tokens(series), size=3)
 
     def shingled(words: list[str]) -> set[tuple[str, ...]]:
         return {tuple(words[n : n + 3]) for n in range(max(1, len(words) - 2))} if words else set()
