@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from prefdata.auditing.check import Check
 from prefdata.auditing.dataset import Audited
 from prefdata.auditing.finding import Found
 from prefdata.formats.core import answers_of
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
 
 Mark = Callable[[str], pl.Expr]
 """Side -> Boolean expression over the column of its texts."""
+
+Drawing = Callable[[pl.DataFrame, RecordType, "Drawn"], pl.DataFrame]
+"""A `collect` that looks closely at drawn rows alone."""
 
 MIN_ONESIDED = 10
 """Pairs of which one side alone carries a mark, from which on the sides are set against each other."""
@@ -66,21 +72,20 @@ def preferred(data: Audited, marked: pl.DataFrame) -> pl.Series:
     return marked["row"]
 
 
-def carried(data: Audited, marked: pl.DataFrame) -> dict[str, Any]:
+def carried(data: Audited, marked: pl.DataFrame, *, partly: bool = False) -> dict[str, Any]:
     """How many answers of each side carry a mark, and whether the preferred ones carry it more.
 
     Pairs: `chosen`, `rejected`, `chosen_only`, `rejected_only`; `chosen_share_of_onesided` with its interval (0.5 where
     neither side carries more, as in McNemar's test). Labelled rows: `desirable`, `undesirable`, the share of each
     class, `difference` of the shares with the interval of Newcombe (1998, method 10). Intervals are at 95 %, and take
-    the rows of a prompt for one group: see `statistics.share`.
+    the rows of a prompt for one group: see `statistics.share`. `partly`: not all rows were looked at.
     """
     if data.type is RecordType.PREFERENCE:
         return _pairs(data, marked)
     if data.type is not RecordType.UNPAIRED:
         return {"completions": marked.height}
     told = _labels(data, marked)
-    if "rows" in marked.columns and marked.filter(pl.col("rows") > 1).height:
-        # marks of a part of the rows: shares of all rows would be too small
+    if partly:  # shares of all rows would be too small
         return {name: told[name] for name in ("desirable", "undesirable", "without_label") if name in told}
     return told
 
@@ -158,12 +163,59 @@ def onesided(measures: Mapping[str, Any]) -> str | None:
 
 
 def thinned(found: pl.DataFrame, most: int) -> pl.DataFrame:
-    """All pieces of every k-th row, so that about `most` are left; `rows` says for how many a row stands."""
-    step = -(-found.height // most)
-    if step <= 1:
+    """All pieces of the rows with the smallest keys, of so many rows that they have `most` pieces together.
+
+    Keys are hashes of the content: it is chance which rows they are, but they are the same rows in every format, in any
+    order and however the set is cut into chunks; of parts that were thinned by `most` the result is that of the whole.
+    """
+    if found.height <= most:
         return found
-    kept = found.select("row").unique().sort("row").gather_every(step)
-    return found.join(kept, on="row", how="semi", maintain_order="left").with_columns(pl.col("rows") * step)
+    rows = found.group_by("key", "row").len().sort("key", "row")
+    kept = rows.filter(pl.col("len").cum_sum() - pl.col("len") < most)
+    return found.join(kept, on="row", how="semi", maintain_order="left")
+
+
+class Drawn:
+    """The rows with the smallest keys among those that were shown so far, `most` of them, in whatever pieces."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._keys = pl.Series("key", [], dtype=pl.UInt64)
+        self._lock = Lock()
+
+    def of(self, keys: pl.Series) -> pl.Series:
+        """Boolean: whether the rows of these keys may be among the smallest when all are known."""
+        with self._lock:
+            self._keys = pl.concat([self._keys, keys.alias("key")]).unique().sort().head(self._most)
+            last = self._keys[-1] if len(self._keys) == self._most else None
+        return keys <= last if last is not None else pl.repeat(True, len(keys), eager=True)
+
+
+def drawing(collect: Drawing, most: int) -> Callable[[Check, Mapping[str, Any]], Check]:
+    """A `prepare` by which every audit has a `Drawn` of its own for its `collect`."""
+
+    def prepared(check: Check, options: Mapping[str, Any]) -> Check:
+        drawn = Drawn(most)
+        return replace(check, collect=lambda chunk, record_type: collect(chunk, record_type, drawn))
+
+    return prepared
+
+
+def pieces(near: pl.DataFrame, drawn: Drawn, cut: Callable[[pl.DataFrame], pl.DataFrame]) -> pl.DataFrame:
+    """`near` (`row`, `key`, `text`, ...) without texts, and beside it the pieces into which `cut` cuts those of drawn
+    rows: for `looked_at`."""
+    kept = cut(near.filter(drawn.of(near["key"])))
+    return pl.concat([near.with_columns(text=pl.lit(None, pl.String)), kept.with_columns(own(kept["text"]))])
+
+
+def looked_at(every: pl.DataFrame, *, rows: int, most: int) -> tuple[pl.DataFrame, float]:
+    """Of all that `pieces` gave: the pieces of the `rows` rows with the smallest keys, of fewer where these have more
+    than `most`; and which part of all rows these are, 1 for all."""
+    known = every.select("key", "row").unique().sort("key", "row")
+    some = every.drop_nulls("text").join(known.head(rows), on="row", how="semi", maintain_order="left")
+    few = thinned(some, most)
+    number = rows if few.height == some.height else known.filter(pl.col("key") <= few["key"].max()).height
+    return few, min(number, known.height) / max(1, known.height)
 
 
 def own(texts: pl.Series) -> pl.Series:

@@ -1,15 +1,16 @@
 """Personal data in prompts and answers, by kind and by side, with the detectors of the transform `personal_data`.
 
-A short pattern looks at all rows first; around what it finds, pieces of text are kept and searched with the detectors
-themselves: checksums of cards and ids, telephone numbers that exist. MAX_PIECES at most are searched; where there are
-more, those of every second, third, ... row, and the count is an estimate. Names, which words around them give away, are
-counted on a sample. Addresses and numbers that are nobody's are passed over: example.com, 555, hotlines.
+Short patterns look at all rows first; around what they find, pieces of text are kept and searched with the detectors
+themselves: checksums of cards and ids, telephone numbers that exist. About MAX_PIECES are searched; where there are
+more, those of rows drawn by a hash of their content, and the count is an estimate. Names, which words around them give
+away, are counted on a sample. Addresses and numbers that are nobody's are passed over: example.com, 555, hotlines.
 So are sums and years: digits alone are a telephone or a card where a word beside them says so.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import polars as pl
@@ -23,10 +24,12 @@ from prefdata.schema import RecordType
 from prefdata.transforms import names, personal_data
 
 KINDS = ("email", "phone", "card", "iban", "cn_id", "ip", "secret")
-MAX_KEPT = 1_500
-"""Pieces that are kept of a chunk."""
-MAX_PIECES = 2_000
-"""Pieces that are searched; one takes about 0.3 ms."""
+MAX_PIECES = 1_000
+"""Pieces that are searched; one takes about 0.7 ms."""
+AROUND = 100
+"""Characters before and after what a gate found that a detector sees: words that name a number stand nearer."""
+TOUCHING = 24
+"""Characters from what the gate found within which a detector must find: farther off stands something cut in two."""
 NAME_ROWS = 100
 """Rows of the sample that are searched for names."""
 NAME_CHARS = 1_000
@@ -50,6 +53,19 @@ _GATES = (
 )
 """Every text with personal data matches one. Each is fast: an alternative of all takes four times as long."""
 _PIECE = r"[^\n]{1,400}"
+_REGION = re.compile(
+    "|".join(
+        (
+            _GATES[0],
+            r"[+(]{0,2}[0-9](?:[ .()+-]{0,3}[0-9]){6,}",
+            *_GATES[2:4],
+            r"(?i:pass(?:word|code)s?|pwd|cvv2?|\bpin|\botp|verification|security code|api[ _-]key)",
+            "密码|验证码|校验码|口令",
+        )
+    )
+)
+"""What the gates find in a piece; of digits all, of secrets what they may be called."""
+_BARE = re.compile(r"[0-9]+")
 
 _EMAIL = r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,24}"
 _PHONE = (
@@ -84,16 +100,18 @@ _CARD_GROUPS = re.compile(r"\d{4}([ -])\d{4}\1\d{4}\1\d{1,7}|\d{4}([ -])\d{6}\2\
 _MOBILE = re.compile(r"(?:\+?86[ -]?)?1[3-9]\d{9}")
 
 
-def _collect(chunk: pl.DataFrame, record_type: RecordType) -> pl.DataFrame:
-    """Pieces with what may be personal data: `row`, `side`, `text` (a line, or 400 characters of it), and `rows`."""
-    found = []
-    for number, side in enumerate(sides_of(record_type)):
-        text = pl.col(f"{side}_text")
-        near = chunk.select("row", pl.lit(number, pl.UInt8).alias("side"), text=text).filter(_near())
-        pieces = near.with_columns(pl.col("text").str.extract_all(_PIECE)).explode("text")
-        found.append(pieces.filter(_near()))
-    kept = marks.thinned(pl.concat(found).with_columns(rows=pl.lit(1, pl.UInt32)), MAX_KEPT)
-    return kept.with_columns(marks.own(kept["text"]))
+def _collect(chunk: pl.DataFrame, record_type: RecordType, drawn: marks.Drawn) -> pl.DataFrame:
+    """Texts with what may be personal data (`row`, `key`, `side`, `text` null), and of drawn rows their pieces: a line,
+    or 400 characters of it."""
+    near = pl.concat(
+        chunk.select("row", "key", pl.lit(number, pl.UInt8).alias("side"), text=f"{side}_text").filter(_near())
+        for number, side in enumerate(sides_of(record_type))
+    )
+    return marks.pieces(near, drawn, _cut)
+
+
+def _cut(near: pl.DataFrame) -> pl.DataFrame:
+    return near.with_columns(pl.col("text").str.extract_all(_PIECE)).explode("text").filter(_near())
 
 
 def _near() -> pl.Expr:
@@ -101,18 +119,58 @@ def _near() -> pl.Expr:
 
 
 def kinds_of(texts: pl.Series) -> pl.DataFrame:
-    """`text` and `kinds`, a list, of the texts that hold personal data. A named kernel: a text at a time."""
-    found = {}
+    """`text` and `kinds`, a list, of the texts that hold personal data. A named kernel: a text at a time.
+
+    Of a text the parts around what a gate found are searched, each different part once.
+    """
+    found: dict[str, list[str]] = {}
+    known: dict[tuple[str, int, int], frozenset[str]] = {}
     for text in texts.to_list():
-        kinds = {
-            kind
-            for kind, start, end in personal_data.find(text, kinds=KINDS)
-            if not _nobody(kind, text[start:end].strip(), text[:start], text[end:])
-        }
+        kinds: set[str] = set()
+        for part in _parts(text):
+            if part not in known:
+                known[part] = _kinds_in(*part)
+            kinds |= known[part]
         if kinds:
             found[text] = sorted(kinds)
     return pl.DataFrame(
         {"text": list(found), "kinds": list(found.values())}, schema={"text": pl.String, "kinds": pl.List(pl.String)}
+    )
+
+
+def _parts(text: str) -> Iterator[tuple[str, int, int]]:
+    """Parts of a text that a detector should see, and where in each stands what the gates found."""
+    spans: list[tuple[int, int]] = []
+    for match in _REGION.finditer(text):
+        if _is_plain_number(text, match):
+            continue
+        if spans and match.start() - spans[-1][1] < AROUND:
+            spans[-1] = spans[-1][0], match.end()
+        else:
+            spans.append(match.span())
+    for start, end in spans:
+        first = max(0, start - AROUND)
+        yield text[first : end + AROUND], start - first, end - first
+
+
+def _is_plain_number(text: str, match: re.Match[str]) -> bool:
+    """Digits alone that are no mobile number, and of which no word near says what they are: ids, counters."""
+    if not _BARE.fullmatch(match[0]):
+        return False
+    start, end = match.span()
+    near = text[max(0, start - AROUND) : end + AROUND]
+    beside = text[start - 2 : start].strip()[-1:].isalnum() or text[end : end + 2].strip()[:1].isalnum()
+    return not (_MOBILE.search(match[0]) or _TELEPHONE.search(near) or _CARD.search(near) or beside)
+
+
+def _kinds_in(text: str, first: int, last: int) -> frozenset[str]:
+    """Kinds of personal data in or beside text[first:last]."""
+    return frozenset(
+        kind
+        for kind, start, end in personal_data.find(text, kinds=KINDS)
+        if start <= last + TOUCHING
+        and end >= first - TOUCHING
+        and not _nobody(kind, text[start:end].strip(), text[:start], text[end:])
     )
 
 
@@ -133,7 +191,7 @@ def _nobody(kind: str, value: str, before: str, after: str) -> bool:
 
 def _find(data: Audited) -> Found:
     """Rows with personal data on any side; counts by side and kind."""
-    pieces = marks.thinned(data.collected["personal_data"], MAX_PIECES)
+    pieces, part = marks.looked_at(data.collected["personal_data"], rows=MAX_PIECES, most=MAX_PIECES)
     held = pieces.join(kinds_of(pieces["text"].unique(maintain_order=True)), on="text", maintain_order="left")
     named = _names(data)
     if not held.height:
@@ -143,8 +201,8 @@ def _find(data: Audited) -> Found:
     counted = held.explode("kinds").group_by("side", "kinds").agg(pl.col("row").n_unique()).sort("side", "kinds")
     for number, kind, count in counted.iter_rows():
         measures.setdefault(data.sides[number], {})[kind] = count
-    estimated = int(held.unique("row")["rows"].sum())
-    if estimated > len(rows):
+    estimated = round(len(rows) / part)
+    if part < 1:
         measures["estimated_rows"] = estimated
     if any(named.values()):
         measures["names_share"] = named
@@ -197,7 +255,7 @@ PERSONAL_DATA = Check(
     cure="transforms: [personal_data]",
     source="Carlini et al. 2021, Extracting Training Data from Large Language Models",
     levels=Levels(major=0.01, minor=0),
-    collect=_collect,
+    prepare=marks.drawing(_collect, MAX_PIECES),
     find=_find,
 )
 

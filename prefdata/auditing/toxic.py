@@ -1,9 +1,10 @@
 """Toxicity of answers by side, with the lexical scorer of the filter `toxicity`; the customer's turns as context.
 
 To score every sentence takes 1 ms a KB. So a gate looks first: words that weigh most against a text in the scorer's own
-models; only sentences with one of them are scored, MAX_SENTENCES at most. Of hh_rlhf's answers that the scorer puts
-above the bound, the gate lets 92 in 100 through, and it lets one sentence in twenty through. Prompts are scored on a
-sample.
+models; only sentences with one of them are scored, of MAX_ROWS rows about, and MAX_SENTENCES at most. Where more rows
+have one, those are taken whose content has the smallest hashes, so that they are the same in every format. Of hh_rlhf's
+answers that the scorer puts above the bound, the gate lets 92 in 100 through, and it lets one sentence in twenty
+through. Prompts are scored on a sample.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ MAX_ENGLISH, MAX_CHINESE = 0.9, 0.95
 """Scores above which a sentence is toxic. Stricter than the filter's rule, which weighs a whole reply: at them .71 and
 .84 of Davidson's hateful and offensive tweets are found and .02 of the others; .27 of COLD's offensive texts and .003
 of the others."""
-MAX_TEXTS = 1_000
-"""Answers of a chunk whose sentences are kept; of more, those of every second, third, ... row."""
+MAX_ROWS = 6_000
+"""Rows whose sentences are looked at; of more, those with the smallest keys, which then stand for as many."""
 MAX_SENTENCES = 10_000
-"""Sentences that are scored; of more, those of every second, third, ... row, which then stand for as many."""
+"""Sentences that are scored, of rows drawn in the same way."""
 MAX_PROMPTS = 1_000
 """Prompts that are scored, spread over the set."""
 MIN_ANGRY = 0.02
@@ -111,28 +112,26 @@ def _scorer() -> Any:
     return catalogue.load("filter", "toxicity")().build().scorer
 
 
-def _collect(chunk: pl.DataFrame, record_type: RecordType) -> pl.DataFrame:
-    """Sentences that may be toxic, cut at MAX_CUT, of MAX_TEXTS answers about: `row`, `side`, `text`, and
-    `rows`, for how many a row stands."""
-    sides = answers_of(record_type)
+def _collect(chunk: pl.DataFrame, record_type: RecordType, drawn: marks.Drawn) -> pl.DataFrame:
+    """Answers that may be toxic (`row`, `key`, `side`, `text` null), and of drawn rows their sentences that may be, cut
+    at MAX_CUT."""
     gated = pl.concat(
-        _gated(chunk.select("row", pl.lit(number, pl.UInt8).alias("side"), text=f"{side}_text"))
-        for number, side in enumerate(sides)
+        _gated(chunk.select("row", "key", pl.lit(number, pl.UInt8).alias("side"), text=f"{side}_text"))
+        for number, side in enumerate(answers_of(record_type))
     )
-    some = marks.thinned(gated.with_columns(rows=pl.lit(1, pl.UInt32)), MAX_TEXTS)
-    kept = _sentences(some)
-    return kept.with_columns(marks.own(kept["text"]))
+    return marks.pieces(gated, drawn, _sentences)
 
 
 def _find(data: Audited) -> Found:
     """Rows whose preferred answer is toxic; counts by side, and the share of toxic customer turns."""
-    found = toxic(marks.thinned(data.collected["toxic_answers"], MAX_SENTENCES))
+    looked, part = marks.looked_at(data.collected["toxic_answers"], rows=MAX_ROWS, most=MAX_SENTENCES)
+    found = toxic(looked)
     has = [(pl.col("side") == number).any().alias(side) for number, side in enumerate(data.answers)]
-    marked = found.group_by("row").agg(*has, pl.col("rows").first()).sort("row")
+    marked = found.group_by("row").agg(*has).sort("row")
     rows = marks.preferred(data, marked)
-    measures: dict[str, Any] = marks.carried(data, marked) if marked.height else {}
-    if marked.filter(pl.col("rows") > 1).height:
-        measures["estimated_rows"] = int(marked.filter(pl.col("row").is_in(rows.implode()))["rows"].sum())
+    measures: dict[str, Any] = marks.carried(data, marked, partly=part < 1) if marked.height else {}
+    if marked.height and part < 1:
+        measures["estimated_rows"] = round(len(rows) / part)
     prompts = data.sample.select("row", text="turn_text")
     prompts = prompts.gather_every(max(1, -(-prompts.height // MAX_PROMPTS)))
     angry = toxic(sentences(prompts))["row"].n_unique()
@@ -155,6 +154,6 @@ TOXIC_ANSWERS = Check(
     source="alt-profanity-check; COLD (Deng et al. 2022)",
     types=ANSWERED,
     levels=Levels(major=0.02, minor=0),
-    collect=_collect,
+    prepare=marks.drawing(_collect, MAX_ROWS),
     find=_find,
 )
