@@ -1,4 +1,4 @@
-"""Commands about data that is there already: what two sets share, what two runs differ in, whom a run forgets."""
+"""Commands about data that is there already: what two sets share, whom a run forgets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ def register(app: typer.Typer) -> None:
     """Adds the commands of this module to `app`."""
     app.command("leaks")(leaks)
     app.command("erase")(erase)
-    app.command("diff")(diff)
 
 
 def _print_json(data: Any) -> None:
@@ -146,24 +145,3 @@ def erase(
         typer.echo(
             f"erased {rows:,} rows of {done.told['sessions']:,} sessions from {files} files; receipt {done.receipt}"
         )
-
-
-def diff(
-    before: Annotated[Path, typer.Argument(help="A run directory.", show_default=False)],
-    after: Annotated[Path, typer.Argument(help="The run to compare with it.", show_default=False)],
-    as_json: Json = False,
-) -> None:
-    """Tell what two runs differ in: rows that came, went, changed label or split, and by which step.
-
-    Read from the runs' own files. With --json every row is named.
-
-    Example: prefdata diff runs/monday runs/tuesday
-    """
-    from prefdata.diff import diff as found
-    from prefdata.diff import told
-
-    difference = found(before, after)
-    if as_json:
-        _print_json(difference)
-    else:
-        typer.echo(told(difference))
