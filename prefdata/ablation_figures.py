@@ -35,18 +35,25 @@ class Figures:
         self.known: dict[tuple[str, str, int], Floats] = {}
 
     def table(self, arm: str, metric: str, at: int) -> Floats:
-        """(draws, 1 + resamples) figures."""
+        """(draws, 2, orders, 1 + resamples) figures."""
         name = (self.same[arm], metric, at)
         if name not in self.known:
-            rewards = self.scores[arm][at][:, self.where]
-            if metric == "log_loss":
-                rows = [statistics.log_loss(one, self.label, self.weights) for one in rewards]
-            elif self.pairs:
-                rows = [statistics.accuracy(one, self.weights) for one in rewards]
-            else:
-                rows = [statistics.auc(one, self.label, self.weights) for one in rewards]
-            self.known[name] = np.vstack(rows)
+            rewards = self.scores[arm][at][..., self.where]
+            flat = rewards.reshape(-1, rewards.shape[-1])
+            known: dict[bytes, Floats] = {}
+            for one in flat:
+                if one.tobytes() not in known:
+                    known[one.tobytes()] = self._figure(one, metric)
+            rows = np.vstack([known[one.tobytes()] for one in flat])
+            self.known[name] = rows.reshape(*rewards.shape[:-1], rows.shape[-1])
         return self.known[name]
+
+    def _figure(self, margins: Floats, metric: str) -> Floats:
+        if metric == "log_loss":
+            return statistics.log_loss(margins, self.label, self.weights)
+        if self.pairs:
+            return statistics.accuracy(margins, self.weights)
+        return statistics.auc(margins, self.label, self.weights)
 
     def figures(self, arm: str) -> dict[str, Any]:
         return {name: plain(statistics.estimate(self.table(arm, name, 0))) for name in (self.metric, "log_loss")}

@@ -1,18 +1,28 @@
 """How far apart two sets are: held-out figures of models trained on draws of each, and an interval for the difference.
 
-A draw is half of the split units of the training side, the same half for every set. Over draws a difference spreads as
-it would over other data of the same kind: the variance of a mean over half-samples is that of the mean itself
-(McCarthy, 1969, balanced half-samples; Politis and Romano, 1994, subsampling). So the spread over draws is *not*
-divided by their number: more draws tell it better, they do not make the data larger. To it comes the variance of the
-held-out set, by a bootstrap over its units. Their sum makes a t interval with the degrees of freedom of Satterthwaite
-(1946).
+**A draw** is half of the split units of the training side and its complement, the same two halves for every set, each
+trained on in several random orders, of which a larger set takes the first rows up to the shared budget. A table of
+figures has the axes (draws, 2 halves, orders, 1 + resamples); the last holds the figure on the held-out rows as they
+are, then on resamples of their units.
+
+**The interval.** Three things make the difference uncertain, and more draws make none of the first two smaller:
+
+- which rows there happen to be to train on. Half the difference of two complementary halves varies as a statistic of
+  the whole does (balanced half-samples: McCarthy, 1969; Wolter, 2007, chapter 3). What its variance owes to the orders,
+  which their spread within a half tells, is taken off.
+- which rows happened to be held out: the variance over resamples of their units, less the part that goes with the
+  trained models at hand, which the first variance has already (Owen, 2007, on crossed effects).
+- that the draws are finitely many: the variance of their means, divided by their number.
+
+The sum makes a t interval with the degrees of freedom of Satterthwaite (1946). benchmarks/ablation.md says how often it
+holds what it should.
 Import this module where it is used, inside functions: it needs numpy.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -83,29 +93,48 @@ def log_loss(margins: Floats, label: npt.NDArray[np.bool_], weights: Floats) -> 
 
 
 def estimate(figures: Floats) -> Estimate:
-    """Of (draws, 1 + resamples) figures the mean over draws, and its interval as of a difference from nothing."""
+    """The mean of a table, and its interval."""
     found = difference(figures, np.zeros_like(figures))
     return Estimate(found.value, found.low, found.high)
 
 
 def difference(full: Floats, other: Floats) -> Difference:
-    """Of two tables of figures (draws, 1 + resamples), paired in both: column 0 is the held-out set as it is."""
+    """Of two tables of figures, paired on every axis."""
     from scipy.stats import t
 
     table = full - other
-    draws = table.shape[0]
-    value = float(table[:, 0].mean())
-    over_draws = float(table[:, 0].var(ddof=1)) * (1 + 1 / draws)
-    means = table[:, 1:].mean(axis=0)
-    over_units = float(np.nanvar(means, ddof=1))
-    variance = over_draws + over_units
+    value = float(table[..., 0].mean())
+    over_rows, over_held_out, over_draws = variances(table)
+    variance = over_rows + over_held_out + over_draws
     if variance <= 0:
         return Difference(value, value, value, 1.0 if value == 0 else 0.0, 0.0)
-    freedom = variance**2 / (over_draws**2 / (draws - 1) + over_units**2 / (means.size - 1))
+    draws = table.shape[0]
+    freedom = variance**2 / (
+        over_rows**2 / draws + over_held_out**2 / (table.shape[3] - 2) + over_draws**2 / (draws - 1)
+    )
     error = variance**0.5
     reach = float(t.ppf(1 - LEVEL / 2, freedom)) * error
     p = 2 * float(t.sf(abs(value) / error, freedom))
     return Difference(value, value - reach, value + reach, p, reach + float(t.ppf(POWER, freedom)) * error)
+
+
+def variances(table: Floats) -> tuple[float, float, float]:
+    """Of the mean of a table: what training rows, held-out rows and the number of draws each make it vary by."""
+    orders = table.shape[2]
+    halves = table.mean(axis=2)
+    apart = (halves[:, 0] - halves[:, 1]) / 2
+    within = table.var(axis=2, ddof=1).mean(axis=(0, 1)) if orders > 1 else np.zeros(table.shape[3])
+    over_rows = max(float((apart[:, 0] ** 2).mean() - within[0] / (2 * orders)), 0.0)
+    over_draws = float(halves[..., 0].mean(axis=1).var(ddof=1)) / table.shape[0]
+    resampled = float(_spread(table.mean(axis=(0, 1, 2))))
+    residues = (table - halves[:, :, None]) * (orders / max(orders - 1, 1)) ** 0.5
+    both = float(_spread(apart).mean()) - float(_spread(residues).mean()) / (2 * orders)
+    return over_rows, max(resampled - max(both, 0.0), 0.0), over_draws
+
+
+def _spread(figures: Floats) -> Floats:
+    """The variance over resamples, the last axis without its first column; those with one class only do not count."""
+    return np.asarray(np.nanvar(figures[..., 1:], axis=-1, ddof=1), dtype=np.float64)
 
 
 def holm(values: Sequence[float]) -> list[float]:
@@ -116,10 +145,3 @@ def holm(values: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (len(values) - rank) * values[at]))
         found[at] = highest
     return found
-
-
-def rounded(value: Any) -> Any:
-    """Floats at four digits, in tuples too; never -0.0."""
-    if isinstance(value, float):
-        return round(value, 4) + 0.0
-    return value

@@ -6,7 +6,7 @@ Import this module where it is used, inside functions: it needs scipy.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -15,8 +15,8 @@ from prefdata import ablation_heads as heads
 from prefdata import ablation_statistics as statistics
 from prefdata import stages
 from prefdata.ablation_figures import Figures, plain, rounded, verdict
-from prefdata.ablation_sets import HELD_OUT, SET_ASIDE, TRAIN, Arm, Sets, sets
-from prefdata.ablation_settings import FEWEST, Settings, chosen_head
+from prefdata.ablation_sets import FULL, HELD_OUT, SET_ASIDE, TRAIN, Arm, Sets, sets
+from prefdata.ablation_settings import FEWEST, MOST_ROWS, Settings, chosen_head, longest
 from prefdata.ablation_statistics import Floats
 from prefdata.errors import InputError
 from prefdata.rundir import key_of
@@ -30,6 +30,17 @@ FORMAT = 1
 FOLDER = "ablation"
 
 
+ORDERS = 2
+"""Random orders of the rows of a half."""
+
+
+class Drawn(NamedTuple):
+    """The places of an arm's training rows in one half: as many as all arms have, in each order; and all of its own."""
+
+    equal: list[Any]
+    every: Any
+
+
 class Work:
     """One ablation under way."""
 
@@ -37,7 +48,9 @@ class Work:
         self.state, self.settings = state, settings
         self.folder = state.run.path / FOLDER
         self.folder.mkdir(mode=0o700, exist_ok=True)
-        self.sets = _limited(sets(state, share=settings.held_out, only=settings.only), settings)
+        self.head = chosen_head(settings, state.recipe)
+        most = MOST_ROWS[self.head[0]] if settings.rows is None else settings.rows
+        self.sets = _limited(sets(state, share=settings.held_out, only=settings.only), most, settings.seed)
         self.pairs = self.sets.type is RecordType.PREFERENCE
         self.held = self.sets.rows.filter(pl.col("side") == HELD_OUT)
         seen = pl.concat([arm.training for arm in self.sets.arms]).unique()
@@ -60,12 +73,12 @@ class Work:
             self.state.progress("train heads", number, len(self.sets.arms))
             members = key_of(arm.training.to_list())
             if members not in known:
-                known[members] = self._scores(arm, features, head, draws)
+                known[members] = self._scores(arm, features, head, draws[arm.name])
                 first[members] = arm.name
             self.same[arm.name] = first[members]
             scores[arm.name] = known[members]
         self.state.progress("train heads", len(self.sets.arms), len(self.sets.arms))
-        return self._told(scores, head, [len(rows) for rows, _ in draws[self.sets.arms[0].name]])
+        return self._told(scores, head, [len(halves[0].equal[0]) for halves in draws[FULL]])
 
     def _enough(self) -> None:
         clean = self.held.filter("clean")
@@ -84,7 +97,7 @@ class Work:
     def _features(self) -> tuple[Any, dict[str, Any]]:
         """Features of `rows`, and what they are, for the record and for keys."""
         records = self._records()
-        kind, model = chosen_head(self.settings, self.state.recipe)
+        kind, model = self.head
         if kind == "words":
             self.state.progress("features", 0, 1)
             made = heads.word_features(records, self.sets.type)
@@ -92,7 +105,7 @@ class Work:
             return made, {"kind": "words", "prior": heads.PRIOR["words"]}
         from trainers.features_states import HiddenStates
 
-        reader = HiddenStates(model, max_length=self.settings.max_length)
+        reader = HiddenStates(model, max_length=longest(self.settings, self.state.recipe))
         sides = heads.answers_of(self.sets.type)
         states = reader.read(records, sides, self.folder / "features", progress=self.state.progress)
         told = {"kind": "model", "prior": heads.PRIOR["states"], **reader.record()}
@@ -109,26 +122,33 @@ class Work:
             parts.append(frame.with_columns(revisions(frame, self.sets.type).alias("rev")))
         return self.rows.select("id").join(pl.concat(parts), on="id", how="left", maintain_order="left")
 
-    def _draws(self) -> dict[str, list[tuple[Any, Any]]]:
-        """For each arm and draw the places of its training rows: at the budget that all arms share, and all it has.
+    def _draws(self) -> dict[str, list[list[Drawn]]]:
+        """For each arm and draw the training rows of both halves.
 
-        A draw is half of the units and an order of all rows, the same for all arms: what two arms share they share.
+        Halves and orders are the same for all arms, so that what two arms share they share in every draw.
         """
         unit = self.trained["unit"].rank("dense").to_numpy().astype(np.int64) - 1
         count = int(unit.max()) + 1
-        found: dict[str, list[tuple[Any, Any]]] = {arm.name: [] for arm in self.sets.arms}
+        found: dict[str, list[list[Drawn]]] = {arm.name: [] for arm in self.sets.arms}
         for draw in range(self.settings.draws):
             random = np.random.default_rng([self.settings.seed, 2, draw])
-            drawn = np.zeros(count, dtype=bool)
-            drawn[random.permutation(count)[: (count + 1) // 2]] = True
-            order = random.permutation(len(unit))
-            order = order[drawn[unit[order]]]
-            there = {name: order[member[order]] for name, member in self.members.items()}
-            size = min([len(rows) for rows in there.values()] + [self.settings.budget or len(unit)])
-            for name, rows in there.items():
-                cap = size if self.settings.budget is not None else len(rows)
-                found[name].append((np.sort(rows[:size]), np.sort(rows[:cap])))
-            if size < FEWEST or not (self.pairs or self._both_labels([rows[:size] for rows in there.values()])):
+            side = np.zeros(count, dtype=np.int64)
+            side[random.permutation(count)[: count // 2]] = 1
+            orders = [random.permutation(len(unit)) for _ in range(ORDERS)]
+            there = {
+                (name, half): [order[member[order] & (side[unit[order]] == half)] for order in orders]
+                for name, member in self.members.items()
+                for half in (0, 1)
+            }
+            size = min([len(rows[0]) for rows in there.values()] + [self.settings.budget or len(unit)])
+            for name in self.members:
+                halves = [
+                    Drawn([np.sort(rows[:size]) for rows in there[name, half]], np.sort(there[name, half][0]))
+                    for half in (0, 1)
+                ]
+                found[name].append(halves)
+            taken = [rows for halves in found.values() for half in halves[-1] for rows in half.equal]
+            if size < FEWEST or not (self.pairs or self._both_labels(taken)):
                 raise InputError(
                     f"draw {draw} leaves {size} rows to train on{'' if self.pairs else ', or one label only'}; "
                     "too few to compare filters on"
@@ -139,36 +159,37 @@ class Work:
         label = self.trained["label"].to_numpy()
         return all(label[rows].any() and not label[rows].all() for rows in drawn)
 
-    def _scores(
-        self, arm: Arm, features: Any, head: dict[str, Any], draws: dict[str, list[tuple[Any, Any]]]
-    ) -> tuple[Floats, Floats]:
-        """Rewards of the held-out rows, (draws, rows): trained at the shared budget, and on all that the arm has."""
-        ids = self.trained["id"].to_list()
-        mine = draws[arm.name]
-        whole = any(len(one) != len(every) for one, every in mine)
-        key = key_of(
-            FORMAT,
-            head,
-            self.rows["id"].to_list(),
-            self.rows["label"].to_list(),
-            [[[ids[at] for at in part] for part in one] for one in mine],
-        )
+    def _scores(self, arm: Arm, features: Any, head: dict[str, Any], draws: list[list[Drawn]]) -> tuple[Floats, Floats]:
+        """Rewards of the held-out rows, (draws, 2, orders, rows): at the shared budget, and of all that the arm has."""
+        ids = self.trained["id"].to_numpy()
+        made_of = [[[ids[rows].tolist() for rows in half.equal] for half in halves] for halves in draws]
+        key = key_of(FORMAT, head, self.rows["id"].to_list(), self.rows["label"].to_list(), made_of)
         path = self.folder / "sets" / f"{key}.parquet"
         if not stages.sound(path):
-            label = np.ones(len(ids)) if self.pairs else self.trained["label"].to_numpy().astype(np.float64)
-            held = features[len(ids) :]
-            columns: dict[str, Any] = {"id": self.held["id"]}
-            for number, parts in enumerate(mine):
-                for name, rows in zip(("equal", "all"), parts if whole else parts[:1], strict=False):
-                    made = heads.train(features[rows], label[rows], prior=head["prior"], pairs=self.pairs)
-                    columns[f"{name}_{number}"] = made.margins(held)
             path.parent.mkdir(exist_ok=True)
-            stages.write_sound(path, pl.DataFrame(columns))
+            stages.write_sound(path, self._trained(features, head["prior"], draws))
         kept = pl.read_parquet(path, glob=False)
-        equal = kept.select(f"equal_{number}" for number in range(len(mine))).to_numpy().T
-        if not whole:
-            return equal, equal
-        return equal, kept.select(f"all_{number}" for number in range(len(mine))).to_numpy().T
+        shape = (len(draws), 2, ORDERS, self.held.height)
+        equal = kept.select(pl.col("^equal_.*$")).to_numpy().T.reshape(shape)
+        every = kept.select(pl.col("^all_.*$")).to_numpy().T.reshape(shape[0], 2, 1, shape[3])
+        return equal, np.broadcast_to(every, shape)
+
+    def _trained(self, features: Any, prior: float, draws: list[list[Drawn]]) -> pl.DataFrame:
+        """`id` of the held-out rows, and their rewards by every head: `equal_<draw>_<half>_<order>`, `all_...`."""
+        size = self.trained.height
+        label = np.ones(size) if self.pairs else self.trained["label"].to_numpy().astype(np.float64)
+        held = features[size:]
+        columns: dict[str, Any] = {"id": self.held["id"]}
+        for number, halves in enumerate(draws):
+            for at, half in enumerate(halves):
+                known: dict[bytes, Floats] = {}
+                named = {f"equal_{number}_{at}_{order}": rows for order, rows in enumerate(half.equal)}
+                for name, rows in {**named, f"all_{number}_{at}": half.every}.items():
+                    if rows.tobytes() not in known:
+                        made = heads.train(features[rows], label[rows], prior=prior, pairs=self.pairs)
+                        known[rows.tobytes()] = made.margins(held)
+                    columns[name] = known[rows.tobytes()]
+        return pl.DataFrame(columns)
 
     def _told(self, scores: dict[str, tuple[Floats, Floats]], head: dict[str, Any], sizes: list[int]) -> dict[str, Any]:
         full = self.sets.arms[0]
@@ -245,14 +266,14 @@ class Work:
         return told
 
 
-def _limited(found: Sets, settings: Settings) -> Sets:
-    """At most `settings.rows` rows that can be trained on or held out: whole units, those first in a hash's order."""
+def _limited(found: Sets, most: int, seed: int) -> Sets:
+    """At most `most` rows that can be trained on or held out: whole units, those first in a hash's order."""
     wanted = found.rows.filter(pl.col("side") != SET_ASIDE)
-    if wanted.height <= settings.rows:
+    if wanted.height <= most:
         return found
     units = wanted.group_by("unit").agg(pl.len().alias("rows")).sort("unit")
-    draw = stable_hash([pl.Series([str(settings.seed)] * units.height), units["unit"]], purpose="ablation")
-    units = units.with_columns(draw=draw).sort("draw").filter(pl.col("rows").cum_sum() <= settings.rows)
+    draw = stable_hash([pl.Series([str(seed)] * units.height), units["unit"]], purpose="ablation")
+    units = units.with_columns(draw=draw).sort("draw").filter(pl.col("rows").cum_sum() <= most)
     rows = found.rows.join(units, on="unit", how="semi", maintain_order="left")
     kept = rows["id"].implode()
     arms = [arm._replace(training=arm.training.filter(arm.training.is_in(kept))) for arm in found.arms]

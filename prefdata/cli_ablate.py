@@ -36,11 +36,25 @@ def ablate_command(
             help="Model whose states are read. [default: the recipe's, else smollm2-135m]", show_default=False
         ),
     ] = None,
-    draws: Annotated[int, typer.Option(help="Halves of the training rows that every set is trained on.")] = 20,
+    draws: Annotated[int, typer.Option(help="Times that the training units are cut in two halves to train on.")] = 12,
     held_out: Annotated[
         float, typer.Option("--held-out", help="Fraction of the customers, sessions or prompts held out.")
     ] = 0.3,
-    rows: Annotated[int, typer.Option(help="Most rows looked at, whole units of them.")] = 20_000,
+    rows: Annotated[
+        int | None,
+        typer.Option(
+            help="Most rows looked at, whole units of them. [default: 20000 for words, 2000 for a model]",
+            show_default=False,
+        ),
+    ] = None,
+    max_length: Annotated[
+        int | None,
+        typer.Option(
+            "--max-length",
+            help="Tokens that a model reads, older turns cut. [default: as the recipe trains, else 512]",
+            show_default=False,
+        ),
+    ] = None,
     budget: Annotated[
         int | None,
         typer.Option(help="Most training rows in a draw. [default: those of the smallest set]", show_default=False),
@@ -82,6 +96,7 @@ def ablate_command(
         held_out=held_out,
         rows=rows,
         budget=budget,
+        max_length=max_length,
         only=tuple(only or ()),
         seed=seed,
     )
