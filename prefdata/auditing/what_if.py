@@ -18,11 +18,11 @@ import polars as pl
 from prefdata import catalogue
 from prefdata.auditing import features
 from prefdata.auditing.dataset import Audited, place
-from prefdata.auditing.what_if_curves import Bar, Verdicts, curve, nearest, proposals, values_of, verdicts
+from prefdata.auditing.what_if_curves import Bar, Point, Verdicts, curve, nearest, proposals, values_of, verdicts
 from prefdata.auditing.what_if_effects import Borderline, Curve, Effect, Reason, Value, Values, WhatIf
 from prefdata.auditing.what_if_groups import Clusters, clusters, nearest_edges
 from prefdata.auditing.what_if_scores import Progress, Scored, Shelf, id_of, scored
-from prefdata.auditing.what_if_settings import Asked, setting_of, snippet, values_settings
+from prefdata.auditing.what_if_settings import Asked, as_setting, setting_of, snippet, values_settings
 from prefdata.auditing.what_if_slices import Slice, parts_of, slices, tested
 from prefdata.errors import PrefdataError, RecipeError
 from prefdata.judging import decide
@@ -211,9 +211,24 @@ class _Trial:
             judged=judged,
             low=_number(bar.scores.min()),
             high=_number(bar.scores.max()),
-            points=curve(bar, verdict, filters),
+            points=self.allowed(curve(bar, verdict, filters), bar, asked),
             proposals=proposals(bar, asked),
             borderline=(),
+        )
+
+    def allowed(self, points: tuple[Point, ...], bar: Bar, asked: Asked) -> tuple[Point, ...]:
+        """The points whose thresholds the settings take: no negative counts, no half words."""
+        setting = setting_of(asked.settings, bar.reason, bar.bound)
+        if setting is None:
+            return points
+        return tuple(
+            one
+            for one in points
+            if one.threshold == bar.threshold
+            or (
+                as_setting(asked, setting, one.threshold) == one.threshold
+                and asked.moved(setting, as_setting(asked, setting, one.threshold)) is not None
+            )
         )
 
     def values(self, asked: Asked) -> list[Values]:

@@ -39,9 +39,10 @@ class Asked(NamedTuple):
 
 def setting_of(settings: Any, reason: str, bound: Bound) -> str | None:
     """The threshold of `settings` that is this bound of the rule `reason`; None where none is."""
+    now = settings.build().rules.get(reason)
     for name, moved, value in _moved(settings):
         rule = moved.build().rules.get(reason)
-        if rule is not None and _same(_bound(rule, bound), value):
+        if now is not None and rule is not None and _bound(now, bound) != _bound(rule, bound) == value:
             return name
     return None
 
@@ -52,17 +53,14 @@ def values_settings(settings: Any) -> Iterator[tuple[str, str, Rule]]:
     (`allowed` of the filter `language`.)
     """
     for name, moved, value in _moved(settings):
-        for reason, rule in moved.build().rules.items():
-            if value == (_PROBE,) and rule.values == value:
-                yield name, reason, rule
+        if value == (_PROBE,):
+            yield from ((name, reason, rule) for reason, rule in moved.build().rules.items() if rule.values == value)
 
 
 def similarity_setting(settings: Any) -> str | None:
     """The threshold of a grouping's settings below which edges are not followed; None where it is fixed."""
-    for name, moved, value in _moved(settings):
-        if _same(moved.build().min_similarity, value):
-            return name
-    return None
+    now = settings.build().min_similarity
+    return next((name for name, moved, value in _moved(settings) if now != moved.build().min_similarity == value), None)
 
 
 def snippet(asked: Asked, setting: str, value: Any) -> str:
@@ -117,10 +115,6 @@ def _with(settings: Any, name: str, value: Any) -> Any:
 
 def _bound(rule: Rule, bound: Bound) -> Any:
     return {"min": rule.min, "max": rule.max, "values": rule.values}[bound]
-
-
-def _same(found: Any, value: Any) -> bool:
-    return type(found) is type(value) and bool(found == value)
 
 
 def _default(entry: dataclasses.Field[Any]) -> Any:
