@@ -42,7 +42,8 @@ MIN_WEIGHT = 15.0
 CHINESE_GRAMS = 200
 """Chinese: how many of the weightiest grams of two and three characters do."""
 
-_SENTENCE = r"[^.!?。！？…\n]+[.!?。！？…]*"
+_WITH = r"[^.!?。！？…\n]*{}[^.!?。！？…\n]*[.!?。！？…]*"
+"""A sentence with something in it."""
 
 
 @cache
@@ -72,14 +73,17 @@ def _unpacked(packed: int, bits: int) -> str:
     return "".join(reversed(letters))
 
 
+def _wide() -> pl.Expr:
+    """Whether a text may hold wide characters: only there the Chinese grams are looked for."""
+    size = pl.col("text").str.len_bytes()
+    return (size > 1.2 * pl.col("text").str.len_chars()) | (size < 40)
+
+
 def _gated(texts: pl.DataFrame) -> pl.DataFrame:
-    """Those of `texts` whose `text` may be toxic. The Chinese grams are looked for where wide characters are."""
+    """Those of `texts` whose `text` may be toxic."""
     english, chinese = _gate()
     head = pl.col("text").str.slice(0, MAX_CHARS)
-    wide = (pl.col("text").str.len_bytes() > 1.2 * pl.col("text").str.len_chars()) | (
-        pl.col("text").str.len_bytes() < 40
-    )
-    told = texts.select(near=head.str.contains(english), wide=wide)
+    told = texts.select(near=head.str.contains(english), wide=_wide())
     rest = told["wide"].arg_true()
     if len(rest):
         found = texts.select("text")[rest].select(head.str.contains(chinese)).to_series()
@@ -93,8 +97,14 @@ def sentences(texts: pl.DataFrame) -> pl.DataFrame:
 
 
 def _sentences(gated: pl.DataFrame) -> pl.DataFrame:
-    pieces = gated.with_columns(pl.col("text").str.slice(0, MAX_CHARS).str.extract_all(_SENTENCE)).explode("text")
-    return _gated(pieces.with_columns(pl.col("text").str.slice(0, MAX_CUT)))
+    """As `sentences`: only those with a word of the gate are cut out, in a third of the time that all would take."""
+    english, chinese = _gate()
+    head = pl.col("text").str.slice(0, MAX_CHARS)
+    whole = [gated.with_columns(head.str.extract_all(_WITH.format(english)))]
+    if (wide := gated.filter(_wide())).height:
+        whole.append(wide.with_columns(head.str.extract_all(_WITH.format(f"(?:{chinese})"))))
+    pieces = pl.concat(whole).explode("text", empty_as_null=False)
+    return _gated(pieces.with_columns(pl.col("text").str.slice(0, MAX_CUT)).unique(maintain_order=True))
 
 
 def toxic(pieces: pl.DataFrame) -> pl.DataFrame:
