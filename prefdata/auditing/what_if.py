@@ -23,7 +23,7 @@ from prefdata.auditing.what_if_effects import Borderline, Curve, Effect, Reason,
 from prefdata.auditing.what_if_groups import Clusters, clusters, nearest_edges
 from prefdata.auditing.what_if_scores import Progress, Scored, Shelf, id_of, scored
 from prefdata.auditing.what_if_settings import Asked, as_setting, setting_of, snippet, values_settings
-from prefdata.auditing.what_if_slices import Slice, parts_of, slices, tested
+from prefdata.auditing.what_if_slices import Slice, parts_of, slices, with_verdicts
 from prefdata.errors import PrefdataError, RecipeError
 from prefdata.judging import decide
 from prefdata.schema import RecordType
@@ -103,7 +103,7 @@ class _Trial:
         total = self.data.total
         cut = [slices(parts, self.dropped[name]) for name in self.names]
         kept = [total - int(self.dropped[name].sum()) for name in self.names]
-        judged = tested([(total, left, one) for left, one in zip(kept, cut, strict=True)])
+        judged = with_verdicts([(total, left, one) for left, one in zip(kept, cut, strict=True)])
         by_name = dict(zip(self.names, judged, strict=True))
         effects = [self.effect(one, by_name) for one in self.asked]
         decision = decide(

@@ -108,7 +108,7 @@ def slices(parts: pl.DataFrame, dropped: pl.Series) -> tuple[Slice, ...]:
     return tuple(found)
 
 
-def tested(effects: Sequence[tuple[int, int, tuple[Slice, ...]]]) -> list[tuple[Slice, ...]]:
+def with_verdicts(effects: Sequence[tuple[int, int, tuple[Slice, ...]]]) -> list[tuple[Slice, ...]]:
     """The slices of all filters (`rows`, `kept` of each and its slices) with corrected p-values and verdicts.
 
     A test is made where slice and rest are large enough and something was dropped at all.

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from prefdata.auditing.dataset import read
 from prefdata.auditing.what_if import of_catalogue, what_if
-from prefdata.auditing.what_if_slices import Slice, _holm, slices, tested
+from prefdata.auditing.what_if_slices import Slice, _holm, slices, with_verdicts
 from prefdata.opening import open_dataset
 
 
@@ -24,7 +24,7 @@ def judged(parts: list[tuple[str, int, int]]) -> dict[str, Slice]:
     dropped = [at >= kept for _, rows, kept in parts for at in range(rows)]
     found = slices(pl.DataFrame({"source": value}), pl.Series(dropped))
     rows, kept = len(value), len(value) - sum(dropped)
-    (told,) = tested([(rows, kept, found)])
+    (told,) = with_verdicts([(rows, kept, found)])
     return {one.value: one for one in told}
 
 
@@ -93,9 +93,9 @@ def test_shuffled_parts_are_not_called_out() -> None:
                 "month": [f"2026-{rng.randint(1, 12):02d}" for _ in range(600)],
             }
         )
-        (told,) = tested([(600, 600 - int(dropped.sum()), slices(parts, dropped))])
+        (told,) = with_verdicts([(600, 600 - int(dropped.sum()), slices(parts, dropped))])
         called += any(one.unfair for one in told)
-    assert called <= 2
+    assert called <= 6  # at 1 % two are expected, more than six come by chance once in 200 times
 
 
 def test_a_source_that_a_filter_hits_is_named(tmp_path: Path) -> None:
