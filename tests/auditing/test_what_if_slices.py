@@ -110,14 +110,11 @@ def test_a_source_that_a_filter_hits_is_named(tmp_path: Path) -> None:
     random.Random(3).shuffle(rows)
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(one) + "\n" for one in rows), encoding="utf-8")
-    data = read(lambda: open_dataset(path, source="trl"), [])
-    rows_with_source = data.rows.with_columns(pl.Series("source", [one["source"] for one in rows]))
-    data.rows = rows_with_source
+    data = read(lambda: open_dataset(path, source="huggingface", type="unpaired_preference"), [])
     quality = next(one for one in what_if(data, of_catalogue(data.type)).effects if one.name == "chat_quality")
     assert [(one.by, one.value, one.rows, one.kept) for one in quality.slices if one.unfair and one.by == "source"] == [
         ("source", "phone", 100, 67)
     ]
-    shuffled = rows_with_source.with_columns(pl.col("source").shuffle(seed=5))
-    data.rows = shuffled
+    data.rows = data.rows.with_columns(pl.col("source").shuffle(seed=5))
     quality = next(one for one in what_if(data, of_catalogue(data.type)).effects if one.name == "chat_quality")
     assert not [one for one in quality.slices if one.unfair and one.by == "source"]
