@@ -16,6 +16,7 @@ from prefdata.auditing import marks
 from prefdata.auditing.check import ANSWERED, Check
 from prefdata.auditing.dataset import Audited
 from prefdata.auditing.finding import Found, Levels, Severity
+from prefdata.auditing.once import once
 from prefdata.formats.core import answers_of
 from prefdata.schema import RecordType
 
@@ -82,14 +83,13 @@ def _scripts(chunk: pl.DataFrame, columns: list[str]) -> pl.DataFrame:
     found = [chunk["row"]]
     for column in columns:
         text = pl.col(column)
-        told = chunk.select(
-            narrow=text.str.len_bytes() < 1.2 * text.str.len_chars(),
-            long=text.str.len_bytes() >= LONG_BYTES,
-            letters=text.str.slice(0, 2 * LONG_BYTES).str.contains(_LATIN_LETTERS),
-            empty=text == "",
-        )
-        latin = pl.col("narrow") & (pl.col("long") | pl.col("letters"))
-        names = told.select(pl.when(latin).then(pl.lit("Latin")).alias(column)).to_series()
+        size = text.str.len_bytes()
+        told = chunk.select(narrow=size < 1.2 * text.str.len_chars(), long=size >= LONG_BYTES, empty=size == 0)
+        names = told.select(pl.when(pl.col("narrow") & pl.col("long")).then(pl.lit("Latin")).alias(column)).to_series()
+        short = (told["narrow"] & ~told["long"] & ~told["empty"]).arg_true()
+        if len(short):
+            letters = chunk.select(column)[short].select(text.str.contains(_LATIN_LETTERS)).to_series()
+            names = names.scatter(short.filter(letters), "Latin")
         rest = (~told["narrow"] & ~told["empty"]).arg_true()
         if len(rest):
             counted = chunk.select(column)[rest].select(script(text).alias(column)).to_series()
@@ -142,6 +142,20 @@ def _some(data: Audited) -> pl.DataFrame:
     return data.sample.gather_every(max(1, -(-data.sample.height // DETECTED_ROWS)))
 
 
+def _codes(data: Audited) -> pl.DataFrame:
+    """What the detector says of `_some`: a column for the last user turn, `turn`, and one for each answer."""
+
+    def detect() -> pl.DataFrame:
+        rows = _some(data)
+        heads = [rows[f"{side}_text"].str.slice(0, HEAD_CHARS).alias(side) for side in ("turn", *data.answers)]
+        codes = detected(pl.concat([head.alias("text") for head in heads]))
+        return pl.DataFrame(
+            [codes.slice(at * rows.height, rows.height).alias(head.name) for at, head in enumerate(heads)]
+        )
+
+    return once(data).get("languages", detect)
+
+
 def _mix(data: Audited) -> Found:
     """Scripts of a part of the sample and languages of less, by side; a note where there is more than one language."""
     texts = ["turn_text", *(f"{side}_text" for side in data.answers)]
@@ -151,18 +165,18 @@ def _mix(data: Audited) -> Found:
     scripts: dict[str, dict[str, int]] = {}
     for side, name, number in counts.iter_rows():
         scripts.setdefault(side.removesuffix("_text"), {})[name or "unknown"] = number
-    rows = _some(data)
+    found_codes = _codes(data)
     languages: dict[str, dict[str, int]] = {}
     several = False
     for side in ("turn", *data.answers):
-        codes = detected(rows[f"{side}_text"].str.slice(0, HEAD_CHARS)).drop_nulls().value_counts(sort=True)
+        codes = found_codes.select(code=side).to_series().drop_nulls().value_counts(sort=True)
         codes = codes.sort("count", "code", descending=[True, False])
-        shown = codes.filter(pl.col("count") >= max(3, 0.01 * rows.height))
+        shown = codes.filter(pl.col("count") >= max(3, 0.01 * found_codes.height))
         languages[side] = dict(shown.iter_rows())
         several |= shown.height > 1
     if not several:
         return Found()
-    measures = {"scripts": scripts, "languages": languages, "looked_at": rows.height}
+    measures = {"scripts": scripts, "languages": languages, "looked_at": found_codes.height}
     return Found(measures=measures, severity=Severity.NOTE)
 
 
@@ -171,18 +185,17 @@ def _other(data: Audited) -> Found:
     marked = data.collected["language_mismatch"]
     rows = marks.preferred(data, marked)
     measures: dict[str, Any] = marks.carried(data, marked) if marked.height else {}
-    some = _some(data)
+    if not len(rows):
+        return Found()
+    codes, some = _codes(data), _some(data)
     asked = some["turn_text"].str.slice(0, 20_000)
-    some = some.filter(~asked.str.contains(_ASKED) & (asked.str.len_chars() >= 30))
-    question = detected(some["turn_text"].str.slice(0, HEAD_CHARS))
+    told = ~asked.str.contains(_ASKED) & (asked.str.len_chars() >= 30)
     shares = {}
     for side in data.answers:
         answer = some[f"{side}_text"].str.slice(0, HEAD_CHARS)
-        both = (question != detected(answer)) & (answer.str.len_chars() >= 60) & ~answer.str.contains(_CODE)
-        shares[side] = round(both.fill_null(False).sum() / max(1, some.height), 4)
-    if not len(rows):
-        return Found()
-    return Found(rows=rows, measures={**measures, "detected_share": shares, "looked_at": some.height})
+        both = (codes["turn"] != codes[side]) & (answer.str.len_chars() >= 60) & ~answer.str.contains(_CODE)
+        shares[side] = round((both & told).fill_null(False).sum() / max(1, int(told.sum())), 4)
+    return Found(rows=rows, measures={**measures, "detected_share": shares, "looked_at": int(told.sum())})
 
 
 LANGUAGE_MIX = Check(
