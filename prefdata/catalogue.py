@@ -48,6 +48,7 @@ FORMATS = {
     "oasst": "prefdata.formats.oasst:Oasst",
     "nectar": "prefdata.formats.nectar:Nectar",
     "verdicts": "prefdata.formats.verdicts:Verdicts",
+    "table": "prefdata.formats.table:Table",
 }
 
 TRAINERS = {

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prefdata.cli_options import Json, LabelMeanings, Quiet, RecordTypeName, Source, labels_given
+from prefdata.cli_options import (
+    Columns,
+    Json,
+    LabelMeanings,
+    Quiet,
+    RecordTypeName,
+    Source,
+    columns_given,
+    labels_given,
+)
 
 if TYPE_CHECKING:
     from prefdata.conversion import Converted
@@ -21,7 +30,8 @@ _SHOWN = 3
 
 def convert_command(
     path: Annotated[
-        Path, typer.Argument(metavar="IN", help="JSONL, JSON or Parquet, plain or .gz, or a folder of them.")
+        Path,
+        typer.Argument(metavar="IN", help="JSONL, JSON, Parquet, CSV, TSV or XLSX, plain or .gz, or a folder."),
     ],
     to: Annotated[str, typer.Option("--to", help="Format to write; `prefdata filters` lists them.")],
     out: Annotated[
@@ -38,6 +48,7 @@ def convert_command(
         ),
     ] = None,
     label: LabelMeanings = None,
+    columns: Columns = None,
     control_tokens: Annotated[
         str,
         typer.Option("--control-tokens", help="A model's own tokens (<|im_end|>) in a text: keep, escape or refuse."),
@@ -71,6 +82,8 @@ def convert_command(
       prefdata convert pairs.parquet --to trl --as unpaired --out kto.parquet
 
       prefdata convert rated.jsonl --type unpaired --label good=true --label bad=false --to swift --out kto.jsonl
+
+      prefdata convert answers.csv --columns prompt=question --columns completion=answer --to trl --out sft.parquet
     """
     from prefdata.conversion import convert
     from prefdata.errors import InputError, RecipeError
@@ -86,6 +99,7 @@ def convert_command(
         type=type_named(record_type) if record_type else None,
         written_as=type_named(written_as) if written_as else None,
         labels=labels_given(label),
+        columns=columns_given(columns),
         control_tokens=control_tokens,  # type: ignore[arg-type]
         settings=_settings(settings or [], "--set"),
         source_settings=_settings(source_settings or [], "--from-set"),

@@ -31,6 +31,15 @@ LabelMeanings = Annotated[
     list[str] | None,
     typer.Option("--label", help="What a label other than true or false means, e.g. good=true.", show_default=False),
 ]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--columns",
+        metavar="NAME=COLUMN",
+        help="What a column of a table is: prompt, completion, chosen, rejected, label ..., e.g. completion=text.",
+        show_default=False,
+    ),
+]
 Only = Annotated[
     list[str] | None, typer.Option("--only", help="Checks or families to run; others are not.", show_default=False)
 ]
@@ -53,6 +62,21 @@ def labels_given(given: list[str] | None) -> dict[str, bool] | None:
         if not mark or label.lower() not in _BOOLEANS:
             raise RecipeError(f"--label {one}: expected VALUE=true or VALUE=false")
         found[value] = _BOOLEANS[label.lower()]
+    return found or None
+
+
+def columns_given(given: list[str] | None) -> dict[str, str] | None:
+    """What `--columns NAME=COLUMN` options say; null without any. Raises RecipeError."""
+    from prefdata.errors import RecipeError
+
+    found: dict[str, str] = {}
+    for one in given or []:
+        name, mark, column = one.partition("=")
+        if not mark or not name or not column:
+            raise RecipeError(f"--columns {one}: expected NAME=COLUMN, e.g. completion=text")
+        if name in found:
+            raise RecipeError(f"--columns {name}: given twice")
+        found[name] = column
     return found or None
 
 

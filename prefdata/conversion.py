@@ -101,6 +101,7 @@ def convert(
     type: RecordType | str | None = None,
     written_as: RecordType | str | None = None,
     labels: Mapping[str, bool] | None = None,
+    columns: Mapping[str, str] | None = None,
     control_tokens: ControlTokens = "keep",
     settings: Mapping[str, Any] | None = None,
     source_settings: Mapping[str, Any] | None = None,
@@ -110,7 +111,8 @@ def convert(
     """Writes the dataset at `path` in the format `to`: into the file `out`, or a folder with a file for every split.
 
     `source` "auto" recognises the format; `type` says which type the rows are where that is not clear, `written_as`
-    makes them another (pairs to unpaired, SFT or prompts). `labels` says what labels other than true and false mean.
+    makes them another (pairs to unpaired, SFT or prompts). `labels` says what labels other than true and false mean,
+    `columns` which column of a table is what.
     `control_tokens` are a model's own (`<|im_end|>`) inside a text. Rows that do not pass are in `.refused.parquet`
     beside the output; where none passes, nothing else is written. Unpaired rows are written with both labels spread
     over each stretch of a file. Raises RecipeError where the file can be read in several ways, InputError where it
@@ -123,7 +125,15 @@ def convert(
         raise RecipeError(f"{to} is read only; `prefdata filters` lists what is written")
     if control_tokens not in get_args(ControlTokens):
         raise RecipeError(f"control_tokens {control_tokens!r}: expected {', '.join(get_args(ControlTokens))}")
-    data = open_dataset(path, source=source, type=type, labels=labels, source_settings=source_settings, limits=limits)
+    data = open_dataset(
+        path,
+        source=source,
+        type=type,
+        labels=labels,
+        columns=columns,
+        source_settings=source_settings,
+        limits=limits,
+    )
     reading, chunks = data.reading, data.chunks
     result_type = RecordType(written_as) if written_as is not None else reading.type
     if result_type not in target.writes:
@@ -144,6 +154,7 @@ def convert(
             type=type,
             written_as=written_as,
             labels=labels,
+            columns=columns,
             control_tokens=control_tokens,
             settings={**(settings or {}), "images": True},
             source_settings=source_settings,

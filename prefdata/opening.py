@@ -14,6 +14,9 @@ from prefdata.io import ReadLimits
 from prefdata.recognition import Reading, described, format_of, reading_as, recognised
 from prefdata.schema import RecordType
 
+TABLE = "table"
+"""The format in which columns are what they are said to be."""
+
 _DEFAULT_LIMITS = ReadLimits()
 
 
@@ -36,15 +39,20 @@ def open_dataset(
     source: str = "auto",
     type: RecordType | str | None = None,
     labels: Mapping[str, bool] | None = None,
+    columns: Mapping[str, str] | None = None,
     source_settings: Mapping[str, Any] | None = None,
     limits: ReadLimits = _DEFAULT_LIMITS,
 ) -> Opened:
     """Opens the files of `path`, reads the first rows and tells their format.
 
     `source` "auto" recognises it; `type` says which type the rows are where that is not clear; `labels` what labels
-    other than true and false mean. Raises RecipeError where the file can be read in several ways, InputError where no
-    row of it can be read.
+    other than true and false mean; `columns` which column of a table is what, e.g. {"completion": "text"}. Raises
+    RecipeError where the file can be read in several ways, InputError where no row of it can be read.
     """
+    if columns:
+        if source not in ("auto", TABLE):
+            raise RecipeError(f"columns are said of a {TABLE}; {source} knows its own")
+        source, source_settings = TABLE, {**(source_settings or {}), "columns": dict(columns)}
     wanted = RecordType(type) if type is not None else None
     name = Path(path).name if isinstance(path, (str, Path)) else f"{len(path)} files"
     first, chunks = _first(read_frames(path, limits=limits), name)

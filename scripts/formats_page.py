@@ -36,12 +36,12 @@ INTRODUCTION = """# Formats
 
     prefdata convert IN --from auto --to FORMAT --out PATH
 
-`IN` is JSONL, JSON or Parquet, plain or gzipped, or a folder of them. The format is recognised from names and types of
-columns, and the reasons are printed. Where a file can be read in several ways that differ in their result, nothing is
-guessed: the ways are listed, and `--from` and `--type` choose. Every record is written, refused with all its reasons
-(`.refused.parquet` in the folder, `.NAME.refused.parquet` beside a file: file, line, reasons, never text; hidden, since
-`datasets` takes other Parquet files for data), or quarantined as unreadable; the sums agree. Where no row is left, the
-command ends with 3.
+`IN` is JSONL, JSON, Parquet, CSV, TSV or XLSX, plain or gzipped, or a folder of them. The format is recognised from
+names and types of columns, and the reasons are printed. Where a file can be read in several ways that differ in their
+result, nothing is guessed: the ways are listed, and `--from` and `--type` choose. Every record is written, refused with
+all its reasons (`.refused.parquet` in the folder, `.NAME.refused.parquet` beside a file: file, line, reasons, never
+text; hidden, since `datasets` takes other Parquet files for data), or quarantined as unreadable; the sums agree. Where
+no row is left, the command ends with 3.
 
 - Prompts are explicit, labels are booleans. A label `"false"`, 0 or 1 is refused unless `--label false=false` says what
   it means: HALOs and ms-swift would take the text "false" for true. (HALOs writes 1 and 0 itself; there they count.)
@@ -61,6 +61,28 @@ command ends with 3.
 
 From Python: `prefdata.convert("pairs.jsonl", to="trl", out="data")`. This page is made by `make docs`; the tests hold
 it to the code.
+
+## Tables
+
+    prefdata audit tweets.csv --columns completion=tweet --columns label=class --label 2=true --label 0=false
+    prefdata convert answers.xlsx --columns prompt=question --columns completion=reply --to trl --out sft.parquet
+
+CSV, TSV and XLSX (its first sheet) hold text and nothing else. Where their columns have the names of a format
+(`prompt`, `chosen`, `rejected`; Alpaca's) they are read as that. Else `--columns NAME=COLUMN` says which is what; in a
+recipe `format: {table: {columns: {completion: tweet, label: class}}}` with `labels` beside it. It works for JSONL and
+Parquet of plain columns too.
+
+- Names are prompt, system, completion, chosen, rejected, label, margin, answer, id, source, group, language. A column
+  of such a name needs no entry, but for group and language. The type follows: chosen and rejected are pairs; completion
+  and label are unpaired rows; completion alone is SFT, prompt alone prompts; `--type` says otherwise. All other columns
+  go to `meta`.
+- A cell is a whole text: the prompt one turn of the user, an answer one of the assistant. A blank cell is nothing.
+  Labels are true and false in any case; all others need `--label`.
+- Rows without a prompt can be audited. They cannot be written, since no trainer takes them:
+  `convert --from-set prompt="Write a tweet."` gives them one.
+- The first record names the columns. A comma, tab, semicolon or bar separates, as most lines say; quotes follow RFC
+  4180, and a record that breaks its rules, a NUL, or a cell over 4 MiB costs that record alone: it is quarantined with
+  its file and line. Nothing in a cell is run: a formula is text in a CSV, and its last value in an XLSX.
 """
 
 SETS: tuple[tuple[str, dict[str, Any], str], ...] = (
@@ -73,6 +95,23 @@ SETS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("llamafactory/alpaca_zh_demo.json", {}, "openai"),
     ("llamafactory/mllm_demo.json", {}, "swift"),
     ("llamafactory/v1_dpo_demo.jsonl", {}, "llamafactory"),
+    (
+        "davidson/labeled_data.csv.gz",
+        {
+            "columns": {"completion": "tweet", "label": "class"},
+            "labels": {"2": True, "0": False, "1": False},
+            "source_settings": {"prompt": "Write a tweet."},
+        },
+        "trl",
+    ),
+    (
+        "cold/dev.csv.gz",
+        {
+            "columns": {"completion": "TEXT", "prompt": "topic", "label": "label"},
+            "labels": {"0": True, "1": False},
+        },
+        "swift",
+    ),
 )
 """Files of the shared data, what has to be said to read them, and a target."""
 

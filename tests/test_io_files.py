@@ -17,6 +17,7 @@ import polars as pl
 import pytest
 
 from prefdata.errors import InputError
+from prefdata.formats.files import read_frames
 from prefdata.io import (
     QUARANTINE,
     ReadLimits,
@@ -247,10 +248,10 @@ def test_cells_of_a_workbook_become_text_with_their_row(tmp_path: Path) -> None:
         ]
     )
     table = read_table(put(tmp_path, "a.xlsx", data))
-    assert table.frame.drop("_file", "_offset").rows() == [
-        (2, "00861391234", "8613912345678", "你好 <b>"),
-        (4, "1.1", None, "=cmd|x"),
-    ]
+    rows = [(2, "00861391234", "8613912345678", "你好 <b>"), (4, "1.1", None, "=cmd|x")]
+    assert table.frame.drop("_file", "_offset").rows() == rows
+    frames = [chunk.frame.drop("_file", "_offset") for chunk in read_frames(tmp_path / "a.xlsx", chunk_bytes=1)]
+    assert [frame.rows() for frame in frames] == [[row] for row in rows]
     assert (table.files[0].units, table.files[0].blank) == (2, 1)
     assert read_table(tmp_path / "a.xlsx", sheet="Log").frame.height == 2
     assert reasons(read_table(tmp_path / "a.xlsx", sheet="Other")) == [("a.xlsx", "no_such_sheet")]

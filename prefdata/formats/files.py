@@ -1,4 +1,4 @@
-"""Files of any format to frames, chunk by chunk: JSONL, JSON documents, Parquet, and folders of them.
+"""Files of any format to frames, chunk by chunk: JSONL, JSON documents, Parquet, CSV, TSV, XLSX, and folders of them.
 
 Memory holds a chunk, not a file. Values keep their own types, nested as they are, and are never changed to make them
 fit: rows of other types come in another frame of the same window.
@@ -16,6 +16,7 @@ import polars as pl
 from prefdata.errors import InputError
 from prefdata.formats.export import write_export
 from prefdata.formats.parquet_frames import parquet_frames
+from prefdata.formats.table_frames import table_frames
 from prefdata.formats.writer import FrameWriter, Written
 from prefdata.io import QUARANTINE, ReadLimits
 from prefdata.reading.account import MIB, PLACE, Account, ReadAgain, Unreadable
@@ -31,7 +32,8 @@ CHUNK_BYTES = 8 * MIB
 BESIDE = frozenset({"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"})
 """Files that stand beside the data in a folder."""
 
-_READ = frozenset({".jsonl", ".ndjson", ".json", ".parquet", ".pq"})
+_READ = frozenset(SUFFIXES)
+_TABLES = ("csv", "tsv", "xlsx")
 _DEFAULT_LIMITS = ReadLimits()
 _SPACE = " \t\r\n"
 
@@ -55,8 +57,8 @@ def read_frames(
     JSON as strict as `prefdata.io`: a key that stands twice, a lone surrogate, NaN, whole numbers beyond 64 bits and
     lists of several types (but see `plainer`) are quarantined. Whole numbers beside fractions become fractions where
     they fit exactly. A file that breaks off gives its rows up to there, and a row of the quarantine with `line` null.
-    Bytes in Parquet become base64 text. Raises InputError where there is nothing to read, or a file changes while it
-    is read.
+    Bytes in Parquet become base64 text; every value of a CSV, TSV or XLSX is text. Raises InputError where there is
+    nothing to read, or a file changes while it is read.
     """
     window = 0
     for source in input_files(path, limits=limits):
@@ -102,6 +104,9 @@ def _windows(source: Source, account: Account, limits: ReadLimits, chunk_bytes: 
     if kind == "parquet":
         for frame in parquet_frames(source, account, limits=limits, chunk_bytes=chunk_bytes):
             yield [frame]
+    elif kind in _TABLES:
+        for frame in table_frames(source, account, kind, limits=limits, chunk_bytes=chunk_bytes):
+            yield [frame] if frame.height else []
     elif kind == "jsonl":
         yield from _jsonl(source, account, limits, chunk_bytes)
     else:
@@ -109,17 +114,19 @@ def _windows(source: Source, account: Account, limits: ReadLimits, chunk_bytes: 
 
 
 def _kind(source: Source, limits: ReadLimits) -> str:
-    """parquet, jsonl or json: by the suffix, else by the first bytes; what is named .json may be JSONL."""
+    """What a file holds: by the suffix, else by the first bytes; what is named .json may be JSONL."""
     kind = SUFFIXES.get(source.suffix, "")
-    if kind in ("parquet", "jsonl"):
+    if kind in ("parquet", "jsonl", *_TABLES):
         return kind
     head = source.head(limits, HEAD)
     if not head:
         raise Unreadable("empty_file")
     if head.startswith(b"PAR1"):
         return "parquet"
-    if kind not in ("", "json"):
-        raise Unreadable("not_json")
+    if head.startswith(b"PK\x03\x04"):
+        return "xlsx"
+    if source.suffix == ".txt" and head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] not in (b"[", b"{"):
+        return "csv"
     return "jsonl" if is_jsonl(head) else "json"
 
 

@@ -74,6 +74,12 @@ class Batches:
         self._flush()
         return union(self._frames)
 
+    def drained(self) -> pl.DataFrame:
+        """As `frame`, of what was added since the last call."""
+        found = self.frame()
+        self._frames = []
+        return found
+
 
 def _plain(values: Sequence[Any]) -> Sequence[str | None]:
     """`values` with its booleans as `true` and `false`."""

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import polars as pl
 
 from prefdata.errors import RecipeError
 from prefdata.reading.account import RESERVED, Account, ReadLimits, Unreadable
-from prefdata.reading.batches import BATCH_ROWS, Batches
+from prefdata.reading.batches import BATCH_ROWS, Batches, union
 from prefdata.reading.lines import CODECS, Lines, TooLong
 from prefdata.reading.sources import Source
 
@@ -39,6 +39,24 @@ def read_delimited(
     A column without a name is called after its place, column_1 for the first.
     Raises Unreadable where the header cannot be trusted: a name twice, a NUL, a broken record.
     """
+    frames = delimited_frames(
+        source, account, delimiter=delimiter, header=header, quote=quote, encoding=encoding, limits=limits
+    )
+    return union(list(frames))
+
+
+def delimited_frames(
+    source: Source,
+    account: Account,
+    *,
+    delimiter: str = "auto",
+    header: bool | Sequence[str] = True,
+    quote: str | None = '"',
+    encoding: str = "auto",
+    limits: ReadLimits,
+    chunk_bytes: int | None = None,
+) -> Iterator[pl.DataFrame]:
+    """The same rows in frames, one for every `chunk_bytes` or so of the file; all in one where that is null."""
     # the limit of the csv module belongs to the process, so it is only ever raised
     csv.field_size_limit(max(csv.field_size_limit(), limits.max_line_bytes))
     names = None if isinstance(header, bool) else list(header)
@@ -48,6 +66,7 @@ def read_delimited(
     lines = Lines(source, encoding=encoding, limits=limits)
     preferred = ("\t", ",", ";", "|") if source.suffix in (".tsv", ".tab") else DELIMITERS
     records.delimiter = "" if delimiter == "auto" else delimiter
+    done = 0
     for block in lines:
         account.encoding = lines.encoding
         if isinstance(block, TooLong):
@@ -77,8 +96,12 @@ def read_delimited(
                 account.quarantine("bad_encoding", block.raws[index], line=block.line + index, offset=offsets[index])
             start = index + 1
         records.run(final=False)
+        if chunk_bytes is not None and offsets[-1] - done >= chunk_bytes:
+            yield records.frame()
+            done = offsets[-1]
     records.run(final=True)
-    return records.frame()
+    records.finish()
+    yield records.frame()
 
 
 def sniff(sample: Sequence[str], quote: str | None, candidates: Sequence[str] = DELIMITERS) -> str:
@@ -241,14 +264,18 @@ class _Records:
             self._batches.extend(columns, self._row_lines, self._row_offsets)
             self._rows, self._row_lines, self._row_offsets = [], [], []
 
-    def frame(self) -> pl.DataFrame:
-        self._flush()
+    def finish(self) -> None:
+        """Accounts for what an open quote swallowed."""
         if self._lost is not None:
             line, offset, digest = self._lost
             self._account.quarantine_hashed(
                 "unclosed_quote", line=line, offset=offset, sha256=digest.hexdigest(), size=self._lost_bytes
             )
-        return self._batches.frame()
+
+    def frame(self) -> pl.DataFrame:
+        """The rows since the last call."""
+        self._flush()
+        return self._batches.drained()
 
 
 def _reason(error: csv.Error) -> str:
