@@ -35,14 +35,15 @@ MIN_COVERAGE = 0.01
 LEVELS = Levels(major=0.3, minor=0.05)
 
 _MASK = r"https?://\S+|[A-Za-z0-9._+-]+@[A-Za-z0-9.-]+|\"[^\"\n]{1,80}\"|[0-9][0-9.,:/-]*|[A-Z][A-Za-z'-]*"
-_BLANKS = r"[ \t\n]{2,}|[\t\n]"
+_BLANKS = rf"(?:[ \t\n]*(?:{_MASK}))+[ \t\n]*|[ \t\n]{{2,}}|[\t\n]"
+"""What becomes one blank: masks in a row and the blanks around them, several blanks, a line end."""
 _FIRST = r"^[^.!?。！？\n]+[.!?。！？]?"
 _LAST = r"[^.!?。！？\n]+[.!?。！？]*$"
 
 
 def mask(text: pl.Expr) -> pl.Expr:
     """The template of a text."""
-    return text.str.replace_all(_MASK, " ").str.replace_all(_BLANKS, " ").str.strip_chars(" ")
+    return text.str.replace_all(_BLANKS, " ").str.strip_chars(" ")
 
 
 def _masks(chunk: pl.DataFrame, record_type: RecordType) -> pl.DataFrame:
