@@ -85,7 +85,7 @@ def bootstrapped(data: Audited, rows: pl.DataFrame, columns: list[str], figure: 
     import numpy as np
 
     groups = rows.join(data.rows.select("row", "prompt_norm"), on="row", maintain_order="left")
-    sums = groups.group_by("prompt_norm", maintain_order=True).agg(pl.col(columns).sum()).select(columns).to_numpy()
+    sums = groups.group_by("prompt_norm").agg(pl.col(columns).sum()).sort("prompt_norm").select(columns).to_numpy()
     value = figure(sums.sum(axis=0))
     random = np.random.default_rng(0)
     drawn = [figure(random.multinomial(len(sums), np.full(len(sums), 1 / len(sums))) @ sums) for _ in range(RESAMPLES)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +9,7 @@ from typing import NamedTuple
 import polars as pl
 
 from prefdata.auditing.dataset import Audited
+from prefdata.auditing.once import once
 
 FILE = Path(__file__).parent / "bias_words.txt"
 ROWS = 4_000
@@ -17,7 +17,8 @@ ROWS = 4_000
 CHARS = 4_000
 """Characters of an answer that are read."""
 SENTENCE_CHARS = 400
-_SENTENCE = r"[^.!?。！？…\n]+[.!?。！？…]*"
+_WITH = r"[^.!?。！？…\n]*(?:{})[^.!?。！？…\n]*[.!?。！？…]*"
+"""A sentence with something in it."""
 
 MARKERS = ("female", "male", "groups")
 """Families whose words make a sentence one that is read."""
@@ -68,18 +69,16 @@ def _patterns() -> tuple[str, str]:
     return pattern(markers), pattern(words["word"].to_list())
 
 
-_last: tuple[weakref.ref[Audited], pl.DataFrame] | None = None
-
-
 def sentences(data: Audited) -> pl.DataFrame:
     """`row`, `side`, `sentence` (its number), `text`: sentences of answers with a word for a gender or a group.
 
     Of at most ROWS rows, spread over the sample. A sentence counts once a side and label, however many rows have it.
-    Three checks ask for the same: the last answer is kept.
+    Three checks ask for the same: they are found once.
     """
-    global _last
-    if _last is not None and _last[0]() is data:
-        return _last[1]
+    return once(data).get("bias sentences", lambda: _sentences(data))
+
+
+def _sentences(data: Audited) -> pl.DataFrame:
     marked, _ = _patterns()
     rows = data.sample.gather_every(max(1, -(-data.sample.height // ROWS)))
     labels = [name for name in ("label",) if name in rows.columns]
@@ -88,13 +87,10 @@ def sentences(data: Audited) -> pl.DataFrame:
         text = pl.col(f"{side}_text").str.slice(0, CHARS)
         texts = rows.select("row", *labels, pl.lit(side).alias("side"), text=text)
         near = texts.filter(pl.col("text").str.contains(marked))
-        pieces = near.with_columns(pl.col("text").str.extract_all(_SENTENCE)).explode("text")
-        parts.append(pieces.filter(pl.col("text").str.contains(marked)))
+        parts.append(near.with_columns(pl.col("text").str.extract_all(_WITH.format(marked))).explode("text"))
     found = pl.concat(parts).with_columns(pl.col("text").str.slice(0, SENTENCE_CHARS).str.strip_chars())
     found = found.unique([*labels, "side", "text"], keep="first", maintain_order=True).drop(labels)
-    found = found.with_row_index("sentence")
-    _last = (weakref.ref(data), found)
-    return found
+    return found.with_row_index("sentence")
 
 
 def looked_at(data: Audited) -> int:
