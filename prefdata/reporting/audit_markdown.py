@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from prefdata.reporting.audit_terminal import headline, summary
 from prefdata.reporting.audit_words import SYMBOLS, Language, pieces, say, severity, told
-from prefdata.reporting.page import visible
+from prefdata.reporting.texts import visible
 
 if TYPE_CHECKING:
     from prefdata.auditing.gate import Fresh
@@ -35,6 +35,10 @@ def to_markdown(audit: Audit, *, new: Sequence[Fresh] | None = None, lang: Langu
             title = escaped(say("all_findings", lang, number=len(audit.findings)))
             table = [f"<details><summary>{title}</summary>", "", *table, "", "</details>"]
         lines += [*table, "", *_cures(audit, lang)]
+    if audit.what_if is not None:
+        from prefdata.reporting.what_if_text import markdown
+
+        lines += markdown(audit.what_if, lang)
     return "\n".join([*lines, escaped(summary(audit, lang))])
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefdata.auditing.finding import Example, Finding, Severity
 from prefdata.io import write_atomic
-from prefdata.reporting import audit_charts
+from prefdata.reporting import audit_charts, what_if_page, what_if_words
 from prefdata.reporting.audit_estimates import dots
 from prefdata.reporting.audit_json import counts, unreadable
 from prefdata.reporting.audit_values import cut
@@ -29,7 +29,7 @@ from prefdata.reporting.audit_words import (
     told,
     told_of,
 )
-from prefdata.reporting.page import HIDDEN, MAX_CHARS
+from prefdata.reporting.texts import HIDDEN, MAX_CHARS
 
 if TYPE_CHECKING:
     from prefdata.auditor import Audit
@@ -73,8 +73,12 @@ def render(audit: Audit, *, lang: Language = "en") -> str:
         name=name,
         width=lambda value: f"{value:g}%",
     )
-    environment.globals.update(say=lambda key, **values: say(key, lang, **values))
-    style = environment.get_template("style.css.jinja").render() + environment.get_template("audit.css").render()
+    environment.globals.update(
+        say=lambda key, **values: say(key, lang, **values),
+        wi=lambda key, **values: what_if_words.say(key, lang, **values),
+    )
+    sheets = ("style.css.jinja", "drawing.css", "audit.css", *(["what_if.css"] if audit.what_if else []))
+    style = "".join(environment.get_template(sheet).render() for sheet in sheets)
     script = environment.get_template("audit.js").render()
     budget = _Budget()
     found = {(finding.family, finding.check) for finding in audit.findings}
@@ -95,6 +99,7 @@ def render(audit: Audit, *, lang: Language = "en") -> str:
         families=list(dict.fromkeys((one["family"], one["family_word"]) for one in findings)),
         glance=_glance(audit, lang),
         quiet=_quiet(audit, found, lang),
+        what_if=what_if_page.view(audit.what_if, lang) if audit.what_if else None,
         quiet_count=sum((check.family, check.name) not in found for check in audit.checks),
     )
 

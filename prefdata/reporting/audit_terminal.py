@@ -8,7 +8,7 @@ from prefdata.auditing.finding import Finding, Severity
 from prefdata.reporting.audit_estimates import taken
 from prefdata.reporting.audit_json import counts, unreadable
 from prefdata.reporting.audit_words import SYMBOLS, Language, measure, pieces, record_type, say, severity, told
-from prefdata.reporting.page import visible
+from prefdata.reporting.texts import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -56,6 +56,10 @@ def terminal(audit: Audit, console: Console, lang: Language = "en") -> None:
             )
         console.print(table)
     console.print(Text(summary(audit, lang)), soft_wrap=True)
+    if audit.what_if is not None:
+        from prefdata.reporting.what_if_text import terminal as tried
+
+        tried(audit.what_if, console, lang)
 
 
 def headline(audit: Audit, lang: Language) -> str:

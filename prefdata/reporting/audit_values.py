@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prefdata.reporting.audit_words import Language, known_measure, measure, say
-from prefdata.reporting.page import visible
+from prefdata.reporting.texts import visible
 
 CELL = 120
 """Characters of a value that is a text."""

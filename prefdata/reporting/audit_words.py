@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from prefdata.auditing.check import Check
 from prefdata.auditing.finding import Finding, Severity
 from prefdata.conversion_reasons import sentence
-from prefdata.reporting.page import visible
+from prefdata.reporting.texts import visible
 
 if TYPE_CHECKING:
     from prefdata.auditor import Audit

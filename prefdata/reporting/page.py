@@ -6,7 +6,6 @@ Row text stands in the page only, never in report.json; everything is escaped an
 from __future__ import annotations
 
 import json
-import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,7 @@ from prefdata.reporting import charts
 from prefdata.reporting.accounts import ENDS
 from prefdata.reporting.distributions import histogram
 from prefdata.reporting.notes import labelled, notes, percent
-
-MAX_CHARS = 600
-"""Characters of a text shown before it is cut."""
-
-SNIPPET = 70
-"""Characters of a text shown in the heading of a fold."""
+from prefdata.reporting.texts import shown, snippet, visible
 
 COEFFICIENTS = 14
 """Of the fitted combiner, the strongest ones."""
@@ -37,9 +31,6 @@ WHAT = {
     "prompt_only": "prompts",
 }
 """Type -> what its rows are called."""
-
-HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
-"""Unicode categories whose characters are written as their code points."""
 
 
 def write_page(path: Path) -> Path:
@@ -284,28 +275,6 @@ def _training(stage: dict[str, Any] | None) -> dict[str, Any]:
         nothing: dict[str, Any] = {"min": None, "max": None, "only": None}
         found["rewards"] = charts.bars(histogram(stage["rewards"], "reward", nothing), nothing, root=False)
     return found
-
-
-def shown(text: str | None) -> str:
-    """A text as the page may show it: cut, and with control and Bidi characters written as ⟨U+XXXX⟩."""
-    text = text or ""
-    more = f" … ({len(text) - MAX_CHARS:,} more characters)" if len(text) > MAX_CHARS else ""
-    return visible(text[:MAX_CHARS]) + more
-
-
-def snippet(text: str) -> str:
-    """The first words of a text, on one line."""
-    return visible(text[:SNIPPET].replace("\n", " ")) + ("…" if len(text) > SNIPPET else "")
-
-
-def visible(text: str | None) -> str:
-    """The text with everything that a browser would not show, or would obey, written as ⟨U+XXXX⟩."""
-    return "".join(
-        character
-        if character in "\n\t" or unicodedata.category(character) not in HIDDEN
-        else f"⟨U+{ord(character):04X}⟩"
-        for character in (text or "").replace("\r\n", "\n")
-    )
 
 
 def _count(value: int | None) -> str:

@@ -14,7 +14,8 @@ import polars as pl
 import pytest
 
 from prefdata.judging import Rule
-from prefdata.reporting.page import MAX_CHARS, render, shown, snippet, write_page
+from prefdata.reporting.page import render, write_page
+from prefdata.reporting.texts import MAX_CHARS, shown, snippet
 
 TRAIN = {"name": "kto", "settings": {}}
 
