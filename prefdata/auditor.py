@@ -30,8 +30,8 @@ PLACES_SHOWN = 1_000
 KEYS_KEPT = 100_000
 EXCERPT = 600
 """Characters of a text in an example."""
-MODEL_ROWS = 300
-"""Rows that a language model reads: some minutes on two cores, and an interval of 0.06 on either side."""
+MODEL_ROWS = 200
+"""Rows that a language model reads: some minutes on two cores, and an interval of 0.07 on either side."""
 
 _DEFAULT_LIMITS = ReadLimits()
 Progress = Callable[[str, int], None]

@@ -83,7 +83,7 @@ def audit_command(
             show_default=False,
         ),
     ] = None,
-    model_rows: Annotated[int, typer.Option("--model-rows", help="Rows that it reads.", min=1)] = 300,
+    model_rows: Annotated[int, typer.Option("--model-rows", help="Rows that it reads.", min=1)] = 200,
     what_if: Annotated[
         bool, typer.Option("--what-if", help="Try every filter and grouping with its defaults; nothing is removed.")
     ] = False,

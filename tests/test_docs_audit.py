@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -11,6 +12,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from trainers.models import home
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "audit.md").read_text(encoding="utf-8")
@@ -26,8 +29,12 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def with_model(command: str) -> bool:
+    return " --model " in command
+
+
 def test_the_commands_of_the_page_run(folder: Path) -> None:
-    for command in blocks("sh"):
+    for command in (one for one in blocks("sh") if not with_model(one)):
         words = shlex.split(command)
         assert words[0] == "prefdata"
         done = subprocess.run(
@@ -37,6 +44,27 @@ def test_the_commands_of_the_page_run(folder: Path) -> None:
     report = json.loads((folder / "runs" / "audit" / "report.json").read_text(encoding="utf-8"))
     assert report["type"] == "preference"
     assert (folder / "runs" / "audit" / "report.html").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+@pytest.mark.train
+def test_the_commands_with_a_model_run(folder: Path) -> None:
+    pytest.importorskip("torch", reason="needs the extra `train`")
+    root = next((one for one in (home(), ROOT / ".prefdata") if (one / "models" / "smollm2-135m").is_dir()), None)
+    if root is None:
+        pytest.skip("smollm2-135m is not pulled: prefdata model pull smollm2-135m")
+    commands = [one for one in blocks("sh") if with_model(one)]
+    assert commands
+    for command in commands:
+        done = subprocess.run(
+            [sys.executable, "-m", "prefdata.cli", *shlex.split(command)[1:]],
+            capture_output=True,
+            text=True,
+            cwd=folder,
+            check=False,
+            env={**os.environ, "PREFDATA_HOME": str(root)},
+        )
+        assert done.returncode == 0, done.stderr
 
 
 def test_the_code_of_the_page_runs(folder: Path) -> None:

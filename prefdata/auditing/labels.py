@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from prefdata.auditing.check import UNARY, Check
+from prefdata.auditing.check import PAIRS, UNARY, Check
 from prefdata.auditing.dataset import Audited
 from prefdata.auditing.finding import Found, Levels, Severity
 from prefdata.schema import RecordType
@@ -94,12 +94,13 @@ def _confidence(data: Audited) -> Found:
 
 
 def _drift(data: Audited) -> Found:
-    """How the share of desirable rows moves from month to month."""
+    """How the share of desirable rows, or of pairs whose longer answer is chosen, moves from month to month."""
     from prefdata.auditing.association import association
+    from prefdata.auditing.order import preference, told_of
 
     if "time" not in data.rows.columns:
         return Found()
-    rows = data.rows.filter(pl.col("label").is_not_null() & pl.col("time").is_not_null())
+    rows = preference(data.rows.filter(pl.col("time").is_not_null()), data.type)
     rows = rows.with_columns(pl.col("time").dt.strftime("%Y-%m").alias("month"))
     found = association(rows.filter(pl.len().over("month") >= MIN_MONTH), by="month")
     if found is None or not found.holds or found.cramers_v < MINOR_V:
@@ -108,7 +109,7 @@ def _drift(data: Audited) -> Found:
     return Found(
         measures={
             **found.measures(),
-            "desirable_share": {month: round(share, 4) for month, share in months.iter_rows()},
+            told_of(data.type): {month: round(share, 4) for month, share in months.iter_rows()},
         },
         severity=Severity.MAJOR if found.cramers_v >= MAJOR_V else Severity.MINOR,
     )
@@ -139,10 +140,11 @@ LOW_LABEL_CONFIDENCE = Check(
 LABEL_DRIFT = Check(
     name="label_drift",
     family="labels",
-    title="The share of desirable rows moves from month to month",
-    why="What the label means, or who gave it, changed: the model learns what a month looks like.",
+    title="What is preferred moves from month to month",
+    why="The share of desirable rows, or of pairs whose longer answer is chosen: what the label means, or who gave it, "
+    "changed, and the model learns what a month looks like.",
     cure="split: {by: time}  # shows what that costs; look at the months that differ",
     source="Chi-square and Cramér's V with Bergsma's correction (2013)",
-    types=UNARY,
+    types=PAIRS | UNARY,
     find=_drift,
 )

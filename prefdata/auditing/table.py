@@ -61,6 +61,10 @@ CHECKS = (
     "prefdata.auditing.trainability:LINEAR_PROBE",
     "prefdata.auditing.trainability:LOOKS_LIKE_NOISE",
     "prefdata.auditing.trainability:TRIVIAL_PREFERENCE",
+    "prefdata.auditing.likelihood:MODEL_PROBE",
+    "prefdata.auditing.likelihood:MODEL_SEES_NOISE",
+    "prefdata.auditing.likelihood:MODEL_SEES_TRIVIAL",
+    "prefdata.auditing.likelihood:IMPROBABLE_ANSWERS",
     "prefdata.auditing.agreement:ANNOTATOR_AGREEMENT",
     "prefdata.auditing.agreement:ANNOTATOR_QUALITY",
     "prefdata.auditing.labels:SUSPECTED_FLIPS",
@@ -70,5 +74,7 @@ CHECKS = (
     "prefdata.auditing.order:LABEL_BY_SOURCE",
     "prefdata.auditing.order:LABEL_BY_AGENT",
     "prefdata.auditing.order:CONTENT_BY_POSITION",
+    "prefdata.auditing.order:CONTENT_BY_TIME",
+    "prefdata.auditing.order:SIMILAR_ROWS_TOGETHER",
 )
 """`module:NAME` of every check, in the order in which they are read about."""
