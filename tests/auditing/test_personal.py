@@ -38,6 +38,12 @@ def found(folder: Path, rows: list[dict[str, Any]]) -> dict[str, Finding]:
         ("Write to jane.roe@gmail.com please", ["email"]),
         ("Call (215) 204-3120 at noon", ["phone"]),
         ("打我电话 13812345678 吧", ["phone"]),
+        ("电话号码是718-0167，问她", ["phone"]),
+        ("Ring +86 138 1234 5678 " + "or not at all " * 20, ["phone"]),
+        (
+            "Id 1090115776084262816 " + "and so on " * 30 + "name raman, otp: 4623 or (215) 204-3120",
+            ["phone", "secret"],
+        ),
         ("My card is 4111 1111 1111 1111", ["card"]),
         ("信用卡 4111111111111111 到期", ["card"]),
         ("My IBAN: DE89 3704 0044 0532 0130 00", ["iban"]),
