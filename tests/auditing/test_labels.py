@@ -90,6 +90,27 @@ def test_labels_that_move_from_month_to_month_are_told(tmp_path: Path) -> None:
     assert "label_drift" not in by_name(tmp_path, even)
 
 
+def test_pairs_whose_longer_answer_is_chosen_less_every_month_are_told(tmp_path: Path) -> None:
+    draw = np.random.default_rng(9)
+    rows = []
+    for month, share in ((1, 0.9), (2, 0.5), (3, 0.1)):
+        for day in range(1, 29):
+            for hour in range(5):
+                one = row(len(rows), True, True, time=f"2024-0{month}-{day:02}T{hour:02}:00:00Z")
+                sides = [one.pop("completion"), [{"role": "assistant", "content": f"No {len(rows)}."}]]
+                one.pop("label")
+                long_first = draw.random() < share
+                rows.append(one | {"chosen": sides[not long_first], "rejected": sides[long_first]})
+    found = by_name(tmp_path, rows)["label_drift"]
+    assert found.severity is Severity.MAJOR
+    assert list(found.measures["longer_is_chosen"]) == ["2024-01", "2024-02", "2024-03"]
+    even = [one if n % 2 else one | {"chosen": one["rejected"], "rejected": one["chosen"]}
+            for n, one in enumerate(draw.permutation(np.array(rows, dtype=object)))]  # fmt: skip
+    times = [one["time"] for one in rows]
+    shuffled = [one | {"time": time} for one, time in zip(even, times, strict=True)]
+    assert "label_drift" not in by_name(tmp_path, shuffled)
+
+
 def test_flips_planted_into_real_tweets_are_found_with_few_others(
     tmp_path: Path, shared_data: Callable[[str], Path]
 ) -> None:
