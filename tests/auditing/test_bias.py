@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,30 +10,17 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from trl_rows import findings, pair
 
 from prefdata.auditing import bias, bias_lists, counterfactual
 from prefdata.auditing.finding import Finding, Severity
-from prefdata.auditor import audit
 
 WOMEN = ("nurse", "receptionist", "secretary", "teacher", "hairdresser")
 MEN = ("engineer", "mechanic", "pilot", "surgeon", "programmer")
 
 
-def pair(prompt: str, chosen: str, rejected: str) -> dict[str, Any]:
-    def turn(role: str, text: str) -> list[dict[str, str]]:
-        return [{"role": role, "content": text}]
-
-    return {
-        "prompt": turn("user", prompt),
-        "chosen": turn("assistant", chosen),
-        "rejected": turn("assistant", rejected),
-    }
-
-
 def found(folder: Path, rows: list[dict[str, Any]]) -> dict[str, Finding]:
-    path = folder / "rows.jsonl"
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    return {one.check: one for one in audit(path, only=["bias"]).findings}
+    return findings(folder, rows, ["bias"])
 
 
 def works(number: int, *, she: bool) -> str:

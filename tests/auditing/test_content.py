@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,32 +11,15 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from trl_rows import findings, labelled, pair
 
 from prefdata.auditing import content, marks, statistics, toxic
 from prefdata.auditing.finding import Finding, Severity
 from prefdata.auditor import audit
 
 
-def user(text: str) -> list[dict[str, str]]:
-    return [{"role": "user", "content": text}]
-
-
-def agent(text: str) -> list[dict[str, str]]:
-    return [{"role": "assistant", "content": text}]
-
-
-def pair(prompt: str, chosen: str, rejected: str) -> dict[str, Any]:
-    return {"prompt": user(prompt), "chosen": agent(chosen), "rejected": agent(rejected)}
-
-
-def labelled(prompt: str, completion: str, label: bool) -> dict[str, Any]:
-    return {"prompt": user(prompt), "completion": agent(completion), "label": label}
-
-
 def found(folder: Path, rows: list[dict[str, Any]], *only: str) -> dict[str, Finding]:
-    path = folder / "rows.jsonl"
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    return {finding.check: finding for finding in audit(path, only=only or ["content"]).findings}
+    return findings(folder, rows, only or ["content"])
 
 
 def matches(pattern: str, text: str) -> bool:

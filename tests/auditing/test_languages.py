@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from trl_rows import findings, pair
 
 from prefdata.auditing import languages
 from prefdata.auditing.finding import Finding, Severity
-from prefdata.auditor import audit
-
-
-def pair(prompt: str, chosen: str, rejected: str) -> dict[str, Any]:
-    def turn(role: str, text: str) -> list[dict[str, str]]:
-        return [{"role": role, "content": text}]
-
-    return {
-        "prompt": turn("user", prompt),
-        "chosen": turn("assistant", chosen),
-        "rejected": turn("assistant", rejected),
-    }
 
 
 def found(folder: Path, rows: list[dict[str, Any]]) -> dict[str, Finding]:
-    path = folder / "rows.jsonl"
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    return {one.check: one for one in audit(path, only=["language_mix", "language_mismatch"]).findings}
+    return findings(folder, rows, ["language_mix", "language_mismatch"])
 
 
 @pytest.mark.parametrize(

@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from trl_rows import findings, pair
 
 from prefdata.auditing.finding import Finding, Severity
-from prefdata.auditor import audit
-
-
-def user(text: str) -> list[dict[str, Any]]:
-    return [{"role": "user", "content": text}]
-
-
-def agent(text: str) -> list[dict[str, Any]]:
-    return [{"role": "assistant", "content": text}]
-
-
-def pair(prompt: str, chosen: str, rejected: str, **more: Any) -> dict[str, Any]:
-    return {"prompt": user(prompt), "chosen": agent(chosen), "rejected": agent(rejected), **more}
 
 
 def found(folder: Path, rows: list[dict[str, Any]], only: str = "pairs") -> dict[str, Finding]:
-    path = folder / "rows.jsonl"
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    return {finding.check: finding for finding in audit(path, only=[only]).findings}
+    return findings(folder, rows, [only])
 
 
 def test_ties_and_swapped_ratings_are_told_apart(tmp_path: Path) -> None:

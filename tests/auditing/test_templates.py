@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from trl_rows import answered as row
+from trl_rows import findings
 
 from prefdata.auditing import templates
 from prefdata.auditing.finding import Finding, Severity
-from prefdata.auditor import audit
 
 WORDS = ("apple", "river", "stone", "cloud", "paper", "window", "garden", "bottle", "candle", "market", "winter")
 WORDS += ("summer", "forest", "island", "button")
 
 
-def row(prompt: str, completion: str) -> dict[str, Any]:
-    return {
-        "prompt": [{"role": "user", "content": prompt}],
-        "completion": [{"role": "assistant", "content": completion}],
-    }
-
-
 def found(folder: Path, rows: list[dict[str, Any]]) -> dict[str, Finding]:
-    path = folder / "rows.jsonl"
-    path.write_text("".join(json.dumps(one, ensure_ascii=False) + "\n" for one in rows), encoding="utf-8")
-    return {finding.check: finding for finding in audit(path, only=["templates"]).findings}
+    return findings(folder, rows, ["templates"])
 
 
 def plain(number: int) -> str:
