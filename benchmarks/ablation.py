@@ -36,9 +36,9 @@ export: []
 """
 
 NOISE, CHANCE, COPIES = "chat_quality.prompt_too_long", "chat_quality.prompt_too_short", "near_duplicates"
-KIND = tuple("sorry thanks refund sent solved today happy gladly welcome checked fixed sure".split())
-UNKIND = tuple("no never wait blame refuse later wrong cannot stop closed ignore whatever".split())
-NEUTRAL = tuple(f"{one}{sign}" for one in "part order case item form line page code".split() for sign in "abcdefgh")
+KIND = "sorry thanks refund sent solved today happy gladly welcome checked fixed sure"
+UNKIND = "no never wait blame refuse later wrong cannot stop closed ignore whatever"
+NEUTRAL = " ".join(f"{one}{sign}" for one in ("part", "order", "case", "item", "form", "line") for sign in "abcdefghij")
 LONG = " ".join(["and then I looked at the page once more and it said the same thing as before"] * 5)
 
 
@@ -76,7 +76,8 @@ def write(
 def _answer(random: np.random.Generator) -> tuple[str, float]:
     """Fourteen words, and how much kinder than unkind they are."""
     kind, unkind = random.integers(0, 4), random.integers(0, 4)
-    words = [*random.choice(KIND, kind), *random.choice(UNKIND, unkind), *random.choice(NEUTRAL, 14 - kind - unkind)]
+    counts = ((KIND, kind), (UNKIND, unkind), (NEUTRAL, 14 - kind - unkind))
+    words = [word for known, count in counts for word in random.choice(known.split(), count)]
     random.shuffle(words)
     return " ".join(words), float(kind - unkind)
 

@@ -33,6 +33,9 @@ Ints = npt.NDArray[np.int64]
 LEVEL = 0.05
 """Of the tests, both sides together; intervals are at 1 - LEVEL."""
 
+LEAST_FREEDOM = 2.0
+"""Degrees of freedom of an interval, at least: below, it says nothing."""
+
 POWER = 0.8
 """With which the smallest effect that could have been shown would be shown."""
 
@@ -104,32 +107,51 @@ def difference(full: Floats, other: Floats) -> Difference:
 
     table = full - other
     value = float(table[..., 0].mean())
-    over_rows, over_held_out, over_draws = variances(table)
-    variance = over_rows + over_held_out + over_draws
+    found = variances(table)
+    variance = found.over_rows + found.over_held_out + found.over_draws
     if variance <= 0:
         return Difference(value, value, value, 1.0 if value == 0 else 0.0, 0.0)
-    draws = table.shape[0]
-    freedom = variance**2 / (
-        over_rows**2 / draws + over_held_out**2 / (table.shape[3] - 2) + over_draws**2 / (draws - 1)
+    draws, _, orders, resamples = table.shape
+    uncertain = (
+        found.apart**2 / draws
+        + found.of_orders**2 / (2 * draws * max(orders - 1, 1))
+        + found.over_held_out**2 / (resamples - 2)
+        + found.over_draws**2 / (draws - 1)
     )
+    freedom = max(variance**2 / uncertain, LEAST_FREEDOM)
     error = variance**0.5
     reach = float(t.ppf(1 - LEVEL / 2, freedom)) * error
     p = 2 * float(t.sf(abs(value) / error, freedom))
     return Difference(value, value - reach, value + reach, p, reach + float(t.ppf(POWER, freedom)) * error)
 
 
-def variances(table: Floats) -> tuple[float, float, float]:
-    """Of the mean of a table: what training rows, held-out rows and the number of draws each make it vary by."""
+class Variances(NamedTuple):
+    """What makes the mean of a table vary."""
+
+    over_rows: float
+    """Which rows there are to train on: `apart` less `of_orders`, and at least a quarter of `apart`."""
+    over_held_out: float
+    over_draws: float
+    """That the draws are finitely many."""
+    apart: float
+    """The variance of half the difference of two complementary halves."""
+    of_orders: float
+    """What of it the random orders account for."""
+
+
+def variances(table: Floats) -> Variances:
+    """The variances of the mean of a table."""
     orders = table.shape[2]
     halves = table.mean(axis=2)
     apart = (halves[:, 0] - halves[:, 1]) / 2
-    within = table.var(axis=2, ddof=1).mean(axis=(0, 1)) if orders > 1 else np.zeros(table.shape[3])
-    over_rows = max(float((apart[:, 0] ** 2).mean() - within[0] / (2 * orders)), 0.0)
+    residues = (table - halves[:, :, None]) * (orders / max(orders - 1, 1)) ** 0.5
+    squared = float((apart[:, 0] ** 2).mean())
+    of_orders = float((residues[..., 0] ** 2).mean()) / (2 * orders)
+    over_rows = max(squared - of_orders, squared / 4)
     over_draws = float(halves[..., 0].mean(axis=1).var(ddof=1)) / table.shape[0]
     resampled = float(_spread(table.mean(axis=(0, 1, 2))))
-    residues = (table - halves[:, :, None]) * (orders / max(orders - 1, 1)) ** 0.5
     both = float(_spread(apart).mean()) - float(_spread(residues).mean()) / (2 * orders)
-    return over_rows, max(resampled - max(both, 0.0), 0.0), over_draws
+    return Variances(over_rows, max(resampled - max(both, 0.0), 0.0), over_draws, squared, of_orders)
 
 
 def _spread(figures: Floats) -> Floats:

@@ -30,7 +30,7 @@ FORMAT = 1
 FOLDER = "ablation"
 
 
-ORDERS = 2
+ORDERS = 4
 """Random orders of the rows of a half."""
 
 
@@ -268,7 +268,8 @@ class Work:
 
 def _limited(found: Sets, most: int, seed: int) -> Sets:
     """At most `most` rows that can be trained on or held out: whole units, those first in a hash's order."""
-    wanted = found.rows.filter(pl.col("side") != SET_ASIDE)
+    trained = pl.concat([arm.training for arm in found.arms]).unique().implode()
+    wanted = found.rows.filter((pl.col("side") == HELD_OUT) | pl.col("id").is_in(trained))
     if wanted.height <= most:
         return found
     units = wanted.group_by("unit").agg(pl.len().alias("rows")).sort("unit")

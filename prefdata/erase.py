@@ -216,7 +216,7 @@ def _scores(
 def _forget(state: State) -> None:
     """Remove what is made again, what nothing names any more, and row-level files of trained stages."""
     run = state.run.path
-    for folder in ("kept", "dropped", "kept.tmp", "dropped.tmp", "edges", "exports"):
+    for folder in ("kept", "dropped", "kept.tmp", "dropped.tmp", "edges", "exports", "ablation"):
         shutil.rmtree(run / folder, ignore_errors=True)
     for name in ("labels.parquet", "splits.parquet"):
         (run / name).unlink(missing_ok=True)

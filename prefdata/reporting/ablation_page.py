@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from prefdata.io import write_atomic
-from prefdata.reporting.ablation_words import KINDS, SYMBOLS, Language, arm, counts, head, say, signed, summary
+from prefdata.reporting.ablation_words import KINDS, SYMBOLS, Language, arm, counts, head, say, short, signed, summary
 from prefdata.reporting.drawing import Interval, intervals
 from prefdata.reporting.texts import visible
 
@@ -36,7 +36,10 @@ def render(result: dict[str, Any], *, lang: Language = "en") -> str:
     )
     environment.filters.update(count=lambda value: f"{value:,}", signed=signed, visible=visible)
     environment.globals.update(
-        say=lambda key, /, **values: say(key, lang, **values), arm=lambda name: arm(name, lang), symbols=SYMBOLS
+        say=lambda key, /, **values: say(key, lang, **values),
+        arm=lambda name: arm(name, lang),
+        symbols=SYMBOLS,
+        short=lambda one: short(one, lang),
     )
     style = "".join(
         environment.get_template(name).render() for name in ("style.css.jinja", "drawing.css", "ablation.css")
@@ -61,7 +64,7 @@ def render(result: dict[str, Any], *, lang: Language = "en") -> str:
 def _chart(compared: list[dict[str, Any]], metric: str, lang: Language) -> Any:
     rows = [
         Interval(
-            f"{SYMBOLS[one['verdict']]} {arm(one['name'], lang)}",
+            f"{SYMBOLS[one['verdict']]} {short(one, lang)}",
             one["difference"]["value"],
             one["difference"]["low"],
             one["difference"]["high"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from prefdata.reporting.ablation_words import SYMBOLS, Language, arm, head, headline, say, signed, summary
+from prefdata.reporting.ablation_words import SYMBOLS, Language, arm, head, headline, say, short, signed, summary
 from prefdata.reporting.texts import visible
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ def terminal(result: dict[str, Any], console: Console, lang: Language = "en") ->
             table.add_column(say(name, lang), justify="right", no_wrap=name == "difference")
         table.add_column(say("verdict", lang), no_wrap=True)
         for one in compared:
-            found, reason = one["difference"], visible(one["name"].partition(".")[2])
+            found = one["difference"]
             table.add_row(
-                Text(f"· {reason}" if one["kind"] == "rule" else visible(arm(one["name"], lang))),
+                Text(visible(short(one, lang))),
                 Text(f"{one['restored']:,}"),
                 Text(f"{signed(found['value'])}\n{signed(found['low'])} – {signed(found['high'])}"),
                 Text(f"{found['detectable']:.4f}"),

@@ -30,6 +30,11 @@ def arm(name: str, lang: Language = "en") -> str:
     return say(name, lang) if name in ("all filters", "everything") else name
 
 
+def short(one: Mapping[str, Any], lang: Language = "en") -> str:
+    """What is left out, below its filter: a rule by its reason alone."""
+    return f"· {one['name'].partition('.')[2]}" if one["kind"] == "rule" else arm(one["name"], lang)
+
+
 def head(result: Mapping[str, Any], lang: Language = "en") -> str:
     """What was trained."""
     kind = f"head_{result['head']['kind']}" + ("_pairs" if result["metric"] == "accuracy" else "")
