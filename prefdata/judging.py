@@ -276,8 +276,8 @@ def decide(
         funnel.append(_funnel(reason, alive, label))
     passing = alive
 
-    chosen_for = pl.Series("survivor", [None] * scored.height, dtype=pl.String)
-    cluster = pl.Series("cluster", [None] * scored.height, dtype=pl.String)
+    chosen_for = pl.Series("survivor", [None], dtype=pl.String).new_from_index(0, scored.height)
+    cluster = chosen_for.alias("cluster")
     clusters: list[pl.DataFrame] = []
     conflicting = pl.repeat(False, scored.height, eager=True)
     for grouping, edges in groupings:
@@ -418,7 +418,7 @@ def _funnel(step: str, alive: pl.Series, label: pl.Series) -> FunnelStep:
 def _names(flags: Mapping[str, pl.Series], height: int) -> pl.Series:
     """List column of the names whose flag is up."""
     if not flags:
-        return pl.Series("names", [[]] * height, dtype=pl.List(pl.String))
+        return pl.Series("names", [[]], dtype=pl.List(pl.String)).new_from_index(0, height)
     frame = pl.DataFrame(dict(flags.items()))
     picked = pl.concat_list(
         [pl.when(pl.col(name)).then(pl.lit(name)).otherwise(pl.lit(None, dtype=pl.String)) for name in flags]

@@ -47,21 +47,23 @@ class Clusters:
 def decided(
     scored: pl.DataFrame, grouping: Grouping, edges: pl.DataFrame, *, labelled: bool, oriented: Oriented
 ) -> tuple[pl.Series, pl.DataFrame]:
-    """Which rows the grouping drops (Boolean, a row each), and its clusters as `judging.decide` lists them."""
-    narrow = scored.select("id", "label", "label_confidence")
-    decision = decide(narrow, [], [(grouping, edges)], labelled=labelled, oriented=oriented)
+    """Ids of the rows that the grouping drops, sorted, and its clusters as `judging.decide` lists them.
+
+    `scored` needs no other rows than those of the edges.
+    """
+    decision = decide(scored, [], [(grouping, edges)], labelled=labelled, oriented=oriented)
     reasons = pl.col("reasons")
-    dropped = decision.rows.select(
-        reasons.list.contains(grouping.name) | reasons.list.contains("conflicting_labels")
-    ).to_series()
-    return dropped, decision.clusters
+    dropped = reasons.list.contains(grouping.name) | reasons.list.contains("conflicting_labels")
+    return decision.rows.filter(dropped)["id"].sort(), decision.clusters
 
 
 def clusters(
     scored: pl.DataFrame, asked: Asked, grouping: Grouping, edges: pl.DataFrame, *, labelled: bool, oriented: Oriented
 ) -> tuple[Clusters, pl.Series]:
     """The clusters of a grouping, with the curve over its similarity where a setting moves it; and what it drops."""
-    dropped, found = decided(scored, grouping, edges, labelled=labelled, oriented=oriented)
+    ends = pl.concat([edges["left"], edges["right"].alias("left")]).unique().alias("id").to_frame()
+    narrow = scored.select("id", "label", "label_confidence").join(ends, on="id", how="semi")
+    gone, found = decided(narrow, grouping, edges, labelled=labelled, oriented=oriented)
     setting = similarity_setting(asked.settings)
     points = []
     for threshold in sorted({*STEPS, grouping.min_similarity}) if setting else []:
@@ -69,16 +71,16 @@ def clusters(
         if moved is None:
             continue
         other = moved.built.build()
-        gone, here = (
-            (dropped, found)
+        lost, here = (
+            (gone, found)
             if threshold == grouping.min_similarity
-            else decided(scored, other, edges, labelled=labelled, oriented=oriented)
+            else decided(narrow, other, edges, labelled=labelled, oriented=oriented)
         )
         chance = getattr(other, "chance", None)
         points.append(
             Similarity(
                 threshold=threshold,
-                kept=len(gone) - int(gone.sum()),
+                kept=scored.height - len(lost),
                 clusters=here["cluster"].n_unique(),
                 found=round(chance(threshold), 4) if chance is not None else None,
             )
@@ -94,7 +96,7 @@ def clusters(
             conflicting=int(found["conflict"].sum()),
             points=tuple(points),
         ),
-        dropped,
+        scored["id"].is_in(gone.implode()),
     )
 
 

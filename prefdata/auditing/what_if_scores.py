@@ -18,7 +18,7 @@ from prefdata.engine import LocalEngine
 from prefdata.errors import PrefdataError
 from prefdata.judging import Grouping, RowFilter, Side, judge
 from prefdata.schema import RecordType
-from prefdata.sides import TAUGHT, by_sides, compared, fitted, orientation, texts
+from prefdata.sides import COMPARED, TAUGHT, by_sides, compared, fitted, orientation, texts
 
 CHUNK_ROWS = 10_000
 """Rows scored at a time where they are in memory already."""
@@ -188,4 +188,18 @@ def _oriented(
         return None
     ends = [_ends(edges) for _, edges in groupings.values()]
     members = shelf.rows(pl.concat(ends)).select("id", "chosen", "rejected") if ends else pl.DataFrame()
-    return lambda clusters: orientation(members, clusters)
+    known = pl.DataFrame(schema={"id": pl.String, "cluster": pl.String, "oriented": pl.Boolean})
+
+    def told(clusters: pl.DataFrame) -> pl.DataFrame:
+        """As `orientation`; at another similarity most rows are in the cluster in which they were before."""
+        nonlocal known
+        missing = clusters.join(known, on=["id", "cluster"], how="anti")
+        named = pl.concat([missing["id"], missing["cluster"].alias("id")]).unique().to_frame()
+        parts = [known]
+        for part in missing.iter_slices(COMPARED):
+            found = orientation(members.join(named, on="id", how="semi"), part)
+            parts.append(part.join(found, on="id", how="left", maintain_order="left").select(known.columns))
+        known = pl.concat(parts)
+        return clusters.join(known, on=["id", "cluster"], how="left").select("id", "oriented").sort("id")
+
+    return told

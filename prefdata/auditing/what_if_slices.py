@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -113,8 +114,6 @@ def with_verdicts(effects: Sequence[tuple[int, int, tuple[Slice, ...]]]) -> list
 
     A test is made where slice and rest are large enough and something was dropped at all.
     """
-    from scipy.stats import hypergeom
-
     asked = [
         (at, number)
         for at, (rows, kept, parts) in enumerate(effects)
@@ -122,7 +121,7 @@ def with_verdicts(effects: Sequence[tuple[int, int, tuple[Slice, ...]]]) -> list
         if 0 < kept < rows and one.rows >= MIN_ROWS and rows - one.rows >= MIN_ROWS
     ]
     raw = [
-        float(hypergeom.cdf(effects[at][2][number].kept, effects[at][0], effects[at][1], effects[at][2][number].rows))
+        _at_most(effects[at][2][number].kept, effects[at][2][number].rows, effects[at][1], effects[at][0])
         for at, number in asked
     ]
     corrected = dict(zip(asked, _holm(raw), strict=True))
@@ -142,6 +141,26 @@ def _judged(one: Slice, rows: int, kept: int, p_value: float) -> Slice:
         lost - lost_by_rest >= MIN_DIFFERENCE and lost >= LOSES_TIMES * lost_by_rest
     )
     return dataclasses.replace(one, p_value=float(f"{p_value:.3g}"), unfair=bool(p_value < ALPHA and matters))
+
+
+def _at_most(kept: int, rows: int, all_kept: int, total: int) -> float:
+    """Fisher's exact test, one-sided: the chance that of `rows` of `total`, of which `all_kept` are kept, at most
+    `kept` are among the kept ones. The sum of hypergeometric terms, those further than 40 deviations away left out."""
+    from scipy.special import gammaln
+
+    share = all_kept / total
+    mean = rows * share
+    deviation = np.sqrt(mean * (1 - share) * (total - rows) / max(1, total - 1))
+    if kept >= mean + 10 * deviation + 10:
+        return 1.0
+    least = max(0, rows - (total - all_kept), int(min(mean, kept) - 40 * deviation - 40))
+    at = np.arange(least, kept + 1, dtype=np.float64)
+
+    def chosen(many: Any, of: Any) -> Any:
+        return gammaln(of + 1) - gammaln(many + 1) - gammaln(of - many + 1)
+
+    terms = chosen(at, all_kept) + chosen(rows - at, total - all_kept) - chosen(rows, total)
+    return float(min(1.0, np.exp(terms).sum()))
 
 
 def _holm(p_values: Sequence[float]) -> list[float]:
