@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -36,13 +36,15 @@ def features(
 
     `<side>_chars` UInt32 (code points) and `<side>_turns` UInt32; `<side>_hash` UInt64, equal where the turns are;
     `<side>_norm` UInt64, equal where the words are: case, blanks and punctuation do not count (see `tokens`); `key`
-    UInt64, equal where all sides are. Tool calls and pictures count in all three. They are XXH3, the same in every
-    format and at every version. `found` takes the words of every side.
+    UInt64, equal where all sides are; `prompt_norm` of a row without a prompt is made of its answers, in any order, so
+    that such rows are not all taken for answers to one question. Tool calls and pictures count in all three. They are
+    XXH3, the same in every format and at every version. `found` takes the words of every side.
     """
     from prefdata.auditing.tokens import tokens
 
     columns: list[pl.Expr | pl.Series] = []
     hashes: list[pl.Series] = []
+    norms: dict[str, pl.Series] = {}
     pictures = has_pictures(rows)
     for side in sides_of(record_type):
         text = rows[f"{side}_text"]
@@ -54,11 +56,22 @@ def features(
         columns += [
             text.str.len_chars().alias(f"{side}_chars"),
             pl.col(side).list.len().fill_null(0).cast(pl.UInt32).alias(f"{side}_turns"),
-            _norms(words, rows.select(pl.concat_str(beside)).to_series() if beside else None).alias(f"{side}_norm"),
         ]
+        norms[side] = _norms(words, rows.select(pl.concat_str(beside)).to_series() if beside else None)
         whole = rows.select(pl.concat_str(_turns(side), *beside)).to_series()
         hashes.append(_digests(whole.cast(pl.Binary).to_list()).alias(f"{side}_hash"))
-    return rows.with_columns(*columns, *hashes, _joint(hashes).alias("key"))
+    if not (asked := rows["prompt"].list.len().fill_null(0) > 0).all() and len(norms) > 1:
+        norms["prompt"] = _unasked(norms).zip_with(~asked, norms["prompt"])
+    told = [norm.alias(f"{side}_norm") for side, norm in norms.items()]
+    return rows.with_columns(*columns, *told, *hashes, _joint(hashes).alias("key"))
+
+
+def _unasked(norms: Mapping[str, pl.Series]) -> pl.Series:
+    """A hash of the answers' words that does not tell which is which."""
+    answers = [norm for side, norm in norms.items() if side != "prompt"]
+    frame = pl.DataFrame({str(at): norm for at, norm in enumerate(answers)})
+    ordered = frame.select(low=pl.min_horizontal(pl.all()), high=pl.max_horizontal(pl.all()))
+    return _joint([ordered["low"], ordered["high"]])
 
 
 def kept(record_type: RecordType) -> list[str]:

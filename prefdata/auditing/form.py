@@ -9,7 +9,7 @@ import polars as pl
 from prefdata.auditing.check import ALL, ANSWERED, Check
 from prefdata.auditing.dataset import Audited
 from prefdata.auditing.encoding import broken
-from prefdata.auditing.finding import Found, Levels
+from prefdata.auditing.finding import Found, Levels, Severity
 from prefdata.formats import rules
 from prefdata.formats.core import answers_of, sides_of
 from prefdata.schema import RecordType
@@ -62,6 +62,14 @@ def _repeated_ids(data: Audited) -> Found:
     )
 
 
+def _empty_prompts(data: Audited) -> Found:
+    """Rows without a prompt; where none has one, the set is of texts alone, which is said once."""
+    rows = data.flagged("empty_prompt")
+    if len(rows) == data.total and data.type is not RecordType.PROMPT:
+        return Found(measures={"rows_with_prompt": 0}, severity=Severity.NOTE)
+    return Found(rows=rows)
+
+
 EMPTY_ANSWER = Check(
     name="empty_answer",
     family="form",
@@ -78,11 +86,13 @@ EMPTY_PROMPT = Check(
     name="empty_prompt",
     family="form",
     title="There is nothing before the answer but a system prompt",
-    why="The answer is learnt as a reply to anything.",
-    cure="Leave the row out; an export refuses it.",
+    why="The answer is learnt as a reply to anything. Where no row has a prompt the texts can be audited, not trained "
+    "on.",
+    cure="Leave the row out: an export refuses it. A table may be given one prompt for all (--from-set prompt=TEXT).",
     types=ALL,
     levels=Levels(critical=0.05, major=0.005, minor=0),
     flag=lambda record_type: rules.empty_prompt(),
+    find=_empty_prompts,
 )
 
 ANSWER_NOT_BY_ASSISTANT = Check(
@@ -113,7 +123,11 @@ NOT_ALTERNATING = Check(
     why="Several templates (Gemma, Mistral) raise an error on such a row, others join the turns.",
     cure="transforms join bursts of one role in logs; in imported data join the turns of one role.",
     levels=Levels(major=0.2, minor=0.01),
-    flag=lambda record_type: rules.not_alternating(tools=True) & ~rules.prompt_ends_with_assistant().fill_null(False),
+    flag=lambda record_type: (
+        rules.not_alternating(tools=True)
+        & ~rules.prompt_ends_with_assistant().fill_null(False)
+        & ~rules.empty_prompt().fill_null(False)
+    ),
 )
 
 BROKEN_CHARACTERS = Check(

@@ -213,3 +213,20 @@ def test_keys_and_hashes_do_not_depend_on_the_rows_beside(tmp_path: Path) -> Non
     names = [name for name in alone.columns if name.endswith(("key", "_hash", "_norm"))]
     assert beside.select(names).row(0) == alone.select(names).row(0)
     assert beside["key"].n_unique() == beside["completion_norm"].n_unique() == 2
+
+
+def test_rows_without_a_prompt_are_no_answers_to_one_question(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("text,label\nGood day,true\ngood DAY!,false\nAnother,true\n")
+    rows = read(lambda: open_dataset(path, columns={"completion": "text"}), []).rows
+    first, second, third = rows["prompt_norm"]
+    assert first == second != third
+    assert rows["prompt_hash"].n_unique() == 1
+
+
+def test_pairs_without_a_prompt_are_one_comparison_either_way_round(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("chosen,rejected\na,b\nb,a\na,c\n")
+    rows = read(lambda: open_dataset(path, columns={"chosen": "chosen"}), []).rows
+    first, second, third = rows["prompt_norm"]
+    assert first == second != third

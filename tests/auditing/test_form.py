@@ -162,3 +162,22 @@ def test_sound_rows_have_no_finding_of_form(tmp_path: Path) -> None:
     rows = [pair("When?"), {**pair("So?"), "prompt": [{"role": "system", "content": "Be kind."}, *user("So?")]}]
     rows.append({**pair("And?"), "prompt": [*user("Hi."), *agent("Hello."), *user("And?")]})
     assert not [one for one in found(tmp_path, rows).values() if one.family in ("form", "reading")]
+
+
+def test_a_set_without_any_prompt_is_told_once(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("text,label\n" + "".join(f"Text number {at} of them,{at % 2 == 0}\n" for at in range(20)))
+    result = audit(path, columns={"completion": "text"}, only=["form"])
+    found = {one.check: one for one in result.findings}
+    assert set(found) == {"empty_prompt"}
+    assert (found["empty_prompt"].severity, found["empty_prompt"].count) == (Severity.NOTE, 0)
+    assert found["empty_prompt"].measures == {"rows_with_prompt": 0}
+
+
+def test_rows_without_a_prompt_among_others_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("prompt,text,label\nq,a,true\n,b,false\nr,c,false\n")
+    result = audit(path, columns={"completion": "text"}, only=["empty_prompt", "not_alternating"])
+    assert [(one.check, one.severity, one.places) for one in result.findings] == [
+        ("empty_prompt", Severity.CRITICAL, ("rows.csv:3",))
+    ]
