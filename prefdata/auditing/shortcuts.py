@@ -87,20 +87,23 @@ def _marked(block: Any) -> int:
     return int((np.diff(block.indptr) > 0).sum() if sparse.issparse(block) else (block != 0).any(axis=1).sum())
 
 
-def _position(data: Audited) -> Judged | None:
-    """How well the place in the file tells the label: its twentieth of the rows, and odd against even numbers."""
+def position(rows: pl.DataFrame, total: int) -> Judged | None:
+    """How well the place in the file tells the label: its twentieth of the rows, and odd against even numbers.
+
+    `rows`: `row`, `label`, `prompt_norm`; `total`: rows of the file.
+    """
     import numpy as np
 
     from prefdata.auditing import probing, statistics
 
-    rows = data.rows.select("row", "label", "prompt_norm").drop_nulls("label")
+    rows = rows.select("row", "label", "prompt_norm").drop_nulls("label")
     step = max(1, math.ceil(rows.height / probing.MAX_LABELLED))
     rows = rows.filter(pl.col("row") // BLOCK % step == 0) if step > 1 else rows
     found = probing.of_rows(rows, statistics.codes(rows["prompt_norm"]), paired=False)
     if found is None:
         return None
     number = rows["row"].to_numpy().astype(np.int64)
-    places = np.minimum(19, number * 20 // data.total)
+    places = np.minimum(19, number * 20 // total)
     block = np.column_stack([number % 2, *(places == place for place in range(20))]).astype(np.float64)
     return found.judge(found.marks(block))
 
@@ -113,7 +116,7 @@ def _shortcuts(data: Audited) -> Found:
     if found is None:
         return Found()
     judged = dict(baselines(found))
-    if not found.paired and (place := _position(data)) is not None:
+    if not found.paired and (place := position(data.rows, data.total)) is not None:
         judged["position"] = place
     seen = {name: one for name, one in judged.items() if not isinstance(one, int)}
     told: dict[str, Any] = {}

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from trl_rows import pair, written
 
 from prefdata.auditing import marks, personal, toxic
 from prefdata.auditing.finding import Finding
@@ -43,6 +43,7 @@ def test_the_rows_with_the_smallest_keys_are_looked_at() -> None:
     assert looked_at([texts([30, 10])], rows=9, most=9) == (["10 one", "10 two", "30 one", "30 two"], 1.0)
 
 
+@settings(max_examples=40)
 @given(
     st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=30, unique=True),
     st.lists(st.integers(0, 30), max_size=4),
@@ -63,18 +64,15 @@ def test_the_same_rows_are_named_in_every_format(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(toxic, "MAX_ROWS", 15)
     monkeypatch.setattr(personal, "MAX_PIECES", 12)
 
-    def turn(role: str, text: str) -> list[dict[str, str]]:
-        return [{"role": role, "content": text}]
-
-    rows: list[dict[str, Any]] = [
-        {
-            "prompt": turn("user", f"Where is parcel {n}?"),
-            "chosen": turn("assistant", f"You are a stupid idiot. Write to jane{n}@gmail.com."),
-            "rejected": turn("assistant", f"It comes on day {n}."),
-        }
+    rows = [
+        pair(
+            f"Where is parcel {n}?",
+            f"You are a stupid idiot. Write to jane{n}@gmail.com.",
+            f"It comes on day {n}.",
+        )
         for n in range(40)
     ]
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    written(tmp_path, rows)
     pl.DataFrame(rows).write_parquet(tmp_path / "rows.parquet", row_group_size=7)
     (tmp_path / "turned.json").write_text(json.dumps(rows[::-1]), encoding="utf-8")
 

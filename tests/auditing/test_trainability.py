@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
 import pytest
+from trl_rows import findings, labelled, pair
 
+from prefdata.auditing import probing, trainability
 from prefdata.auditing.finding import Finding, Severity
 from prefdata.auditor import audit
 
@@ -22,26 +25,14 @@ def sentence(rng: random.Random, words: int) -> str:
     return " ".join(rng.choice(WORDS) for _ in range(words)) + "."
 
 
-def turn(role: str, text: str) -> list[dict[str, str]]:
-    return [{"role": role, "content": text}]
-
-
-def pair(prompt: str, chosen: str, rejected: str) -> dict[str, Any]:
-    return {
-        "prompt": turn("user", prompt), "chosen": turn("assistant", chosen), "rejected": turn("assistant", rejected)
-    }  # fmt: skip
-
-
-def findings(folder: Path, rows: list[dict[str, Any]]) -> dict[str, Finding]:
-    path = folder / "rows.jsonl"
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    return {finding.check: finding for finding in audit(path, only=["trainability"]).findings}
+def found_in(folder: Path, rows: list[dict[str, Any]]) -> dict[str, Finding]:
+    return findings(folder, rows, ["trainability"])
 
 
 def test_random_preferences_look_like_noise(tmp_path: Path) -> None:
     rng = random.Random(1)
     rows = [pair(sentence(rng, 5), sentence(rng, 12), sentence(rng, 12)) for _ in range(1500)]
-    found = findings(tmp_path, rows)
+    found = found_in(tmp_path, rows)
     noise = found["looks_like_noise"]
     assert noise.severity is Severity.MINOR
     low, high = noise.measures["accuracy_interval"]
@@ -53,7 +44,7 @@ def test_random_preferences_look_like_noise(tmp_path: Path) -> None:
 def test_few_random_rows_are_too_few_to_say(tmp_path: Path) -> None:
     rng = random.Random(1)
     rows = [pair(sentence(rng, 5), sentence(rng, 12), sentence(rng, 12)) for _ in range(60)]
-    found = findings(tmp_path, rows)
+    found = found_in(tmp_path, rows)
     assert set(found) == {"linear_probe"}
     low, high = found["linear_probe"].measures["accuracy_interval"]
     assert low < 0.5 < high
@@ -62,7 +53,7 @@ def test_few_random_rows_are_too_few_to_say(tmp_path: Path) -> None:
 def test_a_preference_that_one_word_tells_is_trivial(tmp_path: Path) -> None:
     rng = random.Random(2)
     rows = [pair(sentence(rng, 5), sentence(rng, 12), sentence(rng, 12) + " Cheers!") for _ in range(300)]
-    found = findings(tmp_path, rows)
+    found = found_in(tmp_path, rows)
     trivial = found["trivial_preference"]
     assert trivial.severity is Severity.MAJOR
     assert trivial.measures["accuracy"] == 1.0
@@ -76,7 +67,7 @@ def test_an_answer_that_takes_up_the_prompt_is_learnt(tmp_path: Path) -> None:
     for _ in range(300):
         asked = rng.sample(WORDS, 6)
         rows.append(pair(" ".join(asked), " ".join(rng.sample(asked, 4)), " ".join(rng.sample(WORDS, 4))))
-    assert findings(tmp_path, rows)["linear_probe"].measures["accuracy"] > 0.9
+    assert found_in(tmp_path, rows)["linear_probe"].measures["accuracy"] > 0.9
 
 
 def test_more_rows_help_where_much_is_to_be_learnt(tmp_path: Path) -> None:
@@ -89,7 +80,7 @@ def test_more_rows_help_where_much_is_to_be_learnt(tmp_path: Path) -> None:
             key=lambda text: -sum(weight[word] for word in text.rstrip(".").split()),
         )
         rows.append(pair(sentence(rng, 5), one, two))
-    measures = findings(tmp_path, rows)["linear_probe"].measures
+    measures = found_in(tmp_path, rows)["linear_probe"].measures
     curve = measures["curve"]
     assert [step["fitted_rows"] for step in curve] == [120, 240, 480]
     assert curve[0]["accuracy"] < curve[2]["accuracy"]
@@ -99,27 +90,23 @@ def test_more_rows_help_where_much_is_to_be_learnt(tmp_path: Path) -> None:
 
 def test_labelled_rows_are_judged_by_both_classes(tmp_path: Path) -> None:
     rng = random.Random(5)
-    rows = [
-        {
-            "prompt": turn("user", sentence(rng, 5)),
-            "completion": turn("assistant", sentence(rng, 12)),
-            "label": rng.random() < 0.97,
-        }
-        for _ in range(800)
-    ]
-    found = findings(tmp_path, rows)
+    rows = [labelled(sentence(rng, 5), sentence(rng, 12), rng.random() < 0.97) for _ in range(800)]
+    found = found_in(tmp_path, rows)
     assert "trivial_preference" not in found  # though 97 of 100 are told by saying "desirable" to all
     assert found["linear_probe"].measures["accuracy"] < 0.6
     assert found["linear_probe"].measures["loss_at_chance"] < 0.2
 
 
-def test_noise_is_called_noise_in_most_sets(tmp_path: Path) -> None:
+def test_noise_is_called_noise_in_most_sets() -> None:
     """12 sets: one in twenty may miss 0.5; four misses have a chance below 1 in 400."""
     missed = 0
     for seed in range(12):
         rng = random.Random(seed)
-        rows = [pair(sentence(rng, 5), sentence(rng, 12), sentence(rng, 12)) for _ in range(240)]
-        missed += "looks_like_noise" not in findings(tmp_path, rows)
+        texts = {side: [sentence(rng, 12) for _ in range(240)] for side in ("chosen_text", "rejected_text")}
+        rows = pl.DataFrame({"turn_text": [sentence(rng, 5) for _ in range(240)], **texts})
+        probe = probing.of_rows(rows, np.arange(240), paired=True)
+        assert probe is not None
+        missed += not probe.accuracy(trainability.curve(probe)[-1].scores).holds(0.5)
     assert missed <= 3
 
 

@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import random
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from trl_rows import findings, labelled, written
 
 from prefdata.auditing.dataset import read
 from prefdata.auditing.finding import Finding, Severity
 from prefdata.auditing.unary import CLASS_BALANCE
-from prefdata.auditor import audit
 from prefdata.opening import open_dataset
 
 
-def labelled(at: int, label: bool | None, **more: Any) -> dict[str, Any]:
-    return {
-        "prompt": [{"role": "user", "content": f"Question {at}?"}],
-        "completion": [{"role": "assistant", "content": f"Answer {at}."}],
-        "label": label,
-        **more,
-    }
-
-
-def written(folder: Path, rows: list[dict[str, Any]]) -> Path:
-    path = folder / "rows.jsonl"
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    return path
+def numbered(at: int, label: bool | None, **more: Any) -> dict[str, Any]:
+    return labelled(f"Question {at}?", f"Answer {at}.", label, **more)
 
 
 def found(folder: Path, rows: list[dict[str, Any]]) -> dict[str, Finding]:
-    return {finding.check: finding for finding in audit(written(folder, rows), only=["unary"]).findings}
+    return findings(folder, rows, ["unary"])
 
 
 @pytest.mark.parametrize(
@@ -49,13 +37,13 @@ def found(folder: Path, rows: list[dict[str, Any]]) -> dict[str, Finding]:
     ],
 )
 def test_classes_are_as_bad_as_their_ratio(good: int, bad: int, severity: Severity, tmp_path: Path) -> None:
-    rows = [labelled(at, at < good) for at in range(good + bad)]
+    rows = [numbered(at, at < good) for at in range(good + bad)]
     balance = found(tmp_path, rows)["class_balance"]
     assert (balance.severity, balance.measures["desirable"], balance.measures["undesirable"]) == (severity, good, bad)
 
 
 def test_classes_are_counted_by_source_language_and_month(tmp_path: Path) -> None:
-    data = read(lambda: open_dataset(written(tmp_path, [labelled(at, at % 3 > 0) for at in range(12)])), [])
+    data = read(lambda: open_dataset(written(tmp_path, [numbered(at, at % 3 > 0) for at in range(12)])), [])
     months = pl.datetime_range(pl.datetime(2026, 1, 15), pl.datetime(2026, 12, 15), "1mo", eager=True)
     data.rows = data.rows.with_columns(
         pl.Series("source", ["web", "mail"] * 6), pl.Series("language", ["en"] * 12), time=months.dt.truncate("6mo")
@@ -73,14 +61,14 @@ def test_classes_are_counted_by_source_language_and_month(tmp_path: Path) -> Non
 
 
 def test_rows_without_a_label_are_named(tmp_path: Path) -> None:
-    named = found(tmp_path, [labelled(at, [True, False, None][at % 3]) for at in range(9)])
+    named = found(tmp_path, [numbered(at, [True, False, None][at % 3]) for at in range(9)])
     assert (named["missing_label"].rows.to_list(), named["missing_label"].severity) == ([2, 5, 8], Severity.MAJOR)
     assert named["class_balance"].measures["without_label"] == 3
 
 
 def test_both_rows_of_a_contradiction_are_named_and_repeated_labels_are_not(tmp_path: Path) -> None:
-    rows = [labelled(1, True), labelled(2, True), labelled(2, True), labelled(1, False), labelled(3, None)]
-    rows.append(labelled(3, True))
+    rows = [numbered(1, True), numbered(2, True), numbered(2, True), numbered(1, False), numbered(3, None)]
+    rows.append(numbered(3, True))
     contradiction = found(tmp_path, rows)["contradictory_labels"]
     assert contradiction.rows.to_list() == [0, 3]
     assert [example.note for example in contradiction.examples] == ["rows.jsonl:4", "rows.jsonl:1"]
@@ -90,12 +78,12 @@ def test_both_rows_of_a_contradiction_are_named_and_repeated_labels_are_not(tmp_
 @pytest.mark.parametrize("share", [0.5, 0.9])
 def test_shuffled_labels_are_no_run(seed: int, share: float, tmp_path: Path) -> None:
     rng = random.Random(seed)
-    rows = [labelled(at, rng.random() < share) for at in range(400)]
+    rows = [numbered(at, rng.random() < share) for at in range(400)]
     assert "label_runs" not in found(tmp_path, rows)
 
 
 def test_the_run_is_named_row_by_row(tmp_path: Path) -> None:
-    rows = [labelled(at, True if 50 <= at < 90 else at % 2 == 0) for at in range(200)]
+    rows = [numbered(at, True if 50 <= at < 90 else at % 2 == 0) for at in range(200)]
     run = found(tmp_path, rows)["label_runs"]
     assert run.rows.to_list() == list(range(50, 91))
     assert run.severity is Severity.MINOR
