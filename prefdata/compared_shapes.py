@@ -61,6 +61,16 @@ class Numbers(NamedTuple):
     """Rows in each bin."""
 
 
+class Value(NamedTuple):
+    """One value of a distribution of categories."""
+
+    value: str | None
+    """Null where a row tells none."""
+    a: int
+    """Rows."""
+    b: int
+
+
 class Shape(NamedTuple):
     """One distribution on both sides."""
 
@@ -69,8 +79,8 @@ class Shape(NamedTuple):
     numbers: tuple[Numbers, Numbers] | None = None
     edges: tuple[float, ...] = ()
     """Of the bins of numbers, one more than bins; the last bin holds all that is larger, too."""
-    values: tuple[tuple[str | None, int, int], ...] = ()
-    """Of categories: value, rows in A, rows in B; most frequent first; null where a row tells none."""
+    values: tuple[Value, ...] = ()
+    """Of categories; the most frequent first."""
 
     @property
     def clear(self) -> bool:
@@ -144,7 +154,7 @@ def _categories(name: str, one: pl.Series, other: pl.Series) -> Shape | None:
     if len(rows) > CATEGORIES:
         rest = counts[CATEGORIES - 1 :].sum(axis=0)
         rows = [*rows[: CATEGORIES - 1], (OTHERS, int(rest[0]), int(rest[1]))]
-    return Shape(name, Effect(JENSEN, divergence, p_value), values=tuple(rows))
+    return Shape(name, Effect(JENSEN, divergence, p_value), values=tuple(Value(*row) for row in rows))
 
 
 def _numbers(name: str, one: pl.Series, other: pl.Series) -> Shape | None:

@@ -168,13 +168,17 @@ def middles(shape: Shape, lang: Language = "en") -> tuple[str, str]:
             for side in shape.numbers
         )
         return one, other
-    totals = [sum(row[at] for row in shape.values) for at in (1, 2)]
-    shares = [(value, first / totals[0], second / totals[1]) for value, first, second in shape.values]
-    shares.sort(key=lambda row: -abs(row[1] - row[2]))
-    told = ["", ""]
-    for at in (0, 1):
-        told[at] = ", ".join(f"{named(row[0], lang)} {percent(row[at + 1])}" for row in shares[:PLACES])
-    return told[0], told[1]
+    found = sorted(shares(shape), key=lambda row: -abs(row[1] - row[2]))[:PLACES]
+    return (
+        ", ".join(f"{named(value, lang)} {percent(share)}" for value, share, _ in found),
+        ", ".join(f"{named(value, lang)} {percent(share)}" for value, _, share in found),
+    )
+
+
+def shares(shape: Shape) -> list[tuple[str | None, float, float]]:
+    """Each value of a distribution with its share of either side."""
+    totals = sum(one.a for one in shape.values) or 1, sum(one.b for one in shape.values) or 1
+    return [(one.value, one.a / totals[0], one.b / totals[1]) for one in shape.values]
 
 
 def named(value: str | None, lang: Language = "en") -> str:
