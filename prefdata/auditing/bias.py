@@ -30,7 +30,7 @@ PRIOR = 20.0
 """Sentences that the prior counts for."""
 MAJOR_DIFFERENCE = 0.2
 """Difference between the preferred and the other side, of shares or of log-odds ratios, from which on it is major."""
-RESAMPLES = 200
+RESAMPLES = 400
 SHOWN = 8
 
 _TERMS = ("occupations_female", "occupations_male", "traits_female", "traits_male")
@@ -87,8 +87,8 @@ def bootstrapped(data: Audited, rows: pl.DataFrame, columns: list[str], figure: 
     groups = rows.join(data.rows.select("row", "prompt_norm"), on="row", maintain_order="left")
     sums = groups.group_by("prompt_norm").agg(pl.col(columns).sum()).sort("prompt_norm").select(columns).to_numpy()
     value = figure(sums.sum(axis=0))
-    random = np.random.default_rng(0)
-    drawn = [figure(random.multinomial(len(sums), np.full(len(sums), 1 / len(sums))) @ sums) for _ in range(RESAMPLES)]
+    random, equal = np.random.default_rng(0), np.full(len(sums), 1 / len(sums))
+    drawn = [figure(random.multinomial(len(sums), equal) @ sums) for _ in range(RESAMPLES)]
     low, high = np.quantile(drawn, [0.025, 0.975])
     return round(float(value), 4), round(float(low), 4), round(float(high), 4)
 
