@@ -8,11 +8,15 @@ table, one of pairs of counts bars that are split; a list of mappings with a num
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefdata.reporting.audit_estimates import Estimate, curves, dots, number, references, taken
 from prefdata.reporting.audit_values import is_share, label, own, shown
 from prefdata.reporting.audit_words import Language
+from prefdata.reporting.drawing import Bar, Kind, Stack, bars, curve, intervals, split_bars
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 ROWS = 40
 """Lines of a table or of bars that are shown."""
@@ -23,7 +27,13 @@ PAIRED = (("chosen", "rejected"), ("desirable", "undesirable"), ("preferred", "o
 SIDES = ("prompt", "turn", "completion", "chosen", "rejected", "desirable", "undesirable")
 """Mappings of these names are columns of one table, in this order."""
 
-KINDS = {"chosen": "good", "rejected": "bad", "desirable": "good", "undesirable": "bad", "without_label": "none"}
+KINDS: Mapping[str, Kind] = {
+    "chosen": "good",
+    "rejected": "bad",
+    "desirable": "good",
+    "undesirable": "bad",
+    "without_label": "none",
+}
 
 
 def drawn(measures: Mapping[str, Any], lang: Language = "en") -> list[dict[str, Any]]:
@@ -45,6 +55,23 @@ def drawn(measures: Mapping[str, Any], lang: Language = "en") -> list[dict[str, 
     if facts:
         found.append({"kind": "facts", "rows": facts})
     return [{"title": "", "more": 0, **one} for one in found]
+
+
+def picture(drawing: Mapping[str, Any], title: str) -> Markup | None:
+    """A drawing as a chart called `title` where it has no title of its own; None for tables and facts."""
+    title = drawing["title"] or title
+    rows = drawing["rows"]
+    if drawing["kind"] == "bars":
+        return bars(rows, title=title, top=drawing["top"])
+    if drawing["kind"] == "split":
+        return split_bars(rows, title=title)
+    if drawing["kind"] == "intervals":
+        among = {key: drawing[key] for key in ("reference", "span", "percent", "lines") if key in drawing}
+        return intervals(rows, title=title, **among)
+    if drawing["kind"] == "curve":
+        among = {key: drawing[key] for key in ("reference", "across", "percent")}
+        return curve(rows, title=title, **among)
+    return None
 
 
 def baselines(measures: Mapping[str, Any], title: str, lang: Language = "en") -> list[tuple[str, Estimate]]:
@@ -93,7 +120,7 @@ def _columns(name: str, sides: Mapping[str, Mapping[str, Any]], lang: Language) 
 
 def _paired(left: dict[str, Any], lang: Language) -> list[dict[str, Any]]:
     """Takes measures of two sides out of `left`: bars beside each other, all counts in one scale and all shares."""
-    groups: dict[str, tuple[dict[str, float], dict[str, str]]] = {}
+    groups: dict[str, tuple[dict[str, float], dict[str, Kind]]] = {}
     for name in list(left):
         for one, other in PAIRED:
             mate = _mate(name, one, other)
@@ -105,7 +132,8 @@ def _paired(left: dict[str, Any], lang: Language) -> list[dict[str, Any]]:
             if name == "desirable" and number(left.get("without_label")):
                 nothing = left.pop("without_label")
                 values |= {"without_label": nothing} if nothing else {}
-            kinds = dict(zip(values, ("good", "bad", "none"), strict=False))
+            sides: tuple[Kind, ...] = ("good", "bad", "none")
+            kinds = dict(zip(values, sides, strict=False))
             share = all(is_share(key, value) for key, value in values.items())
             unit = "share" if share else "count" if _all(values.values(), int) else name
             group = groups.setdefault(unit, ({}, {}))
@@ -122,7 +150,7 @@ def _mate(name: str, one: str, other: str) -> str | None:
 
 def _mapping(name: str, value: Mapping[str, Any], lang: Language) -> list[dict[str, Any]]:
     values = list(value.values())
-    if all(number(one) and one >= 0 for one in values):
+    if all(number(one) and one >= 0 for one in values) and _of_one_unit(values):
         return [_bars(name, {str(key): one for key, one in value.items()}, lang, KINDS, of_data=True)]
     if _all(values, Mapping):
         if set(value) <= set(SIDES) and not any(taken(dict(one)) for one in values):
@@ -136,6 +164,12 @@ def _mapping(name: str, value: Mapping[str, Any], lang: Language) -> list[dict[s
         return [{**one, "title": title} for one, title in zip(inside, titles, strict=True)]
     rows = [(own(str(key), lang), shown(str(key), one, lang)) for key, one in value.items()]
     return [{"kind": "facts", "title": label(name, lang), "rows": rows[:ROWS], "more": max(0, len(rows) - ROWS)}]
+
+
+def _of_one_unit(values: Sequence[float]) -> bool:
+    """Whether numbers can be compared: all counts, or all shares, or none of both."""
+    counts = [one for one in values if isinstance(one, int)]
+    return len(counts) in (0, len(values)) or set(counts) <= {0, 1}
 
 
 def _two_counts(value: Any) -> bool:
@@ -168,33 +202,31 @@ def _nested(name: str, value: Mapping[str, Mapping[str, Any]], lang: Language) -
 
 
 def _bars(
-    name: str, values: Mapping[str, float], lang: Language, kinds: Mapping[str, str], *, of_data: bool = False
+    name: str, values: Mapping[str, float], lang: Language, kinds: Mapping[str, Kind], *, of_data: bool = False
 ) -> dict[str, Any]:
     """Horizontal bars from 0; shares fill the box at 1. `of_data`: the names are values of the data."""
     whole = [one for one in values.values() if isinstance(one, int)]
     percent = len(whole) < len(values) and set(whole) <= {0, 1} and all(0 <= one <= 1 for one in values.values())
-    top = 1.0 if percent else max(values.values(), default=1) or 1
     rows = [
-        {
-            "name": own(key, lang) if of_data else label(key, lang),
-            "width": round(100 * value / top, 2),
-            "text": f"{100 * value:.1f} %" if percent else shown("", value, lang),
-            "kind": kinds.get(key, ""),
-        }
+        Bar(
+            own(key, lang) if of_data else label(key, lang),
+            value,
+            f"{100 * value:.1f} %" if percent else shown("", value, lang),
+            kinds.get(key, ""),
+        )
         for key, value in list(values.items())[:ROWS]
     ]
+    top = 1.0 if percent else float(max(values.values(), default=1) or 1)
     title = label(name, lang) if name else ""
-    return {"kind": "bars", "title": title, "rows": rows, "more": max(0, len(values) - ROWS)}
+    return {"kind": "bars", "title": title, "rows": rows, "top": top, "more": max(0, len(values) - ROWS)}
 
 
 def _split(name: str, value: Mapping[str, Sequence[float]], lang: Language) -> dict[str, Any]:
     """Counts of two sides for each name: a bar that is split where they are."""
     rows = [
-        {
-            "name": own(str(key), lang),
-            "width": round(100 * one / ((one + other) or 1), 2),
-            "text": f"{shown('', one, lang)} : {shown('', other, lang)}",
-        }
+        Stack(
+            own(str(key), lang), (("good", one), ("bad", other)), f"{shown('', one, lang)} : {shown('', other, lang)}"
+        )
         for key, (one, other) in list(value.items())[:ROWS]
     ]
     return {"kind": "split", "title": label(name, lang), "rows": rows, "more": max(0, len(value) - ROWS)}

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from prefdata.reporting import charts
 from prefdata.reporting.audit_values import is_share, label
 from prefdata.reporting.audit_words import Language, say
+from prefdata.reporting.drawing import Interval, Line
 
 CHANCE = ("auc", "accuracy", "onesided", "wins", "winning")
 """Parts of names of estimates that are 0.5 where nothing can be told."""
@@ -81,19 +81,18 @@ def axis(name: str, values: Sequence[float], reference: float | None = None) -> 
     return Axis(-1.1 * reach, 1.1 * reach, 0.0, "no_difference")
 
 
-def place(value: float, low: float, high: float) -> float:
-    """Where a value stands on an axis, in percent, never outside."""
-    return round(min(max(100 * (value - low) / ((high - low) or 1.0), 0.0), 100.0), 2)
-
-
 def dots(
     found: Sequence[Estimate],
     lang: Language,
     *,
     names: Sequence[str] = (),
+    anchors: Sequence[str] = (),
     compared: Mapping[str, float] | None = None,
 ) -> list[dict[str, Any]]:
-    """Charts of estimates, those that share an axis in one. `names`: what each is called, where its name is not it."""
+    """Charts of estimates, those that share an axis in one.
+
+    `names`: what each is called, where its name is not it; `anchors`: what each links to.
+    """
     compared = compared or {}
     axes = [axis(one.name, one[1:], compared.get(one.name)) for one in found]
     # each distinct comparison has one axis, wide enough for all its estimates
@@ -102,34 +101,37 @@ def dots(
         groups.setdefault(((own.low, own.high) == (0.0, 1.0), own.meaning), []).append(at)
     drawings = []
     for members in groups.values():
-        low, high = min(axes[at].low for at in members), max(axes[at].high for at in members)
         first = axes[members[0]]
-        rows = [_dot(found[at], axes[at], (low, high), names[at] if names else "", lang) for at in members]
+        rows = [
+            Interval(
+                names[at] if names else label(found[at].name, lang),
+                *found[at][1:],
+                text=_told(found[at], lang),
+                anchor=anchors[at] if anchors else "",
+            )
+            for at in members
+        ]
         drawings.append(
             {
                 "kind": "intervals",
                 "rows": rows,
-                "reference": None if first.reference is None else place(first.reference, low, high),
-                "meaning": say(first.meaning, lang, value=f"{first.reference:.3g}") if first.meaning else "",
-                "ticks": [{"x": place(tick, low, high), "label": f"{tick:g}"} for tick in _ticks(low, high)],
+                "span": (min(axes[at].low for at in members), max(axes[at].high for at in members)),
+                "percent": all(is_share(found[at].name, found[at].value) for at in members),
+                **_compared(first, lang),
             }
         )
     return drawings
 
 
-def _dot(one: Estimate, own: Axis, span: tuple[float, float], name: str, lang: Language) -> dict[str, Any]:
-    left, right = place(one.low, *span), place(one.high, *span)
+def _told(one: Estimate, lang: Language) -> str:
     percent = is_share(one.name, one.value)
-    return {
-        "name": name or label(one.name, lang),
-        "anchor": "",
-        "x": place(one.value, *span),
-        "low": left,
-        "width": round(max(right - left, 0.0), 2),
-        "value": figure(one.value, percent=percent),
-        "reach": say("from_to", lang, low=figure(one.low, percent=percent), high=figure(one.high, percent=percent)),
-        "certain": own.reference is not None and not one.low <= own.reference <= one.high,
-    }
+    reach = say("from_to", lang, low=figure(one.low, percent=percent), high=figure(one.high, percent=percent))
+    return f"{figure(one.value, percent=percent)} ({reach})"
+
+
+def _compared(own: Axis, lang: Language) -> dict[str, Any]:
+    meaning = say(own.meaning, lang, value=f"{own.reference:.3g}") if own.meaning else ""
+    return {"reference": own.reference, "meaning": meaning}
 
 
 def curves(
@@ -148,46 +150,27 @@ def curves(
     rising = len(sound) == len(steps) >= 3 and all(a < b for a, b in pairwise(sound))
     if not rising or len(names) != 1 or not next(iter(names)) or any(len(rest) > 1 for rest in rests):
         return []
-    first, last = sound[0], sound[-1]
     drawings = []
     for line in zip(*found, strict=True):
         name = line[0].name
         own = axis(name, [value for one in line for value in one[1:]], (compared or {}).get(name))
-        low, high = _zoom(line, own)
-        spots = [(place(x, first, last), one) for x, one in zip(sound, line, strict=True)]
-        upper = [f"{x},{round(100 - place(one.high, low, high), 2)}" for x, one in spots]
-        lower = [f"{x},{round(100 - place(one.low, low, high), 2)}" for x, one in reversed(spots)]
-        percent = is_share(name, line[-1].value)
         drawings.append(
             {
                 "kind": "curve",
                 "title": label(name, lang),
-                "band": " ".join([*upper, *lower]),
-                "line": " ".join(f"{x},{round(100 - place(one.value, low, high), 2)}" for x, one in spots),
-                "reference": None if own.reference is None else round(100 - place(own.reference, low, high), 2),
-                "meaning": say(own.meaning, lang, value=f"{own.reference:.3g}") if own.meaning else "",
-                "top": figure(high, percent=percent),
-                "bottom": figure(low, percent=percent),
-                "ends": [f"{first:,g}", f"{label(growing, lang)}: {last:,g}"],
-                "points": [
-                    {"at": f"{x:,g}", "value": figure(one.value, percent=percent)}
-                    for x, one in zip(sound, line, strict=True)
+                "rows": [
+                    Line(
+                        "",
+                        [(x, one.value) for x, one in zip(sound, line, strict=True)],
+                        [(one.low, one.high) for one in line],
+                    )
                 ],
-                "rows": [],
+                "across": label(growing, lang),
+                "percent": all(is_share(name, one.value) for one in line),
+                **_compared(own, lang),
             }
         )
     return drawings
-
-
-def _zoom(line: Sequence[Estimate], own: Axis) -> tuple[float, float]:
-    """The part of an axis in which a line runs, its reference included."""
-    values = [value for one in line for value in one[1:]] + ([own.reference] if own.reference is not None else [])
-    margin = ((max(values) - min(values)) or 1.0) * 0.06
-    return min(values) - margin, max(values) + margin
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    return charts.ticks(low, high, False, 4)
 
 
 def figure(value: float, *, percent: bool) -> str:

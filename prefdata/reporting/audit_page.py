@@ -17,18 +17,21 @@ from prefdata.io import write_atomic
 from prefdata.reporting import audit_charts, what_if_page, what_if_words
 from prefdata.reporting.audit_estimates import dots
 from prefdata.reporting.audit_json import counts, unreadable
-from prefdata.reporting.audit_values import cut
+from prefdata.reporting.audit_values import cut, shown
 from prefdata.reporting.audit_words import (
     SYMBOLS,
     Language,
     family,
     pieces,
+    read_because,
+    reading,
     record_type,
     say,
     severity,
     told,
     told_of,
 )
+from prefdata.reporting.drawing_rows import lines_of
 from prefdata.reporting.texts import HIDDEN, MAX_CHARS
 
 if TYPE_CHECKING:
@@ -42,6 +45,9 @@ PLACES_BYTES = 4 * 2**20
 
 TALL = 20
 """Line ends in an example's text from which on it scrolls in a box of its own."""
+
+COLUMNS = 3
+"""Charts beside each other at a glance."""
 
 HTML_LANGUAGES = {"en": "en", "zh": "zh-CN"}
 
@@ -91,6 +97,11 @@ def render(audit: Audit, *, lang: Language = "en") -> str:
         script=Markup(script),
         type=record_type(audit.type.value, lang),
         unreadable=unreadable(audit),
+        reasons=[read_because(one, lang) for one in audit.reasons],
+        refused=[
+            {"reason": reason, "title": reading(reason, lang), "count": number}
+            for reason, number in sorted(audit.refused.items(), key=lambda one: (-one[1], one[0]))
+        ],
         severities=[
             {"name": one.value, "symbol": SYMBOLS[one], "word": severity(one, lang), "count": number}
             for one, number in zip(Severity, counts(audit).values(), strict=True)
@@ -152,7 +163,10 @@ def _finding(audit: Audit, at: int, finding: Finding, budget: _Budget, lang: Lan
         "why": words.why,
         "source": words.source,
         "cure": pieces(words.cure),
-        "drawings": audit_charts.drawn(finding.measures, lang),
+        "drawings": [
+            {**one, "chart": audit_charts.picture(one, words.title)}
+            for one in audit_charts.drawn(finding.measures, lang)
+        ],
         "examples": [_example(one, lang) for one in finding.examples],
         "places": places,
         "more_places": finding.count - len(places),
@@ -167,20 +181,25 @@ def _example(example: Example, lang: Language) -> dict[str, Any]:
             "name": say(f"side_{side}", lang),
             "text": content[:MAX_CHARS],
             "tall": content.count("\n", 0, MAX_CHARS) > TALL,
-            "note": _told_length(content, lang),
+            "note": _told_length(content, example.chars.get(side, len(content)), lang),
         }
         for side, content in example.texts.items()
     ]
-    return {"place": example.place, "note": example.note, "sides": sides}
+    return {
+        "place": example.place,
+        "note": example.note,
+        "sides": sides,
+        "label": example.label,
+        "margin": "" if example.margin is None else shown("margin", example.margin, lang),
+    }
 
 
-def _told_length(content: str, lang: Language) -> str:
-    """What is said below a text: that it is empty, or that only its beginning is shown."""
+def _told_length(content: str, chars: int, lang: Language) -> str:
+    """What is said below a text: that it is empty, or of how many characters these are the first."""
     if not content:
         return say("empty_text", lang)
-    if len(content) > MAX_CHARS:
-        return say("cut_text", lang, shown=MAX_CHARS, chars=len(content))
-    return say("cut_before", lang, shown=MAX_CHARS) if len(content) == MAX_CHARS else ""
+    shown = min(len(content), MAX_CHARS)
+    return say("cut_text", lang, shown=shown, chars=max(chars, len(content))) if chars > shown else ""
 
 
 def _glance(audit: Audit, lang: Language) -> dict[str, Any] | None:
@@ -195,10 +214,21 @@ def _glance(audit: Audit, lang: Language) -> dict[str, Any] | None:
     if len(named) < 2:
         return None
     named.sort(key=lambda one: (-abs(one[2].value - 0.5), one[1]))
-    (drawing,) = dots([one for _, _, one in named], lang, names=[name for _, name, _ in named])
-    for row, (anchor, _, _) in zip(drawing["rows"], named, strict=True):
-        row["anchor"] = anchor
-    return drawing
+    (drawing,) = dots(
+        [one for _, _, one in named],
+        lang,
+        names=[name for _, name, _ in named],
+        anchors=[anchor for anchor, _, _ in named],
+    )
+    # beside each other where there is room, below each other where there is none, all on one axis
+    rows, column = drawing["rows"], -(-len(named) // max(1, min(COLUMNS, len(named) // 3)))
+    lines = lines_of([(row.name, row.text) for row in rows])
+    equal = {**drawing, "title": "", "lines": lines}
+    parts = [{**equal, "rows": rows[at : at + column]} for at in range(0, len(rows), column)]
+    return {
+        "charts": [audit_charts.picture(part, say("glance", lang)) for part in parts],
+        "meaning": drawing["meaning"],
+    }
 
 
 def _quiet(audit: Audit, found: set[tuple[str, str]], lang: Language) -> list[dict[str, Any]]:

@@ -65,9 +65,30 @@ def told_of(check: Check, lang: Language = "en") -> Told:
 
 
 def _reading(reason: str, lang: Language) -> Told:
-    told = _table(lang)["reasons"].get(reason) or visible(sentence(reason))
+    told = reading(reason, lang)
     why, cure = say("reading_why", lang), say("reading_cure", lang)
     return Told(told[:1].upper() + told[1:], why, cure, "")
+
+
+def reading(reason: str, lang: Language = "en") -> str:
+    """Why a record is no row."""
+    return str(_table(lang)["reasons"].get(reason) or visible(sentence(reason)))
+
+
+_COLUMNS = re.compile(r"(?:columns?|as columns are said to be:) (?P<names>[^:]+)(?:: (?P<what>.+))?")
+
+
+def read_because(reason: str, lang: Language = "en") -> str:
+    """Why a file is read as a format and a type: the columns it has, and what they hold."""
+    phrases: Mapping[str, str] = _table(lang).get("because", {})
+    if not phrases:
+        return reason
+    found = _COLUMNS.fullmatch(reason)
+    if not found:
+        return phrases.get(reason, reason)
+    names = found["names"].replace(", ", phrases["comma"])
+    told = phrases["columns"].format(names=names)
+    return told + (phrases["colon"] + phrases.get(found["what"], found["what"]) if found["what"] else "")
 
 
 def say(name: str, lang: Language = "en", /, **values: Any) -> str:

@@ -29,8 +29,11 @@ from prefdata.reporting.vega import svg
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-STEPS = {1: 38, 2: 54}
+STEPS = {1: 38, 2: 54, 3: 71}
 """Pixels of a row whose name takes that many lines; drawing.css has the same numbers."""
+
+LONG = 40
+"""Characters of a name from which on it is told in full where a mouse rests on it."""
 
 TRACK = 8
 """Pixels of a bar."""
@@ -123,14 +126,16 @@ def intervals(
     reference: float | None = None,
     span: tuple[float, float] | None = None,
     percent: bool = False,
+    lines: int = 0,
 ) -> Markup:
     """A dot with its interval a row, on one axis. `reference`: a dashed line; intervals that miss it have full dots.
 
-    `span`: the ends of the axis, by default where all intervals and the reference are.
+    `span`: the ends of the axis, by default where all intervals and the reference are. `lines`: for how many lines of a
+    name there is room at least, so that charts beside each other have equal rows.
     """
     numbers = [value for one in rows for value in (one.value, one.low, one.high)] + [reference or 0.0]
     span = span or room(numbers if reference is not None else numbers[:-1])
-    lines = _lines([(one.name, one.text or _estimate(one)) for one in rows])
+    lines = max(lines, lines_of([(one.name, one.text or _estimate(one)) for one in rows]))
     values = []
     for at, one in enumerate(rows):
         if not all(map(math.isfinite, one[1:4])):
@@ -180,7 +185,7 @@ def _tracks(
     span: tuple[float, float],
     title: str,
 ) -> Markup:
-    lines = _lines([(name, text) for name, text, _ in listed])
+    lines = lines_of([(name, text) for name, text, _ in listed])
     low, high = span if span[1] > span[0] else (0.0, 1.0)
     height = STEPS[lines] * len(listed)
     least = (high - low) * 2 / WIDTH
@@ -232,19 +237,21 @@ def _with_rows(drawn: Markup, listed: Sequence[tuple[str, str, str]], lines: int
     rows = []
     for name, text, anchor in listed:
         shown = " ".join(visible(name[:NAME_CHARS]).split()) + ("…" if len(name) > NAME_CHARS else "")
-        called = Markup("<bdi>{}</bdi>").format(shown)
+        hint = Markup(' title="{}"').format(shown) if len(shown) > LONG else ""
+        called = Markup("<bdi{}>{}</bdi>").format(hint, shown)
         if anchor:
             called = Markup('<a href="#{}">{}</a>').format(anchor, called)
         rows.append(
             Markup('<li><span class="name">{}</span><span class="number">{}</span></li>').format(called, visible(text))
         )
-    look = ("chart-box", "rows", "two" if lines == 2 else "one", *(["axis"] if axis else []))
+    look = ("chart-box", "rows", ("one", "two", "three")[lines - 1], *(["axis"] if axis else []))
     return Markup('<div class="{}">{}<ul>{}</ul></div>').format(" ".join(look), drawn, Markup("").join(rows))
 
 
-def _lines(listed: Sequence[tuple[str, str]]) -> int:
-    """How many lines the names need beside their figures; widths are those of a wide font."""
-    return 2 if any(_pixels(name) + _pixels(text) + 12 > WIDTH for name, text in listed) else 1
+def lines_of(listed: Sequence[tuple[str, str]]) -> int:
+    """How many lines, 1 to 3, the longest of names needs beside its figure; widths are those of a wide font."""
+    found = (_pixels(name) / max(WIDTH - _pixels(text) - 12, 60) for name, text in listed)
+    return min(max(math.ceil(max(found, default=0.0) * 1.1 - 0.1), 1), 3)
 
 
 def _pixels(text: str) -> float:

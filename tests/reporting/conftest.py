@@ -1,10 +1,11 @@
-"""One small run, its rows written out: what the tests of numbers and page have in common."""
+"""One small run, its rows written out, and the parts of a page: what the tests of reports have in common."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -232,3 +233,31 @@ def run() -> type[Run]:
 @pytest.fixture
 def fitted_card() -> dict[str, Any]:
     return dict(FITTED)
+
+
+class Parsed(HTMLParser):
+    """Tags, attributes and text of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.text = ""
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(tag, key, value or "") for key, value in attrs]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def values(self, key: str) -> list[str]:
+        return [value for _, one, value in self.attributes if one == key]
+
+
+@pytest.fixture(scope="session")
+def parse() -> type[Parsed]:
+    """`parse(page)` has the tags, attributes and text of a page."""
+    return Parsed

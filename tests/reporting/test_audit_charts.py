@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefdata.reporting.audit_charts import baselines, drawn
-from prefdata.reporting.audit_estimates import Estimate, axis, place, taken
+from prefdata.reporting.audit_charts import baselines, drawn, picture
+from prefdata.reporting.audit_estimates import Estimate, axis, taken
 from prefdata.reporting.audit_values import cut, shown
+from prefdata.reporting.drawing import Bar, Interval, Line, Stack
 
 
 def kinds(measures: dict[str, Any]) -> list[str]:
@@ -61,31 +62,44 @@ def test_an_estimate_is_compared_with_what_says_nothing(
     assert (round(found.low, 4), round(found.high, 4), found.reference) == (low, high, reference)
 
 
-def test_dots_are_filled_where_the_interval_leaves_out_chance() -> None:
-    clear = drawn({"auc": 0.7, "interval": [0.6, 0.8]})[0]
-    vague = drawn({"auc": 0.52, "interval": [0.45, 0.6]})[0]
-    assert [one["rows"][0]["certain"] for one in (clear, vague)] == [True, False]
-    assert clear["rows"][0] | {} == {
-        "name": "AUC",
-        "anchor": "",
-        "x": 70.0,
-        "low": 60.0,
-        "width": 20.0,
-        "value": "0.700",
-        "reach": "0.600 to 0.800",
-        "certain": True,
+def test_estimates_are_told_with_their_interval_on_the_axis_of_their_name() -> None:
+    (found,) = drawn({"auc": 0.7, "interval": [0.6, 0.8]})
+    assert found["rows"] == [Interval("AUC", 0.7, 0.6, 0.8, "0.700 (0.600 to 0.800)")]
+    assert (found["span"], found["reference"], found["meaning"]) == ((0.0, 1.0), 0.5, "0.5: chance")
+    assert found["percent"] is False
+
+
+def test_every_drawing_but_tables_and_facts_is_a_picture() -> None:
+    measures = {
+        "auc": 0.7,
+        "interval": [0.6, 0.8],
+        "chosen": 3,
+        "rejected": 1,
+        "words": {"a": [1, 2], "b": [3, 4]},
+        "curve": [{"rows": at, "loss": 0.1 * at, "loss_interval": [0.0, 0.2 * at]} for at in (1, 2, 3)],
+        "by": {"a": {"rows": 1}},
+        "note": "x",
     }
-    assert [tick["label"] for tick in clear["ticks"]] == ["0", "0.25", "0.5", "0.75", "1"]
+    found = [(one["kind"], picture(one, "title") is not None) for one in drawn(measures)]
+    assert sorted(found) == [
+        ("bars", True),
+        ("curve", True),
+        ("facts", False),
+        ("intervals", True),
+        ("split", True),
+        ("table", False),
+    ]
 
 
 def test_two_sides_are_bars_in_one_scale() -> None:
     (bars,) = drawn({"chosen": 20, "rejected": 10, "chosen_only": 5, "rejected_only": 0})
     assert bars["kind"] == "bars"
-    assert [(one["name"], one["width"], one["kind"]) for one in bars["rows"]] == [
-        ("chosen", 100.0, "good"),
-        ("rejected", 50.0, "bad"),
-        ("chosen only", 25.0, "good"),
-        ("rejected only", 0.0, "bad"),
+    assert bars["top"] == 20
+    assert bars["rows"] == [
+        Bar("chosen", 20, "20", "good"),
+        Bar("rejected", 10, "10", "bad"),
+        Bar("chosen only", 5, "5", "good"),
+        Bar("rejected only", 0, "0", "bad"),
     ]
 
 
@@ -93,8 +107,9 @@ def test_classes_are_bars_with_the_rows_without_a_label_and_shares_of_their_own_
     counts, shares = drawn(
         {"desirable": 3, "undesirable": 1, "without_label": 4, "desirable_share": 0.5, "undesirable_share": 0.25}
     )
-    assert [(one["text"], one["width"]) for one in counts["rows"]] == [("3", 75.0), ("1", 25.0), ("4", 100.0)]
-    assert [(one["text"], one["width"]) for one in shares["rows"]] == [("50.0 %", 50.0), ("25.0 %", 25.0)]
+    assert [(one.text, one.kind) for one in counts["rows"]] == [("3", "good"), ("1", "bad"), ("4", "none")]
+    assert [one.text for one in shares["rows"]] == ["50.0 %", "25.0 %"]
+    assert (counts["top"], shares["top"]) == (4, 1.0)
 
 
 def test_a_mapping_of_numbers_is_bars_and_one_of_mappings_a_table() -> None:
@@ -105,8 +120,8 @@ def test_a_mapping_of_numbers_is_bars_and_one_of_mappings_a_table() -> None:
             "by_source": {"a": {"rows": 3, "share": 0.5}, "b": {"rows": 1, "months": ["2024-01", "2024-02"]}},
         }
     )
-    assert [one["text"] for one in shares["rows"]] == ["75.0 %", "25.0 %"]
-    assert [(one["name"], one["width"]) for one in counts["rows"]] == [("gpt", 100.0), ("llama", 33.33)]
+    assert [one.text for one in shares["rows"]] == ["75.0 %", "25.0 %"]
+    assert [(one.name, one.value) for one in counts["rows"]] == [("gpt", 3), ("llama", 1)]
     assert table["kind"] == "table"
     assert table["columns"] == ["", "rows", "share", "months"]
     assert table["rows"] == [
@@ -124,7 +139,7 @@ def test_a_mapping_of_estimates_is_dots_with_a_table_of_the_rest() -> None:
     }
     dots, table = drawn(measures)
     assert dots["title"] == "AUC: features"
-    assert [(one["name"], one["x"]) for one in dots["rows"]] == [("length", 70.0), ("emoji", 50.0)]
+    assert [(one.name, one.value) for one in dots["rows"]] == [("length", 0.7), ("emoji", 0.5)]
     assert table["columns"] == ["", "rows"]
 
 
@@ -137,7 +152,7 @@ def test_baselines_that_most_have_are_dots_and_what_the_others_have_is_told() ->
         }
     }
     dots, table = drawn(measures)
-    assert [(one["name"], one["x"]) for one in dots["rows"]] == [("length", 70.0), ("first words", 50.0)]
+    assert [(one.name, one.value) for one in dots["rows"]] == [("length", 0.7), ("first words", 0.5)]
     assert table["columns"] == ["", "accuracy", "accuracy, 95 % interval", "rows that carry it"]
     assert table["rows"] == [["length", "0.6", "0.5 to 0.7", "–"], ["emoji", "–", "–", "3"]]
     assert baselines({"auc": 0.4, "interval": [0.3, 0.5], **measures}, "the probe") == [
@@ -155,12 +170,8 @@ def test_estimates_over_a_growing_number_are_curves() -> None:
     ]
     auc, loss, facts = drawn({"loss_at_chance": 0.6931, "curve": steps})
     assert [one["kind"] for one in (auc, loss, facts)] == ["curve", "curve", "facts"]
-    assert [one.split(",")[0] for one in auc["line"].split()] == ["0.0", "50.0", "100.0"]
-    assert auc["points"] == [
-        {"at": "10", "value": "0.500"},
-        {"at": "20", "value": "0.600"},
-        {"at": "30", "value": "0.700"},
-    ]
+    assert auc["rows"] == [Line("", [(10, 0.5), (20, 0.6), (30, 0.7)], [(0.4, 0.6), (0.5, 0.7), (0.65, 0.75)])]
+    assert auc["across"] == "fitted rows"
     assert (auc["meaning"], loss["meaning"]) == ("0.5: chance", "0.693: chance")
     assert drawn({"curve": steps[:2]})[0]["kind"] == "table"
     assert drawn({"curve": steps[::-1]})[0]["kind"] == "table"
@@ -169,15 +180,15 @@ def test_estimates_over_a_growing_number_are_curves() -> None:
 def test_an_estimate_is_compared_with_its_own_chance_where_that_is_measured() -> None:
     (loss,) = drawn({"loss": 0.5, "interval": [0.4, 0.6], "loss_at_chance": 0.6931})
     assert loss["meaning"] == "0.693: chance"
-    assert loss["rows"][0]["certain"] is True
+    assert (loss["reference"], loss["rows"][0].high) == (0.6931, 0.6)
 
 
 def test_pairs_of_counts_are_bars_that_are_split() -> None:
     (split,) = drawn({"words_of_chosen": {"当然": [30, 10], "<b>": [0, 0]}})
     assert split["kind"] == "split"
     assert split["rows"] == [
-        {"name": "当然", "width": 75.0, "text": "30 : 10"},
-        {"name": "<b>", "width": 0.0, "text": "0 : 0"},
+        Stack("当然", (("good", 30), ("bad", 10)), "30 : 10"),
+        Stack("<b>", (("good", 0), ("bad", 0)), "0 : 0"),
     ]
 
 
@@ -239,7 +250,7 @@ def test_values_are_told_in_few_characters(name: str, value: Any, text: str) -> 
 
 def test_figures_are_told_in_chinese() -> None:
     assert shown("label", False, "zh") == "否"
-    assert drawn({"auc": 0.7, "interval": [0.6, 0.8]}, "zh")[0]["rows"][0]["reach"] == "0.600 至 0.800"
+    assert drawn({"auc": 0.7, "interval": [0.6, 0.8]}, "zh")[0]["rows"][0].text == "0.700 (0.600 至 0.800)"
 
 
 values = st.recursive(
@@ -254,16 +265,16 @@ def test_any_measures_are_drawn_within_their_boxes(measures: dict[str, Any]) -> 
     for one in drawn(measures):
         for row in one["rows"]:
             if one["kind"] == "bars":
-                assert 0 <= row["width"] <= 100
+                assert 0 <= row.value <= one["top"]
             if one["kind"] == "intervals":
-                assert 0 <= row["low"] <= 100
-                assert 0 <= row["x"] <= 100
-                assert row["low"] + row["width"] <= 100.01
+                low, high = one["span"]
+                assert low <= min(row[1:4])
+                assert max(row[1:4]) <= high
 
 
-@given(st.floats(-10, 10), st.floats(-10, 0), st.floats(0, 10))
-def test_a_place_is_never_outside(value: float, low: float, high: float) -> None:
-    assert 0 <= place(value, low, high) <= 100
+def test_counts_and_shares_in_one_mapping_are_told_not_compared() -> None:
+    (facts,) = drawn({"completion": {"templates": 3, "coverage": 0.07}})
+    assert (facts["kind"], facts["rows"]) == ("facts", [("templates", "3"), ("coverage", "7.0 %")])
 
 
 def test_cut_tells_the_length() -> None:

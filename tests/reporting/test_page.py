@@ -30,25 +30,6 @@ HOSTILE = (
 )
 
 
-class Parsed(HTMLParser):
-    """Tags, attributes and text of a page."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str, str]] = []
-        self.text = ""
-        self.feed(page)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += [(tag, name, value or "") for name, value in attrs]
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-
 def hostile_rows(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     """The rows with HOSTILE texts for their customers' turns and replies."""
     changed = []
@@ -148,8 +129,8 @@ def page(run: Any, tmp_path: Path, fitted_card: dict[str, Any]) -> str:
     return render(path)
 
 
-def test_row_text_becomes_no_markup(page: str) -> None:
-    parsed = Parsed(page)
+def test_row_text_becomes_no_markup(page: str, parse: Any) -> None:
+    parsed = parse(page)
     assert not {"script", "img", "iframe", "link", "object", "embed", "base", "form", "input"} & set(parsed.tags)
     assert not [attribute for attribute in parsed.attributes if attribute[1].startswith("on")]
     assert parsed.tags.count("style") == 1
@@ -175,8 +156,8 @@ def test_every_tag_is_closed_in_order(page: str) -> None:
     assert opened == []
 
 
-def test_the_page_can_neither_run_nor_fetch(page: str) -> None:
-    parsed = Parsed(page)
+def test_the_page_can_neither_run_nor_fetch(page: str, parse: Any) -> None:
+    parsed = parse(page)
     contents = [value for tag, name, value in parsed.attributes if tag == "meta" and name == "content"]
     assert "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'" in contents
     assert page.index("Content-Security-Policy") < page.index("<style>")
@@ -185,8 +166,8 @@ def test_the_page_can_neither_run_nor_fetch(page: str) -> None:
     assert "url(" not in page
 
 
-def test_links_lead_to_places_in_the_page(page: str) -> None:
-    parsed = Parsed(page)
+def test_links_lead_to_places_in_the_page(page: str, parse: Any) -> None:
+    parsed = parse(page)
     places = {value for _, name, value in parsed.attributes if name == "id"}
     links = {value for _, name, value in parsed.attributes if name == "href"}
     assert {"#funnel", "#dropped", "#training", "#reason-reply_too_short"} <= links
@@ -208,21 +189,21 @@ def test_every_reason_has_its_samples_and_every_stopping_rule_its_borderline(run
     assert "1 rule that stopped nothing" in page
 
 
-def test_clusters_show_their_rows_with_similarity(run: Any, tmp_path: Path) -> None:
-    text = Parsed(render(run().write(tmp_path / "run"))).text
+def test_clusters_show_their_rows_with_similarity(run: Any, tmp_path: Path, parse: Any) -> None:
+    text = parse(render(run().write(tmp_path / "run"))).text
     assert "2 rows, least similarity 0.85, opposite labels" in text
     assert "kept, similarity 0.9" in text
 
 
-def test_the_combiner_shows_its_curve_and_coefficients(page: str) -> None:
-    text = Parsed(page).text
+def test_the_combiner_shows_its_curve_and_coefficients(page: str, parse: Any) -> None:
+    text = parse(page).text
     assert "predicted 0.20, observed 0.25" in text
     assert "before: complaint + agent: says" in text
     assert "-0.25" in text
 
 
-def test_a_trained_stage_shows_curves_intervals_and_answers(page: str) -> None:
-    text = Parsed(page).text
+def test_a_trained_stage_shows_curves_intervals_and_answers(page: str, parse: Any) -> None:
+    text = parse(page).text
     for told in (
         "0.710 (0.660 to 0.760)",
         "0.310 (0.210 to 0.410)",
