@@ -16,6 +16,7 @@ from prefdata.auditing.check import Check
 from prefdata.auditing.dataset import Audited, place, read
 from prefdata.auditing.finding import Example, Finding, Found, Severity
 from prefdata.auditing.table import CHECKS
+from prefdata.auditing.threads import in_order
 from prefdata.errors import UnknownNameError
 from prefdata.formats import rules
 from prefdata.io import ReadLimits
@@ -32,6 +33,9 @@ EXCERPT = 600
 """Characters of a text in an example."""
 MODEL_ROWS = 200
 """Rows that a language model reads: some minutes on two cores, and an interval of 0.07 on either side."""
+
+AT_A_TIME = 3
+"""Checks of the whole set: one of three may wait for what another makes for both."""
 
 _DEFAULT_LIMITS = ReadLimits()
 Progress = Callable[[str, int], None]
@@ -158,14 +162,7 @@ def examined(
     speaking = [check.prepared(options or {}) for check in wanted if reading.type in check.types]
     checks = [check for check in speaking if check is not None]
     data = read(opening, checks, progress=progress)
-    raw: list[tuple[Check, Found, int]] = []
-    if data.total:
-        for check in checks:
-            if progress is not None:
-                progress(check.name, data.total)
-            found = check.found(data)
-            if found:
-                raw.append((check, found, data.total))
+    raw = _found(data, checks, progress) if data.total else []
     findings = [*_unread(data), *_told(data, raw)]
     findings.sort(key=lambda one: (one.severity.rank, -one.share))
     told = Audit(
@@ -181,6 +178,19 @@ def examined(
         refused={reason: len(places) for reason, places in sorted(data.refused.items())},
     )
     return Examined(told, data)
+
+
+def _found(data: Audited, checks: Sequence[Check], progress: Progress | None) -> list[tuple[Check, Found, int]]:
+    """What the checks see, in their order, of those that see something."""
+    near = [check for check in checks if check.near]
+    # the long ones first; the near ones wait for what the first of them makes
+    ordered = [*near[:1], *(check for check in reversed(checks) if not check.near), *near[1:]]
+    found: dict[str, Found] = {}
+    for check, seen in zip(ordered, in_order(lambda check: check.found(data), ordered, threads=AT_A_TIME), strict=True):
+        found[check.name] = seen
+        if progress is not None:
+            progress(check.name, data.total)
+    return [(check, found[check.name], data.total) for check in checks if found[check.name]]
 
 
 def _folders(path: str | Path | Sequence[str | Path]) -> tuple[Path, ...]:

@@ -17,17 +17,19 @@ THREADS = 2
 """With more, copies of more chunks are in memory at a time."""
 
 
-def in_order(work: Callable[[Given], Made], things: Iterable[Given], *, ahead: int = 1) -> Iterator[Made]:
-    """`work` of each thing, in the order of the things; THREADS at a time, and `ahead` results waiting at most.
+def in_order(
+    work: Callable[[Given], Made], things: Iterable[Given], *, ahead: int = 1, threads: int = THREADS
+) -> Iterator[Made]:
+    """`work` of each thing, in the order of the things; `threads` at a time, and `ahead` results waiting at most.
 
     `things` are taken in the thread that takes the results.
     """
-    with ThreadPoolExecutor(THREADS, thread_name_prefix="audit") as pool:
+    with ThreadPoolExecutor(threads, thread_name_prefix="audit") as pool:
         going: deque[Future[Made]] = deque()
         try:
             for thing in things:
                 going.append(pool.submit(work, thing))
-                if len(going) >= THREADS + ahead:
+                if len(going) >= threads + ahead:
                     yield going.popleft().result()
             while going:
                 yield going.popleft().result()
