@@ -53,6 +53,7 @@ SELF_NAME = marks.pattern(
     r"(?: i\b| my\b| \(|, ?(?:i|it|my|there|your|please|let me|we)\b)"
     rf"|\bi(?: am|['’]m) (?:just |only |merely |simply |actually )?an? (?:\w+ ){{0,2}}?{_MODEL}"
     rf"|\b(?:i am|i['’]m|my name is) (?:an? )?(?:{NAMES})\b"
+    rf"|\bas (?:{NAMES}),? (?:an? |i\b|my\b|(?:made|trained|developed|created|built) by )"
     rf"|\bi(?: was| am|['’]ve been| have been) (?:trained|developed|created|made|built) by (?:{MAKERS})\b"
     r"|\bmy (?:knowledge cut-?off|training data)\b"
     r"|作为一?[个款名位]?(?:大型)?(?:AI|人工智能|大?语言模型|智能助手|聊天机器人)"

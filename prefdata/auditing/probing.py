@@ -213,7 +213,8 @@ def probe(data: Audited) -> Probe | None:
 def scaled(block: Floats) -> Floats:
     """Columns divided by their standard deviation; constant ones become 0."""
     spread = block.std(axis=0)
-    return np.asarray(np.where(spread > 0, block / np.where(spread > 0, spread, 1.0), 0.0), dtype=np.float64)
+    varies = spread > 1e-9 * np.abs(block).max(axis=0, initial=0.0)  # a mean that is rounded leaves a spread of 1e-17
+    return np.asarray(np.where(varies, block / np.where(varies, spread, 1.0), 0.0), dtype=np.float64)
 
 
 def _probe(data: Audited) -> Probe | None:

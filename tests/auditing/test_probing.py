@@ -12,7 +12,7 @@ from scipy import sparse
 from prefdata.auditing import surface
 from prefdata.auditing.bags import bag
 from prefdata.auditing.linear import fit
-from prefdata.auditing.probing import fewer, group_of, sources
+from prefdata.auditing.probing import fewer, group_of, scaled, sources
 
 
 def counted(text: str) -> dict[str, int]:
@@ -107,6 +107,13 @@ def test_weights_are_where_the_loss_is_least(dense: bool) -> None:
         for step in (-0.05, 0.05):
             assert loss(weights + step * np.eye(6)[column], start) > least
     assert min(loss(weights, start + 0.05), loss(weights, start - 0.05)) > least
+
+
+def test_a_column_of_one_value_is_no_mark() -> None:
+    block = np.column_stack([np.full(49, 0.1), np.arange(49.0), np.zeros(49)])
+    found = scaled(block)
+    assert (found[:, [0, 2]] == 0).all()
+    assert found[:, 1].std() == pytest.approx(1.0)
 
 
 def test_pairs_need_no_second_class() -> None:
