@@ -6,8 +6,6 @@ or obey written as their code points. The page may run its own script and no oth
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +30,7 @@ from prefdata.reporting.audit_words import (
     told_of,
 )
 from prefdata.reporting.drawing_rows import lines_of
+from prefdata.reporting.policy import policy
 from prefdata.reporting.texts import HIDDEN, MAX_CHARS
 
 if TYPE_CHECKING:
@@ -113,18 +112,6 @@ def render(audit: Audit, *, lang: Language = "en") -> str:
         what_if=what_if_page.view(audit.what_if, lang) if audit.what_if else None,
         quiet_count=sum((check.family, check.name) not in found for check in audit.checks),
     )
-
-
-def policy(style: str, script: str) -> str:
-    """The page's Content-Security-Policy: this style and this script, by their hashes, and nothing else."""
-    return (
-        f"default-src 'none'; style-src '{_sha256(style)}'; script-src '{_sha256(script)}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
-
-
-def _sha256(content: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
 
 
 class _Budget:

@@ -1,208 +1,161 @@
-"""Where the marks of a chart stand, in percent of its box: the template draws them, the browser scales them."""
+"""The charts of a run's report: how scores are spread, what each step left, what labels rest on, how training went."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from prefdata.reporting import drawing
 from prefdata.reporting.distributions import CLASSES
+from prefdata.reporting.drawing import Bar, Interval, Kind, Limit, Line, Opposed, Series, Stack
 
-STACK = ("unlabelled", "undesirable", "desirable")
-"""Classes of a stacked bar, from the axis up."""
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+KINDS: Mapping[str, Kind] = {"desirable": "good", "undesirable": "bad", "unlabelled": "none"}
+"""Class -> its colour, from the axis up."""
+
+FATES: Mapping[str, Kind] = {
+    "row": "",
+    "context": "faint",
+    "signal": "good",
+    "separator": "none",
+    "set_aside": "none",
+    "erased": "other",
+    "refused": "bad",
+    "quarantined": "limit",
+}
+"""What became of a unit -> its colour."""
 
 Z95 = 1.96
 
 
-def bars(histogram: dict[str, Any], rule: dict[str, Any], *, root: bool = True) -> dict[str, Any]:
-    """A stacked histogram with the rule's thresholds and the zones where it stops rows.
+class Scores(NamedTuple):
+    """How the scores of a rule are spread."""
+
+    chart: Markup | None
+    single: float | None
+    """The only score there is."""
+    rows: int
+    off: Sequence[str]
+    """Thresholds beyond the axis, with their side."""
+    left_off: int = 0
+    """Rarer values of a text score."""
+
+
+def scores(found: Mapping[str, Any], rule: Mapping[str, Any], *, title: str, root: bool = True) -> Scores:
+    """A histogram stacked by class with the rule's thresholds, or bars of the values of a text score.
 
     Heights are square roots of counts (`root`), so that ten rows beside ten thousand are still seen. Bars of a class
-    that the rule does not speak for are `muted`. `single` is the only score there is, `off` are thresholds beyond the
-    axis.
+    that the rule does not speak for are pale.
     """
-    edges, count = histogram["edges"], len(histogram["desirable"])
+    if "values" in found:
+        return _values(found, rule, title=title)
+    edges, count = found["edges"], len(found["desirable"])
     limits = [(name, float(rule[name])) for name in ("min", "max") if rule.get(name) is not None]
-    empty: dict[str, Any] = {"rects": [], "lines": [], "zones": [], "off": [], "ticks": [], "single": None, "rows": 0}
     if not count:
-        return {**empty, "off": [f"{name} {value:g}" for name, value in limits]}
-    totals = [sum(histogram[name][at] for name in CLASSES) for at in range(count)]
+        return Scores(None, None, 0, [f"{name} {value:g}" for name, value in limits])
+    rows = sum(sum(found[name]) for name in CLASSES)
     if edges[0] == edges[-1]:
-        labels = [f"{name} {value:g}" for name, value in limits]
-        return {**empty, "single": edges[0], "rows": totals[0], "off": labels}
-    low, high = float(edges[0]), float(edges[-1])
-
-    def place(value: float) -> float:
-        return round(100 * (value - low) / (high - low), 3)
-
-    power = 0.5 if root else 1.0
-    top = max(totals) ** power
-    spoken = rule.get("only")
-    rects = []
-    for at in range(count):
-        y, height = 100.0, 100 * totals[at] ** power / top
-        for name in STACK:
-            number = histogram[name][at]
-            if not number:
-                continue
-            part = max(height * number / totals[at], 0.8)
-            y -= part
-            rects.append(
-                {
-                    "x": place(edges[at] + (edges[at + 1] - edges[at]) * 0.05),
-                    "width": round(90 / count, 3),
-                    "y": round(max(y, 0), 3),
-                    "height": round(part, 3),
-                    "kind": name,
-                    "muted": spoken is not None and spoken != name,
-                    "title": f"{_span(histogram, at)}: {number:,} {name}",
-                }
-            )
-    lines, zones, off = [], [], []
+        return Scores(None, edges[0], rows, [f"{name} {value:g}" for name, value in limits])
+    inside, off = [], []
     for name, value in limits:
-        edge = value + (0.5 if name == "max" else -0.5) * bool(histogram["whole"])
-        if not low <= edge <= high:
-            off.append(f"{name} {value:g} →" if edge > high else f"← {name} {value:g}")
-            continue
-        x = place(edge)
-        lines.append({"x": x, "label": f"{name} {value:g}", "left": x > 50})
-        zone = {"x": 0.0, "width": x} if name == "min" else {"x": x, "width": round(100 - x, 3)}
-        if zone["width"]:
-            zones.append(zone)
-    return {
-        **empty,
-        "rects": rects,
-        "lines": lines,
-        "zones": zones,
-        "off": off,
-        "ticks": [
-            {"x": place(value), "label": f"{value:,.6g}"} for value in ticks(low, high, bool(histogram["whole"]))
-        ],
-        "rows": sum(totals),
-    }
-
-
-def _span(histogram: dict[str, Any], at: int) -> str:
-    low, high = histogram["edges"][at], histogram["edges"][at + 1]
-    if not histogram["whole"]:
-        return f"{low:.4g} to {high:.4g}"
-    first, last = math.ceil(low), math.floor(high)
-    return f"{first:,}" if first == last else f"{first:,} to {last:,}"
-
-
-def ticks(low: float, high: float, whole: bool, wanted: int = 5) -> list[float]:
-    """At most `wanted` + 1 round numbers in [low, high], equally far apart."""
-    rough = (high - low) / wanted
-    scale = 10.0 ** math.floor(math.log10(rough)) if rough > 0 else 1.0
-    step = next(size * scale for size in (1.0, 2.0, 2.5, 5.0, 10.0) if size * scale >= rough * (1 - 1e-9))
-    step = max(math.ceil(step), 1) if whole else step
-    first = math.ceil(low / step - 1e-9)
-    last = math.floor(high / step + 1e-9)
-    return [round(step * at, 9) + 0.0 for at in range(first, last + 1)]
-
-
-def shares(histogram: dict[str, Any], rule: dict[str, Any]) -> list[dict[str, Any]]:
-    """Horizontal bars of a text score, one a value: widths in percent of the most frequent one, and what passes."""
-    totals = [sum(histogram[name][at] for name in CLASSES) for at in range(len(histogram["values"]))]
-    top = max(totals, default=0) or 1
-    allowed = rule.get("values")
-    return [
-        {
-            "value": value,
-            "n": total,
-            "passes": value is None or allowed is None or value in allowed,
-            "parts": [
-                {"kind": name, "width": round(100 * histogram[name][at] / top, 3), "n": histogram[name][at]}
-                for name in CLASSES
-            ],
-        }
-        for at, (value, total) in enumerate(zip(histogram["values"], totals, strict=True))
+        edge = value + (0.5 if name == "max" else -0.5) * bool(found["whole"])
+        if edges[0] <= edge <= edges[-1]:
+            inside.append(Limit(edge, f"{name} {value:g}", "below" if name == "min" else "above"))
+        else:
+            off.append(f"{name} {value:g} →" if edge > edges[-1] else f"← {name} {value:g}")
+    spoken = rule.get("only")
+    series = [
+        Series(name, found[name], KINDS[name], muted=spoken is not None and spoken != name)
+        for name in ("unlabelled", "undesirable", "desirable")
+        if sum(found[name])
     ]
+    return Scores(drawing.histogram(series, edges, title=title, limits=inside, root=root), None, rows, off)
 
 
-def curve(history: list[dict[str, Any]], key: str) -> dict[str, Any] | None:
-    """One logged value over the steps: points as logged and as a running mean, and the numbers at its ends."""
+def _values(found: Mapping[str, Any], rule: Mapping[str, Any], *, title: str) -> Scores:
+    allowed = rule.get("values")
+    rows = []
+    for at, value in enumerate(found["values"]):
+        parts = [(KINDS[name], found[name][at]) for name in CLASSES]
+        total = sum(number for _, number in parts)
+        stopped = value is not None and allowed is not None and value not in allowed
+        name = "unjudged" if value is None else str(value)
+        rows.append(Stack(name, parts, f"stopped, {total:,}" if stopped else f"{total:,}"))
+    chart = drawing.split_bars(rows, title=title, whole=False) if rows else None
+    return Scores(chart, None, sum(sum(found[name]) for name in CLASSES), [], found["left_off"])
+
+
+def learning(history: Sequence[Mapping[str, Any]], key: str, *, title: str) -> dict[str, Any] | None:
+    """One logged value over the steps, as logged and as a running mean, with its `first` and `last` number."""
     points = [
-        (entry["step"], float(entry[key]))
+        (float(entry["step"]), float(entry[key]))
         for entry in history
         if isinstance(entry.get(key), (int, float)) and math.isfinite(entry[key])
     ]
     if len(points) < 2:
         return None
-    steps = [step for step, _ in points]
     logged = [value for _, value in points]
     reach = max(len(logged) // 12, 1)
-    smooth = [
-        sum(logged[max(at - reach, 0) : at + reach + 1]) / len(logged[max(at - reach, 0) : at + reach + 1])
-        for at in range(len(logged))
-    ]
-    low, high = min(logged), max(logged)
-    spread = (high - low) or 1.0
-
-    def height(value: float) -> float:
-        return round(96 - 92 * (value - low) / spread, 2)
-
-    def drawn(values: list[float]) -> str:
-        length = (steps[-1] - steps[0]) or 1
-        pairs = zip(steps, values, strict=True)
-        return " ".join(f"{round(100 * (step - steps[0]) / length, 2)},{height(value)}" for step, value in pairs)
-
-    return {
-        "logged": drawn(logged),
-        "smooth": drawn(smooth) if len(logged) > 6 else drawn(logged),
-        "zero": height(0.0) if low < 0 < high else None,
-        "first": logged[0],
-        "last": logged[-1],
-        "low": low,
-        "high": high,
-        "steps": [steps[0], steps[-1]],
-    }
+    windows = [logged[max(at - reach, 0) : at + reach + 1] for at in range(len(logged))]
+    smooth = [(step, math.fsum(near) / len(near)) for (step, _), near in zip(points, windows, strict=True)]
+    lines = [Line("", points, thin=True), Line("", smooth)] if len(points) > 6 else [Line("", points)]
+    zero = 0.0 if min(logged) < 0 < max(logged) else None
+    chart = drawing.curve(lines, title=title, across="step", reference=zero)
+    return {"chart": chart, "first": logged[0], "last": logged[-1]}
 
 
-def intervals(estimates: list[tuple[str, dict[str, float]]], *, reference: float) -> dict[str, Any]:
+def estimates(found: Sequence[tuple[str, Mapping[str, float]]], *, reference: float, title: str) -> Markup:
     """Estimates with their 95 % intervals on one axis that holds the `reference` (what chance would give)."""
-    numbers = [reference, *(one[key] for _, one in estimates for key in ("value", "low", "high"))]
-    low, high = min(numbers), max(numbers)
-    margin = ((high - low) or 1.0) * 0.06
-    low, high = low - margin, high + margin
-
-    def place(value: float) -> float:
-        return round(100 * (value - low) / (high - low), 2)
-
-    return {
-        "reference": {"x": place(reference), "label": f"{reference:g}"},
-        "rows": [
-            {
-                "name": name,
-                "x": place(one["value"]),
-                "low": place(one["low"]),
-                "width": round(place(one["high"]) - place(one["low"]), 2),
-                "label": f"{one['value']:.3f} ({one['low']:.3f} to {one['high']:.3f})",
-                "clear": one["low"] > reference or one["high"] < reference,
-            }
-            for name, one in estimates
-        ],
-    }
+    rows = [Interval(name, one["value"], one["low"], one["high"]) for name, one in found]
+    return drawing.intervals(rows, title=title, reference=reference)
 
 
-def reliability(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def reliability(points: Sequence[Mapping[str, Any]], *, title: str) -> Markup | None:
     """Predicted against observed share of satisfied turns, with the 95 % interval (Wilson) of what was observed."""
     found = [one for one in points if one["n"] and one["predicted"] is not None and one["observed"] is not None]
-    most = max((one["n"] for one in found), default=1)
-    marks = []
+    if not found:
+        return None
+    most = max(one["n"] for one in found)
+    marks, told = [], []
     for one in found:
         low, high = wilson(one["observed"], one["n"])
-        marks.append(
-            {
-                "x": round(100 * one["predicted"], 2),
-                "y": round(100 * (1 - one["observed"]), 2),
-                "low": round(100 * (1 - low), 2),
-                "high": round(100 * (1 - high), 2),
-                "radius": round(1.2 + 2.6 * math.sqrt(one["n"] / most), 2),
-                "title": f"predicted {one['predicted']:.2f}, observed {one['observed']:.2f}"
-                f" ({low:.2f} to {high:.2f}), {one['n']:,} turns",
-            }
+        size = round(30 + 170 * one["n"] / most, 1)
+        marks.append({"x": one["predicted"], "y": one["observed"], "low": low, "high": high, "size": size})
+        told.append(
+            f"predicted {one['predicted']:.2f}, observed {one['observed']:.2f} ({low:.2f} to {high:.2f}), "
+            f"{one['n']:,} turns"
         )
-    return marks
+    scale = {"domain": [0, 1], "nice": False}
+    x = {"field": "x", "type": "quantitative", "scale": scale, "axis": {"title": "foretold", "tickCount": 5}}
+    y = {"field": "y", "type": "quantitative", "scale": scale, "axis": {"title": "observed", "tickCount": 5}}
+    ideal = {"type": "line", "strokeDash": [3, 4], "strokeWidth": 1, "color": "var(--none)"}
+    spec = {
+        "width": 240,
+        "height": 240,
+        "autosize": {"type": "none"},
+        "padding": {"left": 46, "right": 8, "top": 8, "bottom": 36},
+        "data": {"values": marks},
+        "layer": [
+            {"data": {"values": [{"x": 0, "y": 0}, {"x": 1, "y": 1}]}, "mark": ideal, "encoding": {"x": x, "y": y}},
+            {"mark": {"type": "line", "color": "var(--faint)", "strokeWidth": 1.5}, "encoding": {"x": x, "y": y}},
+            {
+                "mark": {"type": "rule", "color": "var(--curve)", "opacity": 0.6},
+                "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}},
+            },
+            {
+                "mark": {"type": "circle", "color": "var(--curve)", "opacity": 1},
+                "encoding": {
+                    "x": x,
+                    "y": y,
+                    "size": {"field": "size", "type": "quantitative", "scale": None},
+                },
+            },
+        ],
+    }
+    return drawing.svg(spec, title=title, description="; ".join(told))
 
 
 def wilson(share: float, rows: int) -> tuple[float, float]:
@@ -213,7 +166,86 @@ def wilson(share: float, rows: int) -> tuple[float, float]:
     return max(centre - reach, 0.0), min(centre + reach, 1.0)
 
 
-def diverging(values: list[tuple[float, float]]) -> list[dict[str, float]]:
-    """Pairs (left, right) as widths in percent of half a box; the largest fills it."""
-    top = max((max(pair) for pair in values), default=0) or 1
-    return [{"left": round(100 * left / top, 2), "right": round(100 * right / top, 2)} for left, right in values]
+def classes(rows: Sequence[tuple[str, Mapping[str, int]]], *, title: str) -> Markup:
+    """Rows by class, a bar of parts for each name; all on the scale of the longest."""
+    stacks = []
+    for name, counts in rows:
+        parts = [(kind, counts.get(one, 0)) for one, kind in KINDS.items()]
+        stacks.append(Stack(words(name), parts, f"{sum(number for _, number in parts):,}"))
+    return drawing.split_bars(stacks, title=title, whole=False)
+
+
+def reasons(rows: Sequence[Mapping[str, Any]], *, title: str) -> Markup | None:
+    """Rows that each reason drops; the dark part would be dropped by no other."""
+    stacks = [
+        Stack(
+            words(one["reason"]),
+            [("", one["unique"]), ("faint", one["rows"] - one["unique"])],
+            f"{one['rows']:,}",
+            f"reason-{one['reason']}",
+        )
+        for one in rows
+    ]
+    return drawing.split_bars(stacks, title=title, whole=False) if stacks else None
+
+
+def overlap(found: Mapping[str, Any], *, title: str) -> Markup | None:
+    """Rows that carry two reasons, the darker the larger their share of the line's rows."""
+    names, matrix = found["reasons"], found["matrix"]
+    if len(names) < 2:
+        return None
+    shades = [
+        [value / line[own] if at != own and line[own] else 0.0 for at, value in enumerate(line)]
+        for own, line in enumerate(matrix)
+    ]
+    values = [[value or None for value in line] for line in matrix]
+    return drawing.matrix(values, [words(name) for name in names], title=title, shades=shades)
+
+
+def sources(found: Sequence[Mapping[str, Any]], *, title: str) -> Markup | None:
+    """Labelled rows for which a signal spoke: undesirable to the left, desirable to the right."""
+    rows = [
+        Opposed(
+            words(one["source"]),
+            one["undesirable"],
+            one["desirable"],
+            f"{one['undesirable']:,} : {one['desirable']:,}",
+        )
+        for one in found
+    ]
+    return drawing.opposed_bars(rows, title=title) if rows else None
+
+
+def coefficients(found: Sequence[Mapping[str, Any]], *, title: str) -> Markup | None:
+    """Weights of features: against to the left, for to the right."""
+    rows = [
+        Bar(
+            words(one["feature"]).replace(":", ": ").replace("+", " + "),
+            one["weight"],
+            f"{one['weight']:+.2f}",
+            "good" if one["weight"] > 0 else "bad",
+        )
+        for one in found
+    ]
+    return drawing.bars(rows, title=title) if rows else None
+
+
+def fates(rows: Sequence[Mapping[str, Any]], names: Sequence[str], *, title: str) -> Markup | None:
+    """What became of the units of each file."""
+    stacks = [
+        Stack(f"{one['source']}: {one['file']}", [(FATES[name], one[name]) for name in names], f"{one['units']:,}")
+        for one in rows
+    ]
+    return drawing.split_bars(stacks, title=title) if stacks else None
+
+
+def counted(table: Mapping[str, int], *, title: str) -> Markup | None:
+    """Counts by name, largest first."""
+    ordered = sorted(table.items(), key=lambda one: (-one[1], one[0]))
+    rows = [Bar(words(name), number, f"{number:,}") for name, number in ordered]
+    return drawing.bars(rows, title=title) if rows else None
+
+
+def words(name: str) -> str:
+    """A name in snake case as words."""
+    return name.replace("_", " ").replace(".", ": ")

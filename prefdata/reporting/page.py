@@ -13,10 +13,11 @@ from typing import Any
 import polars as pl
 
 from prefdata.io import write_atomic
-from prefdata.reporting import charts
+from prefdata.reporting import charts, drawing
 from prefdata.reporting.accounts import ENDS
 from prefdata.reporting.distributions import histogram
 from prefdata.reporting.notes import labelled, notes, percent
+from prefdata.reporting.policy import policy
 from prefdata.reporting.texts import shown, snippet, visible
 
 COEFFICIENTS = 14
@@ -44,6 +45,7 @@ def write_page(path: Path) -> Path:
 def render(path: Path) -> str:
     """The page as HTML."""
     import jinja2
+    from markupsafe import Markup
 
     report = json.loads((path / "report.json").read_text(encoding="utf-8"))
     environment = jinja2.Environment(
@@ -57,7 +59,6 @@ def render(path: Path) -> str:
         count=_count,
         percent=_percent,
         ratio=_ratio,
-        part=_part,
         share=lambda value: "–" if value is None else percent(value),
         points=_points,
         shown=shown,
@@ -74,12 +75,19 @@ def render(path: Path) -> str:
     rows = _rows(path, _named(report))
     fate_names = [name for name in FATES if any(fate.get(name) for fate in report["fates"])]
     report["fates"] = [{**dict.fromkeys(fate_names, 0), **fate} for fate in report["fates"]]
+    style = "".join(environment.get_template(sheet).render() for sheet in ("style.css.jinja", "drawing.css"))
     return environment.get_template("report.html.jinja").render(
+        style=Markup(style),
+        policy=policy(style),
         report=report,
         stage=stage,
         notes=notes(report, stage),
         funnel=_funnel(report["funnel"]),
-        funnel_max=max((step["rows"] for step in report["funnel"]), default=1) or 1,
+        sides=[
+            (title, {**side, "unlabelled": side["rows"] - side["desirable"] - side["undesirable"]})
+            for name, title in (("train", "training"), ("evaluation", "held out"), ("test", "test"))
+            if (side := report["split"].get(name))
+        ],
         rules_by_reason=stopping,
         samples={reason["reason"]: [rows[name] for name in reason["examples"]] for reason in report["reasons"]},
         borderline={
@@ -95,13 +103,16 @@ def render(path: Path) -> str:
             }
             for grouping in report["clusters"]
         ],
-        sources=_sources(report["labels"]["sources"]),
-        reliability=charts.reliability(report["card"].get("reliability", [])),
-        coefficients=_coefficients(report["card"].get("coefficients", [])),
-        bars=charts.bars,
-        shares=charts.shares,
+        sources=charts.sources(report["labels"]["sources"], title="What labels rest on"),
+        reliability=charts.reliability(report["card"].get("reliability", []), title="Reliability"),
+        coefficients=charts.coefficients(
+            report["card"].get("coefficients", [])[:COEFFICIENTS], title="Strongest coefficients"
+        ),
+        charts=charts,
+        key=drawing.key,
         **_training(stage),
         fate_names=fate_names,
+        fate_key=[(charts.words(name), charts.FATES[name]) for name in fate_names],
         labelled=labelled(report),
         accounts=report.get("accounts", []),
         ends=ENDS,
@@ -161,6 +172,7 @@ def _funnel(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Each step with what it removed, the share of desirable rows after it, and how far that moved it."""
     found: list[dict[str, Any]] = []
     for at, step in enumerate(steps):
+        name = step["step"] if at else "all rows"
         labelled = step["desirable"] + step["undesirable"]
         share = step["desirable"] / labelled if labelled else None
         last = found[-1] if at else None
@@ -168,8 +180,8 @@ def _funnel(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
         found.append(
             {
                 **step,
-                "name": step["step"] if at else "all rows",
-                "unlabelled": step["rows"] - labelled,
+                "name": name,
+                "pair": (name, {**step, "unlabelled": step["rows"] - labelled}),
                 "removed": last["rows"] - step["rows"] if last else None,
                 "share": share,
                 "shift": moved,
@@ -177,17 +189,6 @@ def _funnel(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
             }
         )
     return found
-
-
-def _sources(sources: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    widths = charts.diverging([(one["undesirable"], one["desirable"]) for one in sources])
-    return [{**one, **width} for one, width in zip(sources, widths, strict=True)]
-
-
-def _coefficients(coefficients: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    shown = coefficients[:COEFFICIENTS]
-    widths = charts.diverging([(max(-one["weight"], 0), max(one["weight"], 0)) for one in shown])
-    return [{**one, **width} for one, width in zip(shown, widths, strict=True)]
 
 
 def _session_facts(sessions: dict[str, dict[str, Any]]) -> list[str]:
@@ -261,19 +262,22 @@ def _training(stage: dict[str, Any] | None) -> dict[str, Any]:
     if stage is None:
         return found
     names = {"loss": "loss", "margins": "rewards/margins", "kl": "kl"}
-    found["curves"] = {name: charts.curve(stage["history"], key) for name, key in names.items()}
+    found["curves"] = {
+        name: charts.learning(stage["history"], key, title=f"{name} over the steps") for name, key in names.items()
+    }
     metrics = stage["record"]["metrics"]
     if "after" in metrics:
         aucs = [("before", metrics["before"]["auc"]), ("after", metrics["after"]["auc"])]
         if "shorter_is_better_auc" in metrics:
             aucs.append(("by shortness", metrics["shorter_is_better_auc"]))
-        found["auc_intervals"] = charts.intervals(aucs, reference=0.5)
+        found["auc_intervals"] = charts.estimates(aucs, reference=0.5, title="AUC of held-out rewards")
         rewards = [("margin", "margin"), ("mean good", "mean_good"), ("mean bad", "mean_bad")]
         estimates = [(name, metrics["after"][key]) for name, key in rewards]
-        found["reward_intervals"] = charts.intervals(estimates, reference=0.0)
+        found["reward_intervals"] = charts.estimates(estimates, reference=0.0, title="Held-out rewards")
     if stage["rewards"] is not None and stage["rewards"].height:
         nothing: dict[str, Any] = {"min": None, "max": None, "only": None}
-        found["rewards"] = charts.bars(histogram(stage["rewards"], "reward", nothing), nothing, root=False)
+        spread = histogram(stage["rewards"], "reward", nothing)
+        found["rewards"] = charts.scores(spread, nothing, title="Rewards of the held-out rows, by label", root=False)
     return found
 
 
@@ -287,11 +291,6 @@ def _percent(value: float, total: float) -> str:
 
 def _ratio(one: int, other: int) -> str:
     return f"{one / other:.2f} : 1" if other else f"{one:,} : 0"
-
-
-def _part(value: float, total: float) -> str:
-    """A width in percent."""
-    return f"{100 * value / total:.2f}" if total else "0"
 
 
 def _points(value: float | None) -> str:

@@ -38,8 +38,8 @@ TAGS = set(
     re.findall(
         r"\w+",
         """html head meta title style body a header p h1 h2 h3 h4 h5 bdi ul ol li span dl dt dd nav main section table
-        thead tbody tr th td svg desc g path line rect text meter i form fieldset legend label input select option button output
-        div article strong pre code br details summary script""",
+        thead tbody tr th td svg desc g path line rect text meter i form fieldset legend label input select option
+        button output div article strong pre code br details summary script""",
     )
 )
 ATTRIBUTES = set(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import pytest
@@ -23,73 +24,55 @@ def rule(**bounds: Any) -> dict[str, Any]:
     return {"min": None, "max": None, "only": None, **bounds}
 
 
-def test_bars_are_square_roots_high_and_stacked_by_class() -> None:
-    found = charts.bars(WHOLE, rule())["rects"]
-    assert [(bar["kind"], bar["x"], bar["y"], bar["height"]) for bar in found] == [
-        ("desirable", 1.25, 50.0, 50.0),
-        ("undesirable", 51.25, 0.0, 100.0),
-        ("undesirable", 76.25, 50.0, 50.0),
-        ("desirable", 76.25, 0.0, 50.0),
-    ]
-    assert [bar["title"] for bar in found] == [
-        "0: 1 desirable",
-        "2: 4 undesirable",
-        "3: 2 undesirable",
-        "3: 2 desirable",
-    ]
+def areas(chart: Any) -> list[tuple[str, str]]:
+    """The colours and shapes of the rectangles of a chart."""
+    return [(colour, shape) for shape, colour in re.findall(r'<path d="(M[^"]+)" fill="var\(--(\w+)\)"', str(chart))]
+
+
+def test_bars_are_stacked_by_class() -> None:
+    found = charts.scores(WHOLE, rule(), title="scores")
+    assert (found.rows, found.single, found.off) == (9, None, [])
+    assert [colour for colour, _ in areas(found.chart)] == ["good", "bad", "bad", "good"]
+    assert "1.5 – 2.5: undesirable 4, desirable 0" in str(found.chart)
 
 
 def test_bars_can_be_as_high_as_their_counts() -> None:
-    assert charts.bars(WHOLE, rule(), root=False)["rects"][0]["height"] == 25.0
-
-
-def test_thresholds_of_whole_numbers_stand_between_passing_and_stopped_ones() -> None:
-    found = charts.bars(WHOLE, rule(min=1, max=2))
-    assert found["lines"] == [
-        {"x": 25.0, "label": "min 1", "left": False},
-        {"x": 75.0, "label": "max 2", "left": True},
+    root, plain = (charts.scores(WHOLE, rule(), title="scores", root=root).chart for root in (True, False))
+    heights = [
+        [float(one) for _, shape in areas(chart) for one in re.findall(r"v(-?[\d.]+)", shape)]
+        for chart in (root, plain)
     ]
-    assert found["zones"] == [{"x": 0.0, "width": 25.0}, {"x": 75.0, "width": 25.0}]
+    assert heights[0][0] / heights[0][1] == pytest.approx(0.5, abs=0.02)
+    assert heights[1][0] / heights[1][1] == pytest.approx(0.25, abs=0.02)
+
+
+def test_thresholds_stand_between_passing_and_stopped_rows_and_shade_what_is_stopped() -> None:
+    chart = charts.scores(WHOLE, rule(min=1, max=2), title="scores").chart
+    assert [colour for colour, _ in areas(chart)].count("zone") == 2
+    assert {"min 1", "max 2"} <= set(re.findall(r">([^<>]+)</text>", str(chart)))
 
 
 def test_a_threshold_beyond_the_axis_is_named_with_its_side() -> None:
-    found = charts.bars(WHOLE, rule(min=-40, max=2048))
-    assert (found["lines"], found["off"]) == ([], ["← min -40", "max 2048 →"])
+    found = charts.scores(WHOLE, rule(min=-40, max=2048), title="scores")
+    assert found.off == ["← min -40", "max 2048 →"]
+    assert "zone" not in str(found.chart)
 
 
-def test_rows_that_a_rule_does_not_speak_for_are_muted() -> None:
-    found = charts.bars(WHOLE, rule(only="desirable"))["rects"]
-    assert {bar["kind"] for bar in found if bar["muted"]} == {"undesirable"}
+def test_rows_that_a_rule_does_not_speak_for_are_pale() -> None:
+    chart = str(charts.scores(WHOLE, rule(only="desirable"), title="scores").chart)
+    assert chart.count('opacity="0.3"') == 2
 
 
 def test_one_single_score_is_told_not_drawn() -> None:
     one = {"edges": [0.0, 0.0], "desirable": [5], "undesirable": [2], "unlabelled": [0], "whole": True}
-    found = charts.bars(one, rule(max=0))
-    assert (found["single"], found["rows"], found["rects"], found["off"]) == (0.0, 7, [], ["max 0"])
+    assert charts.scores(one, rule(max=0), title="scores") == charts.Scores(None, 0.0, 7, ["max 0"])
 
 
-@pytest.mark.parametrize(
-    ("low", "high", "whole", "expected"),
-    [
-        (0.0, 1.0, False, [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]),
-        (-0.5, 3.5, True, [0.0, 1.0, 2.0, 3.0]),
-        (-1.3, 1.3, False, [-1.0, 0.0, 1.0]),
-        (-4.5, 115.5, True, [0.0, 25.0, 50.0, 75.0, 100.0]),
-    ],
-)
-def test_ticks_are_round_numbers(low: float, high: float, whole: bool, expected: list[float]) -> None:
-    assert charts.ticks(low, high, whole) == expected
-
-
-def test_values_that_do_not_pass_are_marked() -> None:
+def test_values_that_do_not_pass_are_told() -> None:
     texts = {"values": ["en", "de", None], "desirable": [3, 0, 0], "undesirable": [1, 1, 0], "unlabelled": [0, 0, 2]}
-    found = charts.shares(texts, {"values": ["en"]})
-    assert [(one["value"], one["n"], one["passes"]) for one in found] == [
-        ("en", 4, True),
-        ("de", 1, False),
-        (None, 2, True),
-    ]
-    assert [part["width"] for part in found[0]["parts"]] == [75.0, 25.0, 0.0]
+    found = charts.scores({**texts, "left_off": 4}, {"values": ["en"]}, title="languages")
+    assert re.findall(r'class="number">([^<]*)<', str(found.chart)) == ["4", "stopped, 1", "2"]
+    assert (found.rows, found.left_off) == (7, 4)
 
 
 def test_a_curve_leaves_out_what_is_no_number() -> None:
@@ -100,19 +83,17 @@ def test_a_curve_leaves_out_what_is_no_number() -> None:
         {"step": 4, "loss": None},
         {"step": 5, "loss": -0.5},
     ]
-    found = charts.curve(history, "loss")
+    found = charts.learning(history, "loss", title="loss")
     assert found is not None
-    assert found["logged"] == "0.0,4.0 100.0,96.0"
-    assert (found["first"], found["last"], found["zero"], found["steps"]) == (0.5, -0.5, 50.0, [1, 5])
-    assert charts.curve(history[:2], "loss") is None
+    assert (found["first"], found["last"]) == (0.5, -0.5)
+    assert "<desc>loss: 1: 0.5, 5: -0.5</desc>" in found["chart"]
+    assert charts.learning(history[:2], "loss", title="loss") is None
 
 
-def test_intervals_share_an_axis_with_their_reference() -> None:
-    found = charts.intervals([("after", {"value": 0.75, "low": 0.5, "high": 1.0})], reference=0.0)
-    assert found["reference"] == {"x": 5.36, "label": "0"}
-    assert found["rows"] == [
-        {"name": "after", "x": 72.32, "low": 50.0, "width": 44.64, "label": "0.750 (0.500 to 1.000)", "clear": True}
-    ]
+def test_estimates_are_told_with_their_reference() -> None:
+    chart = str(charts.estimates([("after", {"value": 0.75, "low": 0.5, "high": 1.0})], reference=0.0, title="t"))
+    assert "0.750 (0.500 to 1.000)" in chart
+    assert "var(--limit)" in chart
 
 
 def test_reliability_leaves_out_empty_bins_and_shows_what_is_sure() -> None:
@@ -120,16 +101,9 @@ def test_reliability_leaves_out_empty_bins_and_shows_what_is_sure() -> None:
         {"low": 0.0, "high": 0.5, "n": 10, "predicted": 0.4, "observed": 0.5},
         {"low": 0.5, "high": 1.0, "n": 0, "predicted": None, "observed": None},
     ]
-    assert charts.reliability(points) == [
-        {
-            "x": 40.0,
-            "y": 50.0,
-            "low": 76.34,
-            "high": 23.66,
-            "radius": 3.8,
-            "title": "predicted 0.40, observed 0.50 (0.24 to 0.76), 10 turns",
-        }
-    ]
+    chart = str(charts.reliability(points, title="Reliability"))
+    assert "<desc>predicted 0.40, observed 0.50 (0.24 to 0.76), 10 turns</desc>" in chart
+    assert charts.reliability(points[1:], title="Reliability") is None
 
 
 @pytest.mark.parametrize(("share", "rows", "expected"), [(0.0, 10, (0.0, 0.2775)), (1.0, 10, (0.7225, 1.0))])
@@ -137,8 +111,16 @@ def test_the_interval_of_a_share_stays_within_0_and_1(share: float, rows: int, e
     assert tuple(round(bound, 4) for bound in charts.wilson(share, rows)) == expected
 
 
-def test_diverging_bars_are_relative_to_the_largest() -> None:
-    assert charts.diverging([(4, 0), (1, 2)]) == [{"left": 100.0, "right": 0.0}, {"left": 25.0, "right": 50.0}]
+def test_signals_stand_against_and_for() -> None:
+    chart = str(charts.sources([{"source": "csat", "undesirable": 4, "desirable": 2}], title="sources"))
+    assert "4 : 2" in chart
+    assert [colour for colour, _ in areas(chart)] == ["track", "bad", "good"]
+
+
+def test_counts_are_bars_largest_first() -> None:
+    chart = str(charts.counted({"a_b": 1, "c.d": 3}, title="counts"))
+    assert re.findall(r"<bdi>([^<]*)</bdi>", chart) == ["c: d", "a b"]
+    assert charts.counted({}, title="counts") is None
 
 
 def test_notes_warn_of_a_small_sided_and_unsure_run(run: Any, fitted_card: dict[str, Any]) -> None:

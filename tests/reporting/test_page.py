@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import math
 import re
@@ -136,7 +138,7 @@ def test_row_text_becomes_no_markup(page: str, parse: Any) -> None:
     assert parsed.tags.count("style") == 1
     assert parsed.tags.count("title") == 1 + page.count("<title>", page.index("<body>"))
     assert "<script" not in page.lower()
-    assert "49" not in re.findall(r"\b49\b", parsed.text)
+    assert "49 asked" not in parsed.text
     for text in HOSTILE:
         assert f"{text} replied" in parsed.text
 
@@ -159,7 +161,10 @@ def test_every_tag_is_closed_in_order(page: str) -> None:
 def test_the_page_can_neither_run_nor_fetch(page: str, parse: Any) -> None:
     parsed = parse(page)
     contents = [value for tag, name, value in parsed.attributes if tag == "meta" and name == "content"]
-    assert "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'" in contents
+    (style,) = re.findall("<style>(.*?)</style>", page, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'" in contents
+    assert not [value for _, name, value in parsed.attributes if name == "style"]
     assert page.index("Content-Security-Policy") < page.index("<style>")
     assert not [value for _, name, value in parsed.attributes if name in ("src", "srcset", "action", "data")]
     assert "http" not in page.replace("http-equiv", "")
@@ -208,15 +213,16 @@ def test_a_trained_stage_shows_curves_intervals_and_answers(page: str, parse: An
         "0.710 (0.660 to 0.760)",
         "0.310 (0.210 to 0.410)",
         "by shortness",
-        "steps 1 to 40",
+        "from 0.498 to 0.42",
         "where is my <b>parcel</b>?",
         "It comes <i>today</i>.",
         "LoRA, rank 16, alpha 32, all layers",
         "3 too long",
     ):
         assert told in text
-    assert page.count('<polyline class="smooth"') == 3
-    assert "nan" not in re.findall(r'(?:points|x|y|cx|cy|style)="[^"]*nan', page)
+    curves = re.findall(r"<svg[^>]*><title>(loss|margins|kl) over the steps</title>(.*?)</svg>", page)
+    assert [name for name, _ in curves] == ["loss", "margins", "kl"]
+    assert not re.findall(r'="[^"]*(?:nan|NaN)', page)
 
 
 @pytest.mark.parametrize("held_out", [False, True])
