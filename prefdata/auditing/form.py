@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import polars as pl
 
@@ -21,12 +21,9 @@ MOST = 0.2
 """Share of the rows with repeated ids from which on the column is no id of rows."""
 
 
-def _any_answer(record_type: RecordType, rule: str) -> pl.Expr:
-    return pl.any_horizontal([getattr(rules, rule)(side).fill_null(False) for side in answers_of(record_type)])
-
-
-def _any_text(record_type: RecordType, rule: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
-    return pl.any_horizontal([rule(pl.col(f"{side}_text")) for side in sides_of(record_type)])
+def _any(sides: Iterable[str], rule: Callable[[str], pl.Expr]) -> pl.Expr:
+    """Whether a rule holds of one of the sides."""
+    return pl.any_horizontal([rule(side).fill_null(False) for side in sides])
 
 
 def _answer_is_prompt(record_type: RecordType) -> pl.Expr:
@@ -79,7 +76,7 @@ EMPTY_ANSWER = Check(
     source="trl#2257",
     types=ANSWERED,
     levels=Levels(critical=0.01, major=0),
-    flag=lambda record_type: _any_answer(record_type, "empty_answer"),
+    flag=lambda record_type: _any(answers_of(record_type), rules.empty_answer),
 )
 
 EMPTY_PROMPT = Check(
@@ -103,7 +100,7 @@ ANSWER_NOT_BY_ASSISTANT = Check(
     cure="Say which roles mean what, or leave the row out; an export refuses it.",
     types=ANSWERED,
     levels=Levels(critical=0.01, major=0.001, minor=0),
-    flag=lambda record_type: _any_answer(record_type, "answer_not_by_assistant"),
+    flag=lambda record_type: _any(answers_of(record_type), rules.answer_not_by_assistant),
 )
 
 PROMPT_ENDS_WITH_ASSISTANT = Check(
@@ -137,7 +134,7 @@ BROKEN_CHARACTERS = Check(
     why="The model learns to write them; they come from a wrong encoding somewhere before this file.",
     cure="Read the source again in its own encoding; transforms: [unicode]",
     levels=Levels(major=0.02, minor=0.0005),
-    flag=lambda record_type: _any_text(record_type, broken),
+    flag=lambda record_type: _any(sides_of(record_type), lambda side: broken(pl.col(f"{side}_text"))),
 )
 
 ANSWER_IS_PROMPT = Check(
