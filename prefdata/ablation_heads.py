@@ -70,12 +70,11 @@ def word_features(records: pl.DataFrame, record_type: RecordType) -> Any:
 def state_features(states: Floats, record_type: RecordType) -> Floats:
     """Dense matrix, one row a record, from (records, answers, width) hidden states: each column standardised.
 
-    Mean and spread are those of all records, without labels. An answer that the model could not read, NaN, is taken
-    for the mean.
+    Mean and spread are those of all records, without labels.
     """
     flat = states.reshape(-1, states.shape[-1]).astype(np.float64)
-    spread = np.nanstd(flat, axis=0)
-    scaled = np.nan_to_num((states - np.nanmean(flat, axis=0)) / np.where(spread > 0, spread, 1.0))
+    spread = flat.std(axis=0)
+    scaled = (states - flat.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
     if record_type is RecordType.PREFERENCE:
         return np.asarray(scaled[:, 0] - scaled[:, 1], dtype=np.float64)
     return np.asarray(scaled[:, 0], dtype=np.float64)

@@ -52,26 +52,29 @@ class Work:
         most = MOST_ROWS[self.head[0]] if settings.rows is None else settings.rows
         self.sets = _limited(sets(state, share=settings.held_out, only=settings.only), most, settings.seed)
         self.pairs = self.sets.type is RecordType.PREFERENCE
-        self.held = self.sets.rows.filter(pl.col("side") == HELD_OUT)
+        self._take(self.sets.rows)
+
+    def _take(self, rows: pl.DataFrame) -> None:
+        """Go on with these rows: `trained` and `held`, each sorted by id, and `rows`, the one after the other."""
         seen = pl.concat([arm.training for arm in self.sets.arms]).unique()
-        trained = self.sets.rows.filter((pl.col("side") == TRAIN) & pl.col("id").is_in(seen.implode()))
-        self.rows = pl.concat([trained, self.held])
-        """All that needs features: training rows sorted by id, then held-out rows sorted by id."""
-        self.trained = trained
-        self.members = {arm.name: trained["id"].is_in(arm.training.implode()).to_numpy() for arm in self.sets.arms}
+        self.held = rows.filter(pl.col("side") == HELD_OUT).sort("id")
+        self.trained = rows.filter((pl.col("side") == TRAIN) & pl.col("id").is_in(seen.implode())).sort("id")
+        self.rows = pl.concat([self.trained, self.held])
+        self.members = {arm.name: self.trained["id"].is_in(arm.training.implode()).to_numpy() for arm in self.sets.arms}
 
     def done(self) -> dict[str, Any]:
         """ablation.json."""
         self._enough()
         features, head = self._features()
+        self._enough()
         draws = self._draws()
         scores: dict[str, tuple[Floats, Floats]] = {}
-        known: dict[str, tuple[Floats, Floats]] = {}
+        known: dict[bytes, tuple[Floats, Floats]] = {}
         self.same: dict[str, str] = {}
-        first: dict[str, str] = {}
+        first: dict[bytes, str] = {}
         for number, arm in enumerate(self.sets.arms):
             self.state.progress("train heads", number, len(self.sets.arms))
-            members = key_of(arm.training.to_list())
+            members = self.members[arm.name].tobytes()
             if members not in known:
                 known[members] = self._scores(arm, features, head, draws[arm.name])
                 first[members] = arm.name
@@ -95,7 +98,10 @@ class Work:
                 )
 
     def _features(self) -> tuple[Any, dict[str, Any]]:
-        """Features of `rows`, and what they are, for the record and for keys."""
+        """Features of `rows`, and what they are, for the record and for keys.
+
+        Rows that a model cannot read whole are left out of all sets.
+        """
         records = self._records()
         kind, model = self.head
         if kind == "words":
@@ -108,8 +114,10 @@ class Work:
         reader = HiddenStates(model, max_length=longest(self.settings, self.state.recipe))
         sides = heads.answers_of(self.sets.type)
         states = reader.read(records, sides, self.folder / "features", progress=self.state.progress)
-        told = {"kind": "model", "prior": heads.PRIOR["states"], **reader.record()}
-        return heads.state_features(states, self.sets.type), told
+        read = ~np.isnan(states[:, :, 0]).any(axis=1)
+        self._take(self.rows.filter(pl.Series(read)))
+        told = {"kind": "model", "prior": heads.PRIOR["states"], **reader.record(), "unread": int((~read).sum())}
+        return heads.state_features(states[read], self.sets.type), told
 
     def _records(self) -> pl.DataFrame:
         """`rev`, prompt and answers of `rows`, in their order."""
@@ -235,7 +243,6 @@ class Work:
             line["figures"] = {name: one.figures(arm.name) for name, one in judged.items()}
             line["verdict"] = verdict(found, corrected[same])
             arms.append(line)
-        held = self.sets.rows.filter(pl.col("side") == HELD_OUT)
         result = {
             "format": FORMAT,
             "name": self.state.recipe.name,
@@ -252,10 +259,10 @@ class Work:
             },
             "held_out": {
                 "share": self.settings.held_out,
-                "rows": held.height,
-                "units": held["unit"].n_unique(),
-                "clean_rows": held.filter("clean").height,
-                "clean_units": held.filter("clean")["unit"].n_unique(),
+                "rows": self.held.height,
+                "units": self.held["unit"].n_unique(),
+                "clean_rows": self.held.filter("clean").height,
+                "clean_units": self.held.filter("clean")["unit"].n_unique(),
                 "set_aside": self.sets.rows.filter(pl.col("side") == SET_ASIDE).height,
             },
             "compared": len(distinct),

@@ -51,7 +51,7 @@ class HiddenStates:
         self.unread = 0
 
     def record(self) -> dict[str, Any]:
-        """What the states depend on, as plain JSON data, and how many answers were too long to read."""
+        """What the states depend on, as plain JSON data, and how many answers were too long to be read."""
         return {
             "model": self.name,
             "sha256": self.sha256,
