@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from prefdata.api import filter_rows, near_duplicates, read_log, score
     from prefdata.auditor import audit
+    from prefdata.comparison import compare
     from prefdata.conversion import convert
     from prefdata.errors import PrefdataError
     from prefdata.recipe import load as load_recipe
@@ -28,6 +29,7 @@ _NAMES = {
     "filter_rows": "prefdata.api",
     "near_duplicates": "prefdata.api",
     "audit": "prefdata.auditor",
+    "compare": "prefdata.comparison",
     "convert": "prefdata.conversion",
     "load_recipe": "prefdata.recipe:load",
     "RecordType": "prefdata.schema",
@@ -40,6 +42,7 @@ __all__ = [
     "RecordType",
     "audit",
     "check",
+    "compare",
     "convert",
     "dropped_rows",
     "filter_rows",

@@ -145,7 +145,7 @@ def _rows(found: Comparison, lang: Language) -> dict[str, Any] | None:
         "only_a": len(rows.only_a),
         "only_b": len(rows.only_b),
     }
-    kinds: tuple[Kind, ...] = ("none", "limit", "minor", "", "other")
+    kinds: tuple[Kind, ...] = ("none", "limit", "major", "", "other")
     own = {"A": found.a.audit.rows, "B": found.b.audit.rows}
     tiles = [
         {

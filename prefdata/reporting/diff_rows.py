@@ -77,7 +77,10 @@ def _spread(rows: pl.Series, number: int) -> pl.Series:
 def _both(found: Comparison, one: dict[str, Any], other: dict[str, Any], lang: Language) -> dict[str, Any]:
     """A row of A and the same row of B."""
     sides = []
-    turned = found.a.type is RecordType.PREFERENCE and one["chosen_hash"] == other["rejected_hash"]
+    turned = found.a.type is RecordType.PREFERENCE and all(
+        one[f"{side}_hash"] == other[f"{opposite}_hash"]
+        for side, opposite in (("chosen", "rejected"), ("rejected", "chosen"))
+    )
     for side in sides_of(found.a.type):
         text, now = one[f"{side}_text"], other[f"{side}_text"]
         same = one[f"{side}_hash"] == other[f"{side}_hash"]
