@@ -224,7 +224,7 @@ def message(role: str, content: str) -> dict[str, str | None]:
     return {"role": role, "content": content, "tool_calls": None}
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run() -> type[Run]:
     """`run()` is a small run whose parts can be changed; `run().report()`, `run().write(path)`."""
     return Run

@@ -1,4 +1,4 @@
-"""The audit's page in a real browser: nothing of the data runs, no request leaves the page, and what it offers works.
+"""Pages of reports in a real browser: nothing of the data runs, no request leaves the page, and what it offers works.
 
 Needs playwright (pip install playwright) and a Chromium: /usr/bin/chromium, or the one that CHROMIUM names.
 """
@@ -21,6 +21,7 @@ import pytest
 from prefdata.auditing.finding import Example, Finding, Severity
 from prefdata.auditor import Audit, audit, chosen
 from prefdata.reporting.audit_page import write_page
+from prefdata.reporting.page import write_page as write_run_page
 from prefdata.schema import RecordType
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
@@ -101,8 +102,8 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """hostile.html, made of real rows that hold every hostile text; and many.html, with findings of all kinds."""
+def served(tmp_path_factory: pytest.TempPathFactory, run: Any) -> Iterator[Served]:
+    """Pages made of rows, names and figures that hold every hostile text; and many.html, with findings of all kinds."""
     folder = tmp_path_factory.mktemp("pages")
     rows = [
         {"prompt": f"q {one}", "chosen": f"{at} {one}", "rejected": f"{at} {one}"} for at, one in enumerate(HOSTILE)
@@ -111,7 +112,18 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     found = audit(data, only=["form", "pairs"])
     write_page(with_all_examples(found, rows), folder / "hostile.html")
+    write_page(with_all_examples(found, rows), folder / "hostile-zh.html", lang="zh")
     write_page(many(), folder / "many.html")
+    small = run()
+    small.rows = [(*row[:4], HOSTILE[at % 11], HOSTILE[at % 11]) for at, row in enumerate(small.rows)]
+    path = small.write(tmp_path_factory.mktemp("run"))
+    report = json.loads((path / "report.json").read_text(encoding="utf-8"))
+    report["fates"][0] |= {"source": HOSTILE[0], "file": HOSTILE[2]}
+    report["set_aside"] = dict.fromkeys(HOSTILE[:11], 1)
+    report["labels"]["sources"][0]["source"] = HOSTILE[1]
+    report["rules"][-1]["histogram"]["values"][-1] = HOSTILE[3]
+    (path / "report.json").write_text(json.dumps(report), encoding="utf-8")
+    shutil.copyfile(write_run_page(path), folder / "run.html")
     pages = Served(folder)
     yield pages
     pages.close()
@@ -121,8 +133,21 @@ def with_all_examples(found: Audit, rows: list[dict[str, str]]) -> Audit:
     """The audit with every row as an example of its first finding."""
     first = found.findings[0]
     examples = tuple(Example(f"{found.name}:{at + 1}", row, row["chosen"]) for at, row in enumerate(rows))
-    changed = Finding(**{**vars(first), "examples": examples, "measures": {row["prompt"]: 0.5 for row in rows}})
-    return found._replace(findings=(changed, *found.findings[1:]), reasons=(HOSTILE[0], HOSTILE[2]))
+    estimates = {"rows": 3, "alpha": 0.5, "alpha_interval": [0.4, 0.6]}
+    measures = {
+        **{row["prompt"]: 0.5 for row in rows},
+        "annotators": dict.fromkeys(HOSTILE, estimates),
+        "by_source": {one: at for at, one in enumerate(HOSTILE)},
+        "by_label": {one: [at, 1] for at, one in enumerate(HOSTILE)},
+        "columns": {one: {other: other for other in HOSTILE[:3]} for one in HOSTILE},
+        **{one: [{one: at, "loss": 0.5, "loss_interval": [0.4, 0.6]} for at in (1, 2, 3)] for one in HOSTILE[:2]},
+    }
+    changed = Finding(**{**vars(first), "examples": examples, "measures": measures})
+    return found._replace(
+        findings=(changed, *found.findings[1:]),
+        reasons=(HOSTILE[0], HOSTILE[2], f"columns {HOSTILE[3]}: {HOSTILE[4]}"),
+        refused=dict.fromkeys(HOSTILE, 1),
+    )
 
 
 def many() -> Audit:
@@ -194,6 +219,48 @@ def test_nothing_of_the_data_runs_and_nothing_is_fetched(browser: Any, served: S
     page.context.close()
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["hostile.html", "hostile-zh.html", "run.html"])
+@pytest.mark.parametrize("policy", ["kept", "off"])
+def test_names_in_charts_and_tables_are_text(browser: Any, served: Served, name: str, scheme: str, policy: str) -> None:
+    served.asked.clear()
+    page, asked, said = opened(browser, served.url(name), color_scheme=scheme, bypass_csp=policy == "off")
+    page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+    for link in page.locator("a").all()[:40]:
+        assert (link.get_attribute("href") or "").startswith("#")
+    page.wait_for_timeout(200)
+    assert page.evaluate("window.ran") is None
+    assert asked == [served.url(name)]
+    assert said == []
+    drawn = page.evaluate("[...new Set([...document.querySelectorAll('svg *')].map(one => one.localName))]")
+    assert set(drawn) <= {"title", "desc", "g", "path", "line", "rect", "circle", "text", "tspan"}
+    assert HOSTILE[0] in page.locator(".chart-box .name").all_inner_texts() or name == "run.html"
+    page.context.close()
+
+
+def test_hostile_rows_are_all_there_without_javascript(browser: Any, served: Served) -> None:
+    page, _, said = opened(browser, served.url("hostile.html"), java_script_enabled=False)
+    assert page.locator("article:visible").count() >= 2
+    first = page.locator("article").first
+    if first.locator("details.rows").get_attribute("open") is None:
+        first.locator("details.rows summary").click()
+    assert first.locator(".example:visible").count() == len(HOSTILE)
+    assert first.locator(".side.chosen .text").all_inner_texts()[:2] == [f"{at} {HOSTILE[at]}" for at in (0, 1)]
+    assert said == []
+    page.context.close()
+
+
+@pytest.mark.parametrize("name", ["many.html", "run.html"])
+def test_every_chart_has_a_name_and_every_table_has_heads(browser: Any, served: Served, name: str) -> None:
+    page, _, _ = opened(browser, served.url(name))
+    unnamed = "[...document.querySelectorAll('svg[role=img]')].filter(one => !one.querySelector('title').textContent)"
+    assert page.evaluate(f"{unnamed}.length") == 0
+    assert page.locator("svg:not([role=img]):not([aria-hidden=true])").count() == 0
+    headless = "[...document.querySelectorAll('table')].filter(one => !one.querySelector('th')).length"
+    assert page.evaluate(headless) == 0
+    page.context.close()
+
+
 def test_a_text_keeps_its_direction_to_itself(browser: Any, served: Served) -> None:
     page, _, _ = opened(browser, served.url("hostile.html"))
     style = page.locator(".side .text").first.evaluate("one => getComputedStyle(one).unicodeBidi")
@@ -202,7 +269,7 @@ def test_a_text_keeps_its_direction_to_itself(browser: Any, served: Served) -> N
     page.context.close()
 
 
-@pytest.mark.parametrize("name", ["hostile.html", "many.html"])
+@pytest.mark.parametrize("name", ["hostile.html", "many.html", "run.html"])
 def test_no_width_makes_the_page_scroll_sideways(browser: Any, served: Served, name: str) -> None:
     page, _, _ = opened(browser, served.url(name))
     page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
