@@ -9,7 +9,7 @@ export OMP_NUM_THREADS ?= 2
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test test-slow lint format docs bench peers peers-lock lock clean
+.PHONY: demo test test-slow lint format docs audits bench peers peers-lock lock clean
 
 demo: $(VENV)/ready ## run the sample recipe: raw log -> KTO data -> trained adapter -> report
 	$(BIN)/prefdata run recipes/support_kto.yaml --out runs/demo --threads 2
@@ -33,6 +33,10 @@ DATA ?= ../shared/data
 
 docs: $(VENV)/ready ## make docs/formats.md again, from the code and the real sets in DATA
 	$(BIN)/python scripts/formats_page.py --data $(DATA)
+
+audits: $(VENV)/ready ## audit the real sets in DATA: a report each in runs/audits; docs/audits tells what was found
+	@test -d $(DATA) || { echo "audits: no folder $(DATA); name it: make audits DATA=..." >&2; exit 2; }
+	$(BIN)/python scripts/audits.py $(DATA) --out runs/audits
 
 bench: $(VENV)/ready ## the comparisons, each prints its table; the real data is looked for in DATA
 	@test -d $(DATA) || { echo "bench: no folder $(DATA); name it: make bench DATA=..." >&2; exit 2; }
