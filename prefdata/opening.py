@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +31,8 @@ class Opened(NamedTuple):
     """Columns of the first rows; later chunks may lack some, see `with_columns_of`."""
     name: str
     """What to call it in messages: the name of the file or folder."""
+    at: Callable[[Mapping[str, pl.Series]], Iterator[Chunk]] | None = None
+    """Reads it once more for the rows of some lines alone: file -> `_line`. Null where that cannot be done."""
 
 
 def open_dataset(
@@ -65,7 +67,7 @@ def open_dataset(
         reading = recognised(first, where=name, wanted=wanted, labels=labels)
     else:
         reading = reading_as(format_of(source, source_settings, labels), first, where=name, wanted=wanted)
-    return Opened(reading, chunks, first.schema, name)
+    return Opened(reading, chunks, first.schema, name, lambda lines: read_frames(path, limits=limits, lines=lines))
 
 
 def with_columns_of(frame: pl.DataFrame, schema: Mapping[str, Any]) -> pl.DataFrame:

@@ -37,7 +37,7 @@ class Audited:
 
     type: RecordType
     rows: pl.DataFrame
-    """One row a row of the dataset: `row` UInt32, `_file`, `_line`, `part`, `key` UInt64 (a hash of all texts, see
+    """One row a row of the dataset: `row` UInt32, PLACES, `part`, `key` UInt64 (a hash of all texts, see
     `features.features`), the features and the flags of all checks; `label`, `label_confidence` and `margin` where the
     type has them, `source`, `time`, `language`."""
     sample: pl.DataFrame
@@ -126,9 +126,16 @@ def _read(data: Opened, opening: Callable[[], Opened], checks: Sequence[Check], 
             collected[name].append(kept)
         if progress is not None:
             progress(data.reading.format.name, account.read)
+    rows = pl.concat(narrow, how="diagonal_relaxed") if narrow else pl.DataFrame()
+
+    def again(wanted: Sequence[int]) -> Iterator[pl.DataFrame]:
+        if data.at is None:
+            return _read_again(opening(), account.spans, wanted)
+        return _again(data, rows.select("row", *PLACES, "part")[pl.Series(wanted, dtype=pl.UInt32)])
+
     return Audited(
         type=record_type,
-        rows=pl.concat(narrow, how="diagonal_relaxed") if narrow else pl.DataFrame(),
+        rows=rows,
         sample=sample.rows(),
         collected={name: pl.concat(found) for name, found in collected.items() if found},
         refused=account.refused,
@@ -136,7 +143,7 @@ def _read(data: Opened, opening: Callable[[], Opened], checks: Sequence[Check], 
         columns=account.columns,
         twins=account.twins.groups(),
         sketches=sketches,
-        again=lambda rows: _again(opening(), account.spans, rows),
+        again=again,
     )
 
 
@@ -192,8 +199,26 @@ def _chunks(data: Opened, account: _Account) -> Iterator[pl.DataFrame]:
             yield rows
 
 
-def _again(data: Opened, spans: Sequence[tuple[int, int]], rows: Sequence[int]) -> Iterator[pl.DataFrame]:
-    """Chunks of the rows `rows` alone, with texts and features; chunks without one are not decoded."""
+def _again(data: Opened, places: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Chunks of the rows that stand at `places` (`row`, PLACES and `part`), with texts and features."""
+    assert data.at is not None
+    lines = {str(file): some["_line"] for (file,), some in places.group_by("_file", maintain_order=True)}
+    left = places.height
+    for chunk in data.at(lines) if left else ():
+        if not chunk.frame.height:
+            continue
+        found = _decoded(data, chunk.frame, _Account()).join(
+            places, on=[*PLACES, "part"], nulls_equal=True, maintain_order="left"
+        )
+        if found.height:
+            left -= found.height
+            yield features.features(features.texts(found.sort("row"), data.reading.type), data.reading.type)
+        if not left:
+            return
+
+
+def _read_again(data: Opened, spans: Sequence[tuple[int, int]], rows: Sequence[int]) -> Iterator[pl.DataFrame]:
+    """As `_again`, of what knows no lines: chunks without one of the rows `rows` are not decoded."""
     wanted = pl.Series(rows, dtype=pl.UInt32)
     for (first, height), chunk in zip(spans, data.chunks, strict=False):
         here = wanted.filter((wanted >= first) & (wanted < first + height))
@@ -225,7 +250,7 @@ def _narrow(chunk: pl.DataFrame, record_type: RecordType, flags: list[pl.Expr]) 
     own = [
         name for name in ("label", "margin", "label_confidence", "source", "time", "language") if name in chunk.columns
     ]
-    return chunk.select("row", *PLACES[:2], "part", *features.kept(record_type), *own, *flags)
+    return chunk.select("row", *PLACES, "part", *features.kept(record_type), *own, *flags)
 
 
 class _Sample:

@@ -7,7 +7,7 @@ fit: rows of other types come in another frame of the same window.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,22 +50,30 @@ class Chunk(NamedTuple):
 
 
 def read_frames(
-    path: str | Path | Sequence[str | Path], *, limits: ReadLimits = _DEFAULT_LIMITS, chunk_bytes: int = CHUNK_BYTES
+    path: str | Path | Sequence[str | Path],
+    *,
+    limits: ReadLimits = _DEFAULT_LIMITS,
+    chunk_bytes: int = CHUNK_BYTES,
+    lines: Mapping[str, pl.Series] | None = None,
 ) -> Iterator[Chunk]:
     """The rows of all files of `path` (a file, a folder, a list of them), sorted by file name, in chunks.
 
     JSON as strict as `prefdata.io`: a key that stands twice, a lone surrogate, NaN, whole numbers beyond 64 bits and
     lists of several types (but see `plainer`) are quarantined. Whole numbers beside fractions become fractions where
     they fit exactly. A file that breaks off gives its rows up to there, and a row of the quarantine with `line` null.
-    Bytes in Parquet become base64 text; every value of a CSV, TSV or XLSX is text. Raises InputError where there is
+    Bytes in Parquet become base64 text; every value of a CSV, TSV or XLSX is text. `lines`: file -> the lines (`_line`,
+    Int64) whose rows alone are wanted; what else stands there is not decoded. Raises InputError where there is
     nothing to read, or a file changes while it is read.
     """
     window = 0
     for source in input_files(path, limits=limits):
+        if lines is not None and source.name not in lines:
+            continue
+        wanted = lines[source.name] if lines is not None else None
         account = Account(source.name)
         before = _stamp(source)
         try:
-            for frames in _windows(source, account, limits, chunk_bytes):
+            for frames in _windows(source, account, limits, chunk_bytes, wanted):
                 quarantine = account.drained()
                 for frame in frames or ([pl.DataFrame(schema=PLACE)] if quarantine.height else []):
                     yield Chunk(frame, quarantine, window)
@@ -99,18 +107,28 @@ def input_files(path: str | Path | Sequence[str | Path], *, limits: ReadLimits =
     return found
 
 
-def _windows(source: Source, account: Account, limits: ReadLimits, chunk_bytes: int) -> Iterator[list[pl.DataFrame]]:
+def _windows(
+    source: Source, account: Account, limits: ReadLimits, chunk_bytes: int, wanted: pl.Series | None
+) -> Iterator[list[pl.DataFrame]]:
     kind = _kind(source, limits)
     if kind == "parquet":
         for frame in parquet_frames(source, account, limits=limits, chunk_bytes=chunk_bytes):
-            yield [frame]
+            yield _at(frame, wanted)
     elif kind in _TABLES:
         for frame in table_frames(source, account, kind, limits=limits, chunk_bytes=chunk_bytes):
-            yield [frame] if frame.height else []
+            yield _at(frame, wanted) if frame.height else []
     elif kind == "jsonl":
-        yield from _jsonl(source, account, limits, chunk_bytes)
+        yield from _jsonl(source, account, limits, chunk_bytes, wanted)
     else:
-        yield from _document(source, account, limits, chunk_bytes)
+        yield from _document(source, account, limits, chunk_bytes, wanted)
+
+
+def _at(frame: pl.DataFrame, wanted: pl.Series | None) -> list[pl.DataFrame]:
+    """The rows of the lines `wanted`; all where that is null."""
+    if wanted is None:
+        return [frame]
+    some = frame.filter(pl.col("_line").is_in(wanted.implode()))
+    return [some] if some.height else []
 
 
 def _kind(source: Source, limits: ReadLimits) -> str:
@@ -133,8 +151,9 @@ def _kind(source: Source, limits: ReadLimits) -> str:
 class _Texts:
     """Texts of one file on their way to frames."""
 
-    def __init__(self, account: Account, limits: ReadLimits) -> None:
+    def __init__(self, account: Account, limits: ReadLimits, wanted: pl.Series | None) -> None:
         self._account = account
+        self._wanted = wanted
         self._decoder = Decoder(limits)
         self.ascii = True
         """Whether all that was decoded so far was ASCII."""
@@ -142,7 +161,13 @@ class _Texts:
     def frames(
         self, texts: pl.Series, lines: pl.Series, offsets: pl.Series, keys: pl.Series | None = None
     ) -> list[pl.DataFrame]:
-        """The texts decoded; what is refused goes to the quarantine."""
+        """The texts decoded, those of the lines that are wanted; what is refused goes to the quarantine."""
+        if self._wanted is not None:
+            here = lines.is_in(self._wanted.implode())
+            if not here.any():
+                return []
+            texts, lines, offsets = texts.filter(here), lines.filter(here), offsets.filter(here)
+            keys = keys.filter(here) if keys is not None else None
         file = pl.repeat(self._account.file, len(texts), dtype=pl.String, eager=True)
         places = pl.DataFrame({"_file": file, "_line": lines, "_offset": offsets})
         if keys is not None and keys.null_count() < len(keys):
@@ -168,9 +193,11 @@ class _Texts:
         return ~pl.int_range(len(texts), eager=True).is_in(blank.implode())
 
 
-def _jsonl(source: Source, account: Account, limits: ReadLimits, chunk_bytes: int) -> Iterator[list[pl.DataFrame]]:
+def _jsonl(
+    source: Source, account: Account, limits: ReadLimits, chunk_bytes: int, wanted: pl.Series | None
+) -> Iterator[list[pl.DataFrame]]:
     done = 0
-    texts = _Texts(account, limits)
+    texts = _Texts(account, limits, wanted)
     for last, frames in _utf8_lines(source, account, limits, chunk_bytes, texts):
         if frames is None:
             break
@@ -299,8 +326,10 @@ class _Pending:
         )
 
 
-def _document(source: Source, account: Account, limits: ReadLimits, chunk_bytes: int) -> Iterator[list[pl.DataFrame]]:
-    texts = _Texts(account, limits)
+def _document(
+    source: Source, account: Account, limits: ReadLimits, chunk_bytes: int, wanted: pl.Series | None
+) -> Iterator[list[pl.DataFrame]]:
+    texts = _Texts(account, limits, wanted)
     pending = _Pending(texts)
     done = 0
     encoding = "auto"

@@ -100,8 +100,8 @@ def said(text: str) -> list[str]:
 
 
 PIECES = [
-    "a" * 300_000,
-    " " * 300_000,
+    "a" * 700,
+    " " * 700,
     "x" * 300 + " y",
     "\u2019 " * 5,
     "\u4f60\u597d" * 9,
@@ -124,6 +124,15 @@ def test_words_are_told_by_bytes_as_letter_by_letter(texts: list[str]) -> None:
         (word, one) for words, own in zip(expected, hashes, strict=True) for word, one in zip(words, own, strict=True)
     }
     assert len(pairs) == len({word for word, _ in pairs}) == len({one for _, one in pairs})
+
+
+def test_words_do_not_depend_on_where_blocks_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = pl.Series(["one, two", "", "\u00c9t\u00e9 \u4f60\u597d", "x" * 300, "???", "three"] * 3)
+    whole = tokens(texts)
+    monkeypatch.setattr("prefdata.auditing.tokens.BLOCK", 10)
+    cut = tokens(texts)
+    assert cut.lengths.tolist() == whole.lengths.tolist() == [2, 0, 3, 1, 1, 1] * 3
+    assert cut.values.tolist() == whole.values.tolist()
 
 
 def user(text: str) -> list[dict[str, Any]]:
@@ -230,3 +239,19 @@ def test_pairs_without_a_prompt_are_one_comparison_either_way_round(tmp_path: Pa
     rows = read(lambda: open_dataset(path, columns={"chosen": "chosen"}), []).rows
     first, second, third = rows["prompt_norm"]
     assert first == second != third
+
+
+@pytest.mark.parametrize("name", ["one_line.json", "rows.parquet", "rows.csv"])
+def test_rows_of_every_container_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr("prefdata.auditing.dataset.SAMPLE_ROWS", 1)
+    rows = [{"prompt": f"Question {at}?", "chosen": f"Answer {at}.", "rejected": "No."} for at in range(50)]
+    path = tmp_path / name
+    if name.endswith("json"):
+        path.write_text(json.dumps(rows), encoding="utf-8")
+    elif name.endswith("csv"):
+        pl.DataFrame(rows).write_csv(path)
+    else:
+        pl.DataFrame(rows).write_parquet(path)
+    data = read(lambda: open_dataset(path), [])
+    again = data.chosen_of([3, 17, 49])
+    assert again.select("row", "chosen_text").rows() == [(at, f"Answer {at}.") for at in (3, 17, 49)]
