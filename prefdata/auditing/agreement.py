@@ -1,7 +1,8 @@
 """Agreement of annotators, where rows say how several of them voted.
 
 Votes stand in the `evidence` or `meta` of a row as `votes`: how often each verdict was given ({"chosen": 2,
-"rejected": 1, "tie": 0}; {"true": 2, "false": 1}), or who gave which ({"ann": "chosen", "bob": "rejected"}). Labelled
+"rejected": 1, "tie": 0}; {"true": 2, "false": 1}), or who gave which ({"ann": "chosen", "bob": "rejected"}; of rows
+that `from_verdicts` built as `annotators`: {"chosen": ["ann"], "rejected": ["bob"], "tie": []}). Labelled
 rows may also be one vote each, with the `annotator` (or `annotator_id`, `worker_id`, `rater`) in `meta`.
 """
 
@@ -68,13 +69,20 @@ def votes(data: Audited) -> Votes:
     named: list[tuple[int, str, int]] = []
     own = [name for name in ("evidence", "meta") if name in data.sample.columns]
     label = ["label", "prompt_norm", "completion_norm"] if data.type is RecordType.UNPAIRED else []
-    telling = pl.any_horizontal(pl.col(own).str.contains('"(?:votes|annotator|annotator_id|worker_id|rater)"'))
+    telling = pl.any_horizontal(pl.col(own).str.contains('"(?:votes|annotators?|annotator_id|worker_id|rater)"'))
     first: dict[tuple[int, int], int] = {}
     for one in data.sample.filter(telling).select("row", *own, *label).iter_rows(named=True):
         for text in (one[name] for name in own):
             told = _object(text)
-            given = told.get("votes")
-            if isinstance(given, Mapping):
+            given, by = told.get("votes"), told.get("annotators")
+            if isinstance(by, Mapping) and data.type is RecordType.PREFERENCE:
+                named += [
+                    (one["row"], str(name), verdicts[verdict])
+                    for verdict, names in by.items()
+                    if verdict in verdicts and isinstance(names, list)
+                    for name in names
+                ]
+            elif isinstance(given, Mapping):
                 for name, value in given.items():
                     if name in verdicts and isinstance(value, int) and not isinstance(value, bool):
                         counts.append((one["row"], verdicts[name], value))

@@ -89,7 +89,8 @@ def from_verdicts(rows: pl.DataFrame, *, min_agreement: float = 0.5) -> Built:
     comparison; an annotator who contradicts himself on it counts as one tie. Candidates are the comparisons, named by
     their smallest id. Unmade: tied_verdict (most say tie), split_votes (no side has most), low_agreement (the share of
     the winning side is below `min_agreement`), equal_sides, empty_completion, no_prompt; single verdicts:
-    unknown_verdict. `evidence` has the votes and the share.
+    unknown_verdict. `evidence` has the votes and the share, and
+    where several voted who all have a name, who voted for what (`annotators`).
     """
     if not 0 <= min_agreement <= 1:
         raise InputError(f"min_agreement: {min_agreement}, expected a number in [0, 1]")
@@ -123,6 +124,13 @@ def from_verdicts(rows: pl.DataFrame, *, min_agreement: float = 0.5) -> Built:
         comparison=pl.col("id"),
         agreement=pl.col("_agreement").round(4),
         votes=pl.struct(chosen=most, rejected=pl.min_horizontal("first", "second"), tie="tie"),
+        annotators=pl.when("named").then(
+            pl.struct(
+                chosen=pl.when(pl.col("first") == most).then("first_by").otherwise("second_by"),
+                rejected=pl.when(pl.col("first") == most).then("second_by").otherwise("first_by"),
+                tie="tie_by",
+            )
+        ),
     )
     sides = [moved_images("images", {"prompt": "prompt", f"answer_{one}": "chosen", f"answer_{other}": "rejected"})
              for one, other in ("ab", "ba")]  # fmt: skip
@@ -138,7 +146,8 @@ def from_verdicts(rows: pl.DataFrame, *, min_agreement: float = 0.5) -> Built:
 
 
 def _votes(said: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Votes of each comparison (`item`, `first`, `second`, `tie`), and the row of the smallest id of each.
+    """Votes of each comparison (`item`, `first`, `second`, `tie`; who gave them: `first_by`, ...; `named` where several
+    voted and each has a name), and the row of the smallest id of each.
 
     The first answer is the one with the smaller hash; `swapped` where that is answer_b.
     """
@@ -160,8 +169,11 @@ def _votes(said: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     single = said.group_by("item", "voter", maintain_order=True).agg(
         vote=pl.when(pl.col("vote").n_unique() == 1).then(pl.col("vote").first()).otherwise(pl.lit("tie"))
     )
+    named = pl.col("voter").str.strip_prefix("named:")
     votes = single.group_by("item", maintain_order=True).agg(
-        (pl.col("vote") == name).sum().cast(pl.Int64).alias(name) for name in ("first", "second", "tie")
+        *((pl.col("vote") == name).sum().cast(pl.Int64).alias(name) for name in ("first", "second", "tie")),
+        *(named.filter(pl.col("vote") == name).sort().alias(f"{name}_by") for name in ("first", "second", "tie")),
+        ((pl.len() > 1) & pl.col("voter").str.starts_with("named:").all()).alias("named"),
     )
     return votes, said.unique("item", keep="first", maintain_order=True)
 

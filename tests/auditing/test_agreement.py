@@ -169,3 +169,17 @@ def test_labelled_rows_that_are_one_vote_each_are_put_together(tmp_path: Path) -
     assert agreement["agreement"] == pytest.approx(1 - 15 * 2 / (60 * 3), abs=1e-4)
     assert found["annotator_agreement"].rows.to_list() == [3 * n for n in range(60) if n % 4 == 2]
     assert found["annotator_quality"].measures["annotators"] == 3
+
+
+def test_pairs_built_of_named_verdicts_tell_agreement_and_annotators(tmp_path: Path) -> None:
+    draws = np.random.default_rng(5)
+    rows = []
+    for n in range(60):
+        said = {"annotator1": 1, "annotator2": 1, "annotator3": 1 if draws.random() < 0.3 else 2}
+        rows.append({"instruction": f"Question {n}?", "input": "", "response1": f"Yes {n}", "response2": "No", **said})
+    found = by_name(tmp_path, rows)
+    assert found["annotator_agreement"].measures["votes"] == 180
+    quality = found["annotator_quality"]
+    assert quality.measures["annotators"] == 3
+    assert next(iter(quality.measures["quality"])) == "annotator3"
+    assert quality.severity is Severity.MAJOR

@@ -166,8 +166,18 @@ def voted(*votes: str, least: float = 0.5) -> Any:
     ("votes", "chosen", "evidence"),
     [
         ("a", "A", '"agreement":1.0,"votes":{"chosen":1,"rejected":0,"tie":0}}'),
-        ("bba", "B", '"agreement":0.6667,"votes":{"chosen":2,"rejected":1,"tie":0}}'),
-        ("aatb", "A", '"agreement":0.5,"votes":{"chosen":2,"rejected":1,"tie":1}}'),
+        (
+            "bba",
+            "B",
+            '"agreement":0.6667,"votes":{"chosen":2,"rejected":1,"tie":0},'
+            '"annotators":{"chosen":["n0","n1"],"rejected":["n2"],"tie":[]}}',
+        ),
+        (
+            "aatb",
+            "A",
+            '"agreement":0.5,"votes":{"chosen":2,"rejected":1,"tie":1},'
+            '"annotators":{"chosen":["n0","n1"],"rejected":["n3"],"tie":["n2"]}}',
+        ),
     ],
 )
 def test_the_majority_chooses_and_its_share_is_kept(votes: str, chosen: str, evidence: str) -> None:
@@ -197,6 +207,16 @@ def test_the_other_order_is_the_same_comparison() -> None:
     built = from_verdicts(verdicts(("1", "q", "A", "B", "a", "x"), ("2", "q", "B", "A", "b", "y")))
     assert sides(built.rows) == [("q", "A", "B")]
     assert json.loads(built.rows["evidence"][0])["votes"] == {"chosen": 2, "rejected": 0, "tie": 0}
+
+
+def test_who_voted_for_what_is_kept_where_all_have_a_name() -> None:
+    rows = (("1", "q", "A", "B", "b", "x"), ("2", "q", "B", "A", "a", "z"), ("3", "q", "A", "B", "a", "y"))
+    built = from_verdicts(verdicts(*rows))
+    assert sides(built.rows) == [("q", "B", "A")]
+    told = json.loads(built.rows["evidence"][0])
+    assert told["annotators"] == {"chosen": ["x", "z"], "rejected": ["y"], "tie": []}
+    assert "annotators" not in from_verdicts(verdicts(*rows, ("4", "q", "A", "B", "b", None))).rows["evidence"][0]
+    assert "annotators" not in from_verdicts(verdicts(rows[0])).rows["evidence"][0]
 
 
 def test_a_judge_that_prefers_a_place_counts_as_one_tie() -> None:
