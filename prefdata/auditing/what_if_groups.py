@@ -103,13 +103,15 @@ def clusters(
 def nearest_edges(edges: pl.DataFrame, threshold: float) -> pl.DataFrame:
     """`row`, `other`, `score`, `kept` of the pairs of rows nearest to the threshold, NEAREST on each side.
 
-    `row` is the later one of a pair; `kept` is true of pairs that are not alike enough.
+    `row` is the later one of a pair; `kept` is true of pairs that are not alike enough. Equal texts are next to no
+    threshold and are left out.
     """
     frame = edges.select(
         row=pl.col("right").cast(pl.UInt32),
         other=pl.col("left").cast(pl.UInt32),
         score=pl.col("similarity").cast(pl.Float64).round(4),
-    ).with_columns(far=(pl.col("score") - threshold).abs(), apart=pl.col("score") < threshold)
+    ).filter(pl.col("score") < 1)
+    frame = frame.with_columns(far=(pl.col("score") - threshold).abs(), apart=pl.col("score") < threshold)
     parts = [
         frame.filter(pl.col("apart") == apart)
         .sort("far", "row", "other")

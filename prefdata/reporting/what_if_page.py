@@ -9,6 +9,7 @@ from typing import Any
 from prefdata.auditing.what_if_effects import Borderline, Curve, Effect, Values, WhatIf
 from prefdata.auditing.what_if_groups import Clusters
 from prefdata.auditing.what_if_slices import Slice
+from prefdata.reporting.audit_values import cut
 from prefdata.reporting.audit_words import Language
 from prefdata.reporting.audit_words import say as told
 from prefdata.reporting.drawing import Bar, Limit, Line, bars, curve, matrix
@@ -163,17 +164,20 @@ def _rows(rows: Sequence[Borderline], lang: Language) -> list[dict[str, Any]]:
             "beside": one.beside,
             "score": number(one.score),
             "kept": one.kept,
-            "sides": [*_sides(one.texts, one.chars, lang), *_sides(one.beside_texts, {}, lang)],
+            "verdict": say(
+                ("apart" if one.kept else "alike") if one.beside else "passes" if one.kept else "fails", lang
+            ),
+            "sides": [*_sides(one.texts, one.chars, lang), *_sides(one.beside_texts, {}, lang, one.beside)],
         }
         for one in rows
     ]
 
 
-def _sides(texts: Any, chars: Any, lang: Language) -> list[dict[str, str]]:
+def _sides(texts: Any, chars: Any, lang: Language, place: str = "") -> list[dict[str, str]]:
     return [
         {
             "side": side,
-            "name": told(f"side_{side}", lang),
+            "name": told(f"side_{side}", lang) + (f" · {cut(place)}" if place else ""),
             "text": content,
             "note": _length(content, chars.get(side, 0), lang),
         }

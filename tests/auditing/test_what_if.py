@@ -218,6 +218,7 @@ def test_a_grouping_tells_its_clusters_and_other_similarities(tmp_path: Path) ->
         False,
     )
     assert close.borderline[0].beside_texts["completion"] == base
+    assert all(one.score < 1 for one in close.borderline)
 
 
 def test_both_labels_in_a_cluster_drop_it_whole(tmp_path: Path) -> None:
