@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from prefdata.reporting.audit_terminal import headline, summary
+from prefdata.reporting.audit_terminal import headline, refused, summary
 from prefdata.reporting.audit_words import SYMBOLS, Language, pieces, say, severity, told
 from prefdata.reporting.texts import visible
 
@@ -27,6 +27,8 @@ NAME = 200
 def to_markdown(audit: Audit, *, new: Sequence[Fresh] | None = None, lang: Language = "en") -> str:
     """The audit as GitHub's Markdown. `new`: what a baseline did not have; told first, the rest is folded."""
     lines = [f"## {say('audit_of', lang, name=code(audit.name))}", "", escaped(headline(audit, lang)), ""]
+    if audit.refused:
+        lines += [escaped(refused(audit, lang)), ""]
     if new is not None:
         lines += _new(audit, new, lang)
     if audit.findings:

@@ -208,7 +208,7 @@ def _glance(audit: Audit, lang: Language) -> dict[str, Any] | None:
         anchors=[anchor for anchor, _, _ in named],
     )
     # beside each other where there is room, below each other where there is none, all on one axis
-    rows, column = drawing["rows"], -(-len(named) // max(1, min(COLUMNS, len(named) // 3)))
+    rows, column = drawing["rows"], -(-len(named) // min(COLUMNS, -(-len(named) // 3)))
     lines = lines_of([(row.name, row.text) for row in rows])
     equal = {**drawing, "title": "", "lines": lines}
     parts = [{**equal, "rows": rows[at : at + column]} for at in range(0, len(rows), column)]

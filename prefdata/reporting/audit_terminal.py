@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING
 from prefdata.auditing.finding import Finding, Severity
 from prefdata.reporting.audit_estimates import taken
 from prefdata.reporting.audit_json import counts, unreadable
-from prefdata.reporting.audit_words import SYMBOLS, Language, measure, pieces, record_type, say, severity, told
+from prefdata.reporting.audit_values import cut
+from prefdata.reporting.audit_words import (
+    SYMBOLS,
+    Language,
+    measure,
+    pieces,
+    read_because,
+    reading,
+    record_type,
+    say,
+    severity,
+    told,
+)
 from prefdata.reporting.texts import visible
 
 if TYPE_CHECKING:
@@ -33,7 +45,10 @@ def terminal(audit: Audit, console: Console, lang: Language = "en") -> None:
     from rich.text import Text
 
     console.print(Text(headline(audit, lang), style="bold"), soft_wrap=True)
-    console.print(Text("; ".join(visible(reason) for reason in audit.reasons), style="dim"), soft_wrap=True)
+    because = say("semicolon", lang).join(visible(read_because(reason, lang)) for reason in audit.reasons)
+    console.print(Text(because, style="dim"), soft_wrap=True)
+    if audit.refused:
+        console.print(Text(refused(audit, lang), style="dim"), soft_wrap=True)
     if audit.findings:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=False)
         for name in ("severity", "finding"):
@@ -74,6 +89,13 @@ def headline(audit: Audit, lang: Language) -> str:
         read=audit.read,
         unreadable=unreadable(audit),
     )
+
+
+def refused(audit: Audit, lang: Language) -> str:
+    """Why records are no rows, and how many for each reason, most first."""
+    counted = sorted(audit.refused.items(), key=lambda one: (-one[1], one[0]))
+    told = say("semicolon", lang).join(f"{cut(reading(reason, lang))} ({number:,})" for reason, number in counted)
+    return f"{say('refused', lang)}{say('colon', lang)}{told}"
 
 
 def summary(audit: Audit, lang: Language) -> str:

@@ -21,8 +21,8 @@ from prefdata.recipe import TOP
 from prefdata.reporting import audit_words
 from prefdata.reporting.audit_markdown import _prose, code, escaped, to_markdown
 from prefdata.reporting.audit_page import prose
-from prefdata.reporting.audit_terminal import terminal
-from prefdata.reporting.audit_words import RECIPE_KEYS, Piece, pieces, say, severity, told, told_of
+from prefdata.reporting.audit_terminal import refused, terminal
+from prefdata.reporting.audit_words import RECIPE_KEYS, Piece, pieces, read_because, say, severity, told, told_of
 from prefdata.schema import RecordType
 
 EN, ZH = (audit_words._table(lang) for lang in ("en", "zh"))
@@ -265,3 +265,36 @@ def test_a_translated_cure_follows_the_code_of_its_check() -> None:
 
 def test_numbers_are_written_with_separators() -> None:
     assert say("lead", rows=1234, read=2345) == "1,234 rows audited, of 2,345 records read."
+
+
+def test_refused_records_are_told_by_reason_in_the_terminal_and_in_markdown() -> None:
+    found = Audit(
+        name="a.jsonl",
+        format="trl",
+        type=RecordType.PREFERENCE,
+        reasons=(),
+        read=20,
+        rows=4,
+        findings=(),
+        checks=(),
+        seconds=0.0,
+        refused={"tie": 3, "no_answer": 12, "<b>": 1},
+    )
+    told = "the conversation does not end with an answer (12); both answers were rated the same (3); <b> (1)"
+    assert refused(found, "en") == f"refused because: {told}"
+    assert refused(found, "zh") == "被拒原因：对话不是以回答结尾 (12)；两个回答的评分相同 (3)；<b> (1)"
+    assert told.replace("<b>", "&lt;b&gt;") in to_markdown(found)
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [
+        ("columns chosen, rejected", "列 chosen、rejected"),
+        ("column messages: lists of role and content", "列 messages：由 role 与 content 组成的列表"),
+        ("texts begin with Human:", "文本以 Human: 开头"),
+        ("something new", "something new"),
+    ],
+)
+def test_why_a_file_is_read_as_a_format_is_told_in_chinese(reason: str, expected: str) -> None:
+    assert read_because(reason, "zh") == expected
+    assert read_because(reason, "en") == reason
