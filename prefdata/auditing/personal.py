@@ -259,6 +259,7 @@ PERSONAL_DATA = Check(
     cure="transforms: [personal_data]",
     source="Carlini et al. 2021, Extracting Training Data from Large Language Models",
     levels=Levels(major=0.01, minor=0),
+    collect=lambda chunk, record_type: _collect(chunk, record_type, marks.Drawn(MAX_PIECES)),
     prepare=marks.drawing(_collect, MAX_PIECES),
     find=_find,
 )

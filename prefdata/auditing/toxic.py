@@ -164,6 +164,7 @@ TOXIC_ANSWERS = Check(
     source="alt-profanity-check; COLD (Deng et al. 2022)",
     types=ANSWERED,
     levels=Levels(major=0.02, minor=0),
+    collect=lambda chunk, record_type: _collect(chunk, record_type, marks.Drawn(MAX_ROWS)),
     prepare=marks.drawing(_collect, MAX_ROWS),
     find=_find,
 )
