@@ -66,13 +66,11 @@ def diff_command(
     A row is the same where its content is, wherever it stands and in whatever format. Of two runs it is told which step
     made rows come and go. Places are printed, no texts; `--out` writes a page with changed rows word by word.
 
-    Examples:
+    Example: prefdata diff pairs.jsonl pairs_cleaned.jsonl --out diff/
 
-      prefdata diff pairs.jsonl pairs_cleaned.jsonl --out diff/
+    Example: prefdata diff runs/monday runs/tuesday --no-audit
 
-      prefdata diff runs/monday runs/tuesday --no-audit
-
-      prefdata diff data/v1 data/v2 --fail-on major
+    Example: prefdata diff data/v1 data/v2 --fail-on major
     """
     from prefdata.auditing.finding import Severity
     from prefdata.compared_findings import failing
