@@ -24,7 +24,7 @@ from prefdata.opening import Opened, open_dataset
 from prefdata.schema import RecordType
 
 if TYPE_CHECKING:
-    from prefdata.auditing.what_if_effects import WhatIf
+    from prefdata.auditing.what_if.effects import WhatIf
 
 EXAMPLES = 3
 PLACES_SHOWN = 1_000
@@ -223,7 +223,7 @@ def _unread(data: Audited) -> list[Finding]:
 
 def sentence(reason: str) -> str:
     """What a reason of a finding of the family `reading` means."""
-    from prefdata.conversion_reasons import sentence as told
+    from prefdata.conversion.reasons import sentence as told
 
     return rules.REASONS.get(reason) or told(reason)
 

@@ -107,7 +107,7 @@ def ablate_command(
         return
     from rich.console import Console
 
-    from prefdata.reporting.ablation_terminal import terminal
+    from prefdata.reporting.ablation.terminal import terminal
 
     terminal(done.result, Console(), lang=lang)
     typer.echo(f"report {done.page}")

@@ -131,7 +131,7 @@ def audit_command(
     from prefdata.auditor import audit
     from prefdata.errors import RecipeError
     from prefdata.recognition import record_type as type_named
-    from prefdata.reporting.audit_json import to_json
+    from prefdata.reporting.audit.json import to_json
 
     checked_language(lang)
     checked_severity(fail_on)
@@ -165,13 +165,13 @@ def audit_command(
     if as_json:
         typer.echo(json.dumps(to_json(result), ensure_ascii=False, indent=2, sort_keys=True))
     elif markdown:
-        from prefdata.reporting.audit_markdown import to_markdown
+        from prefdata.reporting.audit.markdown import to_markdown
 
         typer.echo(to_markdown(result, new=new if before is not None else None, lang=lang))
     else:
         from rich.console import Console
 
-        from prefdata.reporting.audit_terminal import terminal
+        from prefdata.reporting.audit.terminal import terminal
 
         terminal(result, Console(), lang=lang)
     bad = failing(new, Severity(fail_on)) if fail_on is not None else []
@@ -205,9 +205,9 @@ def _report(path: Path) -> dict[str, Any]:
 
 def _write(result: Audit, new: list[Fresh] | None, folder: Path, lang: str) -> None:
     from prefdata.io import write_atomic
-    from prefdata.reporting.audit_json import to_json
-    from prefdata.reporting.audit_markdown import to_markdown
-    from prefdata.reporting.audit_page import write_page
+    from prefdata.reporting.audit.json import to_json
+    from prefdata.reporting.audit.markdown import to_markdown
+    from prefdata.reporting.audit.page import write_page
 
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(to_json(result), ensure_ascii=False, indent=2, sort_keys=True)

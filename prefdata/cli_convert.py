@@ -119,7 +119,7 @@ def convert_command(
 
 def told(result: Converted, *, given: bool = False) -> list[str]:
     """The result in lines; the last says where the output is."""
-    from prefdata.conversion_reasons import sentence
+    from prefdata.conversion.reasons import sentence
 
     same = f"; reads the same as {', '.join(result.same)}" if result.same else ""
     how = "read as" if given else "recognised as"
@@ -154,7 +154,7 @@ def told(result: Converted, *, given: bool = False) -> list[str]:
 
 def _nothing_written(result: Converted) -> str:
     """Why no row was written: the most frequent reasons, and where all are."""
-    from prefdata.conversion_reasons import sentence
+    from prefdata.conversion.reasons import sentence
 
     counts: Counter[str] = Counter()
     for part in (result.unreadable, result.refused_reading, result.refused_building, result.refused_writing):

@@ -26,7 +26,7 @@ from prefdata.cli_options import (
 )
 
 if TYPE_CHECKING:
-    from prefdata.compared_findings import Change
+    from prefdata.comparing.findings import Change
     from prefdata.comparison import Comparison
 
 
@@ -73,12 +73,12 @@ def diff_command(
     Example: prefdata diff data/v1 data/v2 --fail-on major
     """
     from prefdata.auditing.finding import Severity
-    from prefdata.compared_findings import failing
+    from prefdata.comparing.findings import failing
     from prefdata.comparison import compare
     from prefdata.diff import told as told_of_runs
     from prefdata.errors import RecipeError
     from prefdata.recognition import record_type as type_named
-    from prefdata.reporting.diff_json import to_json
+    from prefdata.reporting.diff.json import to_json
 
     checked_language(lang)
     checked_severity(fail_on)
@@ -104,13 +104,13 @@ def diff_command(
     if as_json:
         typer.echo(json.dumps(to_json(found), ensure_ascii=False, indent=2, sort_keys=True))
     elif markdown:
-        from prefdata.reporting.diff_markdown import to_markdown
+        from prefdata.reporting.diff.markdown import to_markdown
 
         typer.echo(to_markdown(found, lang=lang))
     else:
         from rich.console import Console
 
-        from prefdata.reporting.diff_terminal import terminal
+        from prefdata.reporting.diff.terminal import terminal
 
         terminal(found, Console(), lang=lang)
         if found.runs is not None:
@@ -133,9 +133,9 @@ def _line(one: Change) -> str:
 
 def _write(found: Comparison, folder: Path, lang: str) -> None:
     from prefdata.io import write_atomic
-    from prefdata.reporting.diff_json import to_json
-    from prefdata.reporting.diff_markdown import to_markdown
-    from prefdata.reporting.diff_page import write_page
+    from prefdata.reporting.diff.json import to_json
+    from prefdata.reporting.diff.markdown import to_markdown
+    from prefdata.reporting.diff.page import write_page
 
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(to_json(found), ensure_ascii=False, indent=2, sort_keys=True)

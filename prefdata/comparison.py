@@ -6,10 +6,10 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from prefdata.compared_findings import Change, findings
-from prefdata.compared_labels import Labels, labels
-from prefdata.compared_rows import Pairing, Prompts, pairing, prompts
-from prefdata.compared_sides import Side, is_run, read_side
+from prefdata.comparing.findings import Change, findings
+from prefdata.comparing.labels import Labels, labels
+from prefdata.comparing.rows import Pairing, Prompts, pairing, prompts
+from prefdata.comparing.sides import Side, is_run, read_side
 from prefdata.schema import RecordType
 
 Progress = Callable[[str, int], None]
@@ -27,7 +27,7 @@ class Comparison(NamedTuple):
     findings: tuple[Change, ...] | None
     """None where nobody asked for audits."""
     shapes: tuple[Any, ...]
-    """`compared_shapes.Shape`, the most different first."""
+    """`shapes.Shape`, the most different first."""
     runs: dict[str, Any] | None
     """What `prefdata.diff.diff` says of two runs."""
 
@@ -69,7 +69,7 @@ def compare(
         )
         for at, path in enumerate(paths)
     )
-    from prefdata.compared_shapes import shapes
+    from prefdata.comparing.shapes import shapes
 
     same_type = one.type == other.type
     rows = pairing(one.rows, other.rows, one.type) if same_type else None

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from prefdata.auditing.dataset import Audited
 from prefdata.auditing.what_if import of_catalogue, what_if
-from prefdata.auditing.what_if_effects import WhatIf
-from prefdata.auditing.what_if_scores import Progress
-from prefdata.auditing.what_if_settings import Asked
+from prefdata.auditing.what_if.effects import WhatIf
+from prefdata.auditing.what_if.scores import Progress
+from prefdata.auditing.what_if.settings import Asked
 from prefdata.judging import rooted
 from prefdata.recipe import Recipe, load
 

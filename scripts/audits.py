@@ -21,9 +21,9 @@ from prefdata import recipe
 from prefdata.auditing.finding import Severity
 from prefdata.auditor import Audit
 from prefdata.io import write_atomic
-from prefdata.reporting.audit_json import to_json
-from prefdata.reporting.audit_markdown import to_markdown
-from prefdata.reporting.audit_page import write_page
+from prefdata.reporting.audit.json import to_json
+from prefdata.reporting.audit.markdown import to_markdown
+from prefdata.reporting.audit.page import write_page
 
 ROOT = Path(__file__).resolve().parents[1]
 BENCHMARKS = ("ifeval/input_data.jsonl", "mtbench/question.jsonl", "truthfulqa/TruthfulQA.csv")

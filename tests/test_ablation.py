@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 
 from prefdata.ablation import Settings, ablate
-from prefdata.ablation_sets import HELD_OUT, SET_ASIDE, TRAIN, sets
-from prefdata.ablation_settings import chosen_head
+from prefdata.ablation.sets import HELD_OUT, SET_ASIDE, TRAIN, sets
+from prefdata.ablation.settings import chosen_head
 from prefdata.engine import LocalEngine
 from prefdata.errors import InputError, RecipeError
 from prefdata.importing import typed
@@ -106,7 +106,7 @@ def test_all_arms_train_on_equally_many_rows(found: tuple[str, Path, dict[str, A
 def test_the_same_settings_give_the_same_result_and_train_nothing_again(
     found: tuple[str, Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from prefdata import ablation_heads
+    from prefdata.ablation import heads as ablation_heads
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a head was trained again")

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from prefdata.ablation_heads import state_features, train, word_features
+from prefdata.ablation.heads import state_features, train, word_features
 from prefdata.schema import MESSAGES, RecordType
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefdata.ablation_statistics import (
+from prefdata.ablation.statistics import (
     accuracy,
     auc,
     bootstrap,

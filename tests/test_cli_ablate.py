@@ -13,8 +13,8 @@ import pytest
 from typer.testing import CliRunner
 
 from prefdata.cli import app
-from prefdata.reporting.ablation_page import render
-from prefdata.reporting.ablation_words import _table as words
+from prefdata.reporting.ablation.page import render
+from prefdata.reporting.ablation.words import _table as words
 
 _file = Path(__file__).parents[1] / "benchmarks" / "ablation.py"
 _spec = importlib.util.spec_from_file_location("benchmark_ablation", _file)

@@ -13,10 +13,10 @@ from scipy.spatial.distance import jensenshannon
 from prefdata.auditing.check import Check
 from prefdata.auditing.finding import Finding, Severity
 from prefdata.auditor import Audit
-from prefdata.compared_findings import Figure, Status, difference, estimate, failing, findings, share
-from prefdata.compared_rows import pairing
-from prefdata.compared_shapes import bins, jensen_shannon, kolmogorov_smirnov, shapes
-from prefdata.compared_sides import Side
+from prefdata.comparing.findings import Figure, Status, difference, estimate, failing, findings, share
+from prefdata.comparing.rows import pairing
+from prefdata.comparing.shapes import bins, jensen_shannon, kolmogorov_smirnov, shapes
+from prefdata.comparing.sides import Side
 from prefdata.schema import RecordType
 
 CHECKS = tuple(

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import prefdata
-from prefdata.compared_rows import pairing
-from prefdata.compared_sides import read_side
-from prefdata.compared_words import MIDDLE, Piece, words
+from prefdata.comparing.rows import pairing
+from prefdata.comparing.sides import read_side
+from prefdata.comparing.words import MIDDLE, Piece, words
 from prefdata.comparison import Comparison, compare
 from prefdata.schema import RecordType
 

@@ -13,7 +13,7 @@ from prefdata.auditing import features
 from prefdata.auditing.check import Check
 from prefdata.auditing.threads import in_order
 from prefdata.auditing.twins import Twins
-from prefdata.conversion_ahead import Ahead
+from prefdata.conversion.ahead import Ahead
 from prefdata.formats.core import PLACES, Outcome, answers_of, pieces, sides_of
 from prefdata.opening import Opened, with_columns_of
 from prefdata.schema import RecordType

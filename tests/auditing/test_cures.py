@@ -9,7 +9,7 @@ import pytest
 from prefdata.auditing.check import Check
 from prefdata.auditor import all_checks
 from prefdata.recipe import TOP, parse
-from prefdata.reporting.audit_words import pieces
+from prefdata.reporting.audit.words import pieces
 from prefdata.schema import RecordType
 
 RECIPE = "name: x\nsources: [{name: a, path: a.jsonl, format: trl, type: %s}]\n"

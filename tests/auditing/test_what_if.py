@@ -17,8 +17,8 @@ from filters.quality import ChatQuality
 from filters.toxicity import Toxicity
 from prefdata.auditing.dataset import Audited, read
 from prefdata.auditing.what_if import of_catalogue, what_if
-from prefdata.auditing.what_if_effects import Effect, WhatIf
-from prefdata.auditing.what_if_settings import Asked
+from prefdata.auditing.what_if.effects import Effect, WhatIf
+from prefdata.auditing.what_if.settings import Asked
 from prefdata.errors import MissingExtraError, RecipeError
 from prefdata.judging import decide, judge
 from prefdata.opening import open_dataset

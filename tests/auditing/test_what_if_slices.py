@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from prefdata.auditing.dataset import read
 from prefdata.auditing.what_if import of_catalogue, what_if
-from prefdata.auditing.what_if_slices import Slice, _holm, slices, with_verdicts
+from prefdata.auditing.what_if.slices import Slice, _holm, slices, with_verdicts
 from prefdata.opening import open_dataset
 
 

@@ -20,7 +20,7 @@ import pytest
 
 from prefdata.auditing.finding import Example, Finding, Severity
 from prefdata.auditor import Audit, audit, chosen
-from prefdata.reporting.audit_page import write_page
+from prefdata.reporting.audit.page import write_page
 from prefdata.reporting.page import write_page as write_run_page
 from prefdata.schema import RecordType
 

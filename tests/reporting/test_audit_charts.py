@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefdata.reporting.audit_charts import baselines, drawn, picture
-from prefdata.reporting.audit_estimates import Estimate, axis, taken
-from prefdata.reporting.audit_values import cut, shown
+from prefdata.reporting.audit.charts import baselines, drawn, picture
+from prefdata.reporting.audit.estimates import Estimate, axis, taken
+from prefdata.reporting.audit.values import cut, shown
 from prefdata.reporting.drawing import Bar, Interval, Line, Stack
 
 

@@ -15,7 +15,7 @@ import pytest
 from prefdata.auditing.gate import fresh
 from prefdata.auditor import Audit, audit
 from prefdata.errors import InputError
-from prefdata.reporting.audit_json import counts, from_json, plain, to_json, unreadable
+from prefdata.reporting.audit.json import counts, from_json, plain, to_json, unreadable
 
 SCHEMA = Path(__file__).resolve().parents[2] / "docs" / "audit-report.schema.json"
 

@@ -17,8 +17,8 @@ import pytest
 
 from prefdata.auditing.finding import Example, Finding, Severity
 from prefdata.auditor import Audit, audit, chosen
-from prefdata.reporting import audit_page
-from prefdata.reporting.audit_page import name, render, text, write_page
+from prefdata.reporting.audit import page as audit_page
+from prefdata.reporting.audit.page import name, render, text, write_page
 from prefdata.schema import RecordType
 
 HOSTILE = (

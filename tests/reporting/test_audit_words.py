@@ -18,11 +18,11 @@ from prefdata.auditing.gate import Fresh
 from prefdata.auditor import Audit, all_checks, chosen
 from prefdata.formats import rules
 from prefdata.recipe import TOP
-from prefdata.reporting import audit_words
-from prefdata.reporting.audit_markdown import _prose, code, escaped, to_markdown
-from prefdata.reporting.audit_page import prose
-from prefdata.reporting.audit_terminal import refused, terminal
-from prefdata.reporting.audit_words import RECIPE_KEYS, Piece, pieces, read_because, say, severity, told, told_of
+from prefdata.reporting.audit import words as audit_words
+from prefdata.reporting.audit.markdown import _prose, code, escaped, to_markdown
+from prefdata.reporting.audit.page import prose
+from prefdata.reporting.audit.terminal import refused, terminal
+from prefdata.reporting.audit.words import RECIPE_KEYS, Piece, pieces, read_because, say, severity, told, told_of
 from prefdata.schema import RecordType
 
 EN, ZH = (audit_words._table(lang) for lang in ("en", "zh"))
@@ -46,7 +46,7 @@ def test_a_sentence_takes_the_same_values_in_both_languages(key: str) -> None:
 def test_every_sentence_of_the_templates_exists() -> None:
     folder = Path(audit_words.__file__).parent
     named = set()
-    for file in [*folder.glob("audit_*.py"), *(folder / "templates").glob("audit*")]:
+    for file in [*folder.glob("*.py"), *(folder.parent / "templates").glob("audit*")]:
         named |= set(re.findall(r"""\bsay\(\s*["'](\w+)["'][,)]""", file.read_text(encoding="utf-8")))
     assert named <= set(EN["labels"])
     assert len(named) > 50
@@ -81,7 +81,7 @@ def test_code_in_a_translated_cure_is_the_same_as_in_the_english_one() -> None:
 
 def _reasons() -> set[str]:
     from prefdata.build.built import REASONS
-    from prefdata.conversion_reasons import UNREADABLE
+    from prefdata.conversion.reasons import UNREADABLE
 
     return {*rules.REASONS, *REASONS, *UNREADABLE}
 

@@ -19,10 +19,10 @@ from rich.console import Console
 
 from prefdata.cli import main
 from prefdata.comparison import Comparison, compare
-from prefdata.reporting.diff_json import to_json
-from prefdata.reporting.diff_markdown import to_markdown
-from prefdata.reporting.diff_page import render, write_page
-from prefdata.reporting.diff_terminal import terminal
+from prefdata.reporting.diff.json import to_json
+from prefdata.reporting.diff.markdown import to_markdown
+from prefdata.reporting.diff.page import render, write_page
+from prefdata.reporting.diff.terminal import terminal
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = json.loads((ROOT / "docs" / "diff-report.schema.json").read_text(encoding="utf-8"))
@@ -101,7 +101,7 @@ def test_texts_of_rows_stand_in_the_page_alone(found: Comparison) -> None:
 
 def test_both_languages_say_the_same_figures(found: Comparison) -> None:
     english, chinese = (
-        json.loads((ROOT / f"prefdata/reporting/diff_words_{lang}.json").read_text()) for lang in ("en", "zh")
+        json.loads((ROOT / f"prefdata/reporting/diff/words_{lang}.json").read_text()) for lang in ("en", "zh")
     )
     assert english.keys() == chinese.keys()
     for name, text in english.items():

@@ -14,14 +14,16 @@ import jsonschema
 import pytest
 from rich.console import Console
 
-from prefdata.auditing.what_if_effects import Effect
+from prefdata.auditing.what_if.effects import Effect
 from prefdata.auditor import Audit, audit
 from prefdata.errors import InputError
-from prefdata.reporting import audit_json, what_if_json, what_if_words
-from prefdata.reporting.audit_markdown import to_markdown
-from prefdata.reporting.audit_page import render
-from prefdata.reporting.audit_terminal import terminal
-from prefdata.reporting.what_if_words import number, percent, say, steps
+from prefdata.reporting.audit import json as audit_json
+from prefdata.reporting.audit.markdown import to_markdown
+from prefdata.reporting.audit.page import render
+from prefdata.reporting.audit.terminal import terminal
+from prefdata.reporting.what_if import json as what_if_json
+from prefdata.reporting.what_if import words as what_if_words
+from prefdata.reporting.what_if.words import number, percent, say, steps
 
 ROOT = Path(__file__).resolve().parents[2]
 RUDE = "You are a stupid idiot and I hate you."
