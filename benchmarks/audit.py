@@ -101,15 +101,6 @@ def sentences(texts: Iterable[str]) -> list[str]:
     return sorted({part.strip() for text in texts for part in re.split(r"(?<=[.!?])\s+", text) if part.strip()})
 
 
-def one(source: Path) -> None:
-    """An audit in this process."""
-    from prefdata.auditor import audit
-
-    result = audit(source)
-    told = ", ".join(f"{finding.check} {finding.count:,}" for finding in result.findings)
-    print(f"    {result.rows:,} rows, {len(result.checks)} checks; {told or 'nothing found'}", flush=True)
-
-
 def measured(source: Path, threads: int) -> tuple[float, float, float]:
     """Seconds, CPU seconds and MiB of an audit in a process of its own. It finds compiled modules, as installed ones
     are: the first audit of all writes them beside the data."""
@@ -117,9 +108,14 @@ def measured(source: Path, threads: int) -> tuple[float, float, float]:
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     environment["PYTHONPYCACHEPREFIX"] = str(source.parent / "compiled")
     start = time.perf_counter()
-    process = subprocess.Popen([sys.executable, __file__, "--one", str(source)], env=environment)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "prefdata.cli", "audit", str(source), "--quiet"], env=environment, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    told = process.stdout.read().decode()
     _, status, used = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - start
+    print(f"    {told.strip().splitlines()[0]}; {told.strip().splitlines()[-1].strip()}", flush=True)
     if os.waitstatus_to_exitcode(status) != 0:
         raise SystemExit("the audit failed")
     return seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
@@ -213,7 +209,5 @@ def main() -> None:
 if __name__ == "__main__":
     if len(sys.argv) > 1 and sys.argv[1] == "--make":
         make(Path(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]), sys.argv[5])
-    elif len(sys.argv) > 1 and sys.argv[1] == "--one":
-        one(Path(sys.argv[2]))
     else:
         main()

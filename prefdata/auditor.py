@@ -186,7 +186,8 @@ def _found(data: Audited, checks: Sequence[Check], progress: Progress | None) ->
     # the long ones first; the near ones wait for what the first of them makes
     ordered = [*near[:1], *(check for check in reversed(checks) if not check.near), *near[1:]]
     found: dict[str, Found] = {}
-    for check, seen in zip(ordered, in_order(lambda check: check.found(data), ordered, threads=AT_A_TIME), strict=True):
+    results = in_order(lambda check: check.found(data), ordered, ahead=len(ordered), threads=AT_A_TIME)
+    for check, seen in zip(ordered, results, strict=True):
         found[check.name] = seen
         if progress is not None:
             progress(check.name, data.total)

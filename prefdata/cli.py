@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -31,6 +32,10 @@ model_app = typer.Typer(
 app.add_typer(model_app, name="model")
 
 EXIT_BUG = 70
+
+COLLECTING = (50_000, 20, 100)
+"""Thresholds of the garbage collector. Tables make millions of short-lived objects and next to no cycles: with Python's
+own thresholds looking for cycles is a twentieth of an audit."""
 
 RecipePath = Annotated[Path, typer.Argument(help="The recipe, a YAML file.", show_default=False)]
 RunPath = Annotated[Path, typer.Argument(help="The run directory.", show_default=False)]
@@ -354,6 +359,7 @@ def main() -> None:
 
     signal.signal(signal.SIGTERM, _stopped)
     signal.signal(signal.SIGINT, _stopped)
+    gc.set_threshold(*COLLECTING)
     try:
         app(standalone_mode=True)
     except PrefdataError as error:
