@@ -23,21 +23,36 @@ SHORT_PROMPT = 3
 """Characters that a prompt has at least which answers repeat as a line of their own; without a line end
 `rules.REPEATED`."""
 
+REVERSED = Levels(critical=0.05, major=0.005, minor=0)
+"""By share of the rows that another one says the contrary of, letter for letter."""
+
 
 def _found(rows: pl.DataFrame, **measures: object) -> Found:
     return Found(rows=rows["row"].unique().sort(), measures=measures)
 
 
 def _reversed(data: Audited) -> Found:
-    """Rows whose two answers stand the other way round in another row of the same prompt."""
-    sides = data.rows.select("row", "prompt_norm", better="chosen_norm", worse="rejected_norm")
-    sides = sides.filter(pl.col("better") != pl.col("worse"))
-    other = sides.select("prompt_norm", better="worse", worse="better", other="row")
-    both = sides.join(other, on=["prompt_norm", "better", "worse"]).sort("row", "other")
+    """Rows whose two answers stand the other way round in another row of the same prompt.
+
+    Where they do so but for case, blanks and punctuation alone, that may be what was asked for: a minor finding.
+    """
+    sides = data.rows.select(
+        "row", "prompt_norm", "chosen_hash", "rejected_hash", better="chosen_norm", worse="rejected_norm"
+    ).filter(pl.col("better") != pl.col("worse"))
+    other = sides.select(
+        "prompt_norm", better="worse", worse="better", other="row", own="chosen_hash", others="rejected_hash"
+    )
+    exact = (pl.col("chosen_hash") == pl.col("others")) & (pl.col("rejected_hash") == pl.col("own"))
+    both = sides.join(other, on=["prompt_norm", "better", "worse"]).with_columns(exact=exact)
+    both = both.sort("row", "exact", "other", descending=[False, True, False])
     first = both.unique("row", keep="first", maintain_order=True)
+    if not first.height:
+        return Found()
+    certain = int(first["exact"].sum())
     return Found(
         rows=first["row"],
-        measures={"pairs_of_rows": both.height // 2} if both.height else {},
+        measures={"pairs_of_rows": both.height // 2, "letter_for_letter": certain},
+        severity=REVERSED.of(certain, data.total) if certain else Severity.MINOR,
         beside=dict(first.select("row", "other").iter_rows()),
     )
 
@@ -60,7 +75,7 @@ def _cycle(data: Audited) -> Found:
 
     What can be peeled off, an answer that never wins or never loses, is in no cycle; the rest of a prompt goes round.
     """
-    edges = data.rows.select("row", "prompt_norm", better="chosen_norm", worse="rejected_norm")
+    edges = data.rows.select("row", "prompt_norm", better="chosen_hash", worse="rejected_hash")
     edges = edges.filter(pl.col("better") != pl.col("worse"))
     # only answers that win somewhere and lose elsewhere can be part of one
     while True:
@@ -204,7 +219,7 @@ REVERSED_PAIR = Check(
     why="The two rows cancel each other: one of them is wrong.",
     cure="Decide by majority: build.preference.from_verdicts, or leave both out.",
     types=PAIRS,
-    levels=Levels(critical=0.05, major=0.005, minor=0),
+    levels=REVERSED,
     find=_reversed,
 )
 

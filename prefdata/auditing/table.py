@@ -10,6 +10,7 @@ CHECKS = (
     "prefdata.auditing.form:NOT_ALTERNATING",
     "prefdata.auditing.control:CONTROL_TOKENS",
     "prefdata.auditing.form:BROKEN_CHARACTERS",
+    "prefdata.auditing.entities:HTML_ENTITIES",
     "prefdata.auditing.form:ANSWER_IS_PROMPT",
     "prefdata.auditing.form:REPEATED_IDS",
     "prefdata.auditing.columns:EMPTY_COLUMNS",

@@ -106,3 +106,18 @@ def test_cycles_and_reversed_pairs_are_just_what_an_order_cannot_hold(
     assert bool({"cycle", "reversed_pair"} & set(named)) is bool(left)
     swapped = [at for at, (a, b) in enumerate(comparisons) if a != b and (b, a) in edges]
     assert (named["reversed_pair"].rows.to_list() if "reversed_pair" in named else []) == swapped
+
+
+def test_answers_reversed_but_for_case_are_minor_and_letter_for_letter_major(tmp_path: Path) -> None:
+    def row(chosen: str, rejected: str) -> dict[str, Any]:
+        return pair("Write it in capitals, please.", chosen, rejected)
+
+    same = [row("Good Morning To You All", "Good night"), row("Good night", "Good Morning To You All")]
+    cased = [
+        row("Good Morning To You All", "good morning to you"),
+        row("Good Morning To You", "good morning to you all"),
+    ]
+    finding = found(tmp_path, cased)["reversed_pair"]
+    assert (finding.severity, finding.rows.to_list(), finding.measures["letter_for_letter"]) == ("minor", [0, 1], 0)
+    finding = found(tmp_path, same)["reversed_pair"]
+    assert (finding.severity, finding.rows.to_list(), finding.measures["letter_for_letter"]) == ("critical", [0, 1], 2)

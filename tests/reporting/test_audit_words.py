@@ -156,7 +156,7 @@ def printed(audit: Audit, lang: str = "en", width: int = 120) -> str:
 def test_the_terminal_tells_findings_places_figures_and_cures() -> None:
     shown = printed(made())
     for text in (
-        "a.jsonl: pairs (chosen and rejected), read as trl; 70 records read, 70 rows audited, 0 unreadable",
+        "a.jsonl: pairs (chosen and rejected), read as trl; 70 records read, 70 rows audited, 0 records without a row",
         "■ critical",
         "equal_sides · AUC 0.750 (0.700 – 0.800)",
         "→ Leave the row out; every export of prefdata refuses it as equal_sides.",
