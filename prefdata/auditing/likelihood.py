@@ -9,7 +9,6 @@ the sides apart the loss is likely to stay near ln 2, where they do so nearly al
 from __future__ import annotations
 
 import math
-import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,6 +20,7 @@ import polars as pl
 from prefdata.auditing.check import ANSWERED, PAIRS, UNARY, Check
 from prefdata.auditing.dataset import Audited
 from prefdata.auditing.finding import Found, Severity
+from prefdata.auditing.once import once
 from prefdata.schema import RecordType
 
 if TYPE_CHECKING:
@@ -83,14 +83,7 @@ def with_model(check: Check, options: Mapping[str, Any]) -> Check | None:
 
 def read(data: Audited, *, folder: Path, most: int) -> Read:
     """What the model in `folder` says of at most `most` rows; asked once for a dataset, all checks share it."""
-    key = (id(data), str(folder), most)
-    if key not in _kept:
-        _kept[key] = _read(data, folder, most)
-        weakref.finalize(data, _kept.pop, key, None)
-    return _kept[key]
-
-
-_kept: dict[tuple[int, str, int], Read] = {}
+    return once(data).get(f"likelihood {folder} {most}", lambda: _read(data, folder, most))
 
 
 def _read(data: Audited, folder: Path, most: int) -> Read:
