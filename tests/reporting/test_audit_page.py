@@ -8,6 +8,7 @@ import itertools
 import json
 import re
 import stat
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -295,10 +296,13 @@ def test_measured_names_and_values_are_data_too(parse: Any) -> None:
         assert told in parsed.text
 
 
-def test_several_aucs_are_drawn_in_one_chart_with_links() -> None:
+def test_several_aucs_of_the_preference_are_drawn_in_one_chart_with_links() -> None:
     one = made({"auc": 0.6, "interval": [0.55, 0.65]})
     two = made({"auc": 0.9, "interval": [0.85, 0.95]}, check="cycle")
-    page = render(one._replace(findings=(*one.findings, *two.findings)))
+    other = made({"auc": 0.8, "interval": [0.75, 0.85]}, check="tie")
+    families = ("shortcuts", "trainability", "order")
+    findings = [replace(each.findings[0], family=name) for each, name in zip((one, two, other), families, strict=True)]
+    page = render(one._replace(findings=tuple(findings)))
     glance = page[page.index('id="glance"') :].split("</section>")[0]
     assert re.findall(r'href="#(finding-\d)"', glance) == ["finding-2", "finding-1"]
 

@@ -52,6 +52,9 @@ COLUMNS = 3
 
 HTML_LANGUAGES = {"en": "en", "zh": "zh-CN"}
 
+PREDICTING = frozenset({"shortcuts", "trainability"})
+"""Families whose areas are of the preference; others tell halves of a file apart, or labels already doubted."""
+
 
 def write_page(audit: Audit, path: Path, *, lang: Language = "en") -> Path:
     """Writes the page of an audit to `path` and returns it. The file is readable by its owner only."""
@@ -196,6 +199,7 @@ def _glance(audit: Audit, lang: Language) -> dict[str, Any] | None:
     named = [
         (f"finding-{at + 1}", *one)
         for at, finding in enumerate(audit.findings)
+        if finding.family in PREDICTING
         for one in audit_charts.baselines(finding.measures, told(audit, finding, lang).title, lang)
     ]
     # a figure that two checks tell stands once, under its shorter name
