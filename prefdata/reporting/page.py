@@ -12,8 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from prefdata.io import write_atomic
-from prefdata.reporting import charts, drawing
+from prefdata.reporting import charts, drawing, pages
 from prefdata.reporting.accounts import ENDS
 from prefdata.reporting.distributions import histogram
 from prefdata.reporting.notes import labelled, notes, percent
@@ -37,24 +36,15 @@ WHAT = {
 def write_page(path: Path) -> Path:
     """Writes report.html of the run at `path` and returns its path. The file is readable by its owner only."""
     page = path / "report.html"
-    write_atomic(page, render(path).encode())
-    page.chmod(0o600)
-    return page
+    return pages.write(render(path), page)
 
 
 def render(path: Path) -> str:
     """The page as HTML."""
-    import jinja2
     from markupsafe import Markup
 
     report = json.loads((path / "report.json").read_text(encoding="utf-8"))
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("prefdata.reporting", "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
+    environment = pages.environment()
     environment.filters.update(
         count=_count,
         percent=_percent,

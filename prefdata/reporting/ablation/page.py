@@ -7,7 +7,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from prefdata.io import write_atomic
+from prefdata.reporting import pages
 from prefdata.reporting.ablation.words import KINDS, SYMBOLS, Language, arm, counts, head, say, short, signed, summary
 from prefdata.reporting.drawing import Interval, intervals
 from prefdata.reporting.texts import visible
@@ -17,23 +17,14 @@ HTML_LANGUAGES = {"en": "en", "zh": "zh-CN"}
 
 def write_page(result: dict[str, Any], path: Path, *, lang: Language = "en") -> Path:
     """Writes the page of `result` to `path` and returns it. The file is readable by its owner only."""
-    write_atomic(path, render(result, lang=lang).encode())
-    path.chmod(0o600)
-    return path
+    return pages.write(render(result, lang=lang), path)
 
 
 def render(result: dict[str, Any], *, lang: Language = "en") -> str:
     """The page as HTML; equal results give equal pages."""
-    import jinja2
     from markupsafe import Markup
 
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("prefdata.reporting", "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
+    environment = pages.environment()
     environment.filters.update(count=lambda value: f"{value:,}", signed=signed, visible=visible)
     environment.globals.update(
         say=lambda key, /, **values: say(key, lang, **values),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefdata.auditing.finding import Example, Finding, Severity
-from prefdata.io import write_atomic
+from prefdata.reporting import pages
 from prefdata.reporting.audit import charts as audit_charts
 from prefdata.reporting.audit.estimates import dots
 from prefdata.reporting.audit.json import counts, unreadable
@@ -58,23 +58,14 @@ PREDICTING = frozenset({"shortcuts", "trainability"})
 
 def write_page(audit: Audit, path: Path, *, lang: Language = "en") -> Path:
     """Writes the page of an audit to `path` and returns it. The file is readable by its owner only."""
-    write_atomic(path, render(audit, lang=lang).encode())
-    path.chmod(0o600)
-    return path
+    return pages.write(render(audit, lang=lang), path)
 
 
 def render(audit: Audit, *, lang: Language = "en") -> str:
     """The page as HTML; equal audits give equal pages."""
-    import jinja2
     from markupsafe import Markup
 
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("prefdata.reporting", "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
+    environment = pages.environment()
     environment.filters.update(
         prose=prose,
         count=lambda value: f"{value:,}",

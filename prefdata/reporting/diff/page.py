@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefdata.comparing.findings import Change, Status
 from prefdata.comparing.labels import KEPT
-from prefdata.io import write_atomic
+from prefdata.reporting import pages
 from prefdata.reporting.audit.json import unreadable
 from prefdata.reporting.audit.page import HTML_LANGUAGES, name, prose, text
 from prefdata.reporting.audit.words import SYMBOLS, pieces, record_type, severity
@@ -46,23 +46,14 @@ SETTINGS = 60
 
 def write_page(found: Comparison, path: Path, *, lang: Language = "en") -> Path:
     """Writes the page of a comparison to `path` and returns it. The file is readable by its owner only."""
-    write_atomic(path, render(found, lang=lang).encode())
-    path.chmod(0o600)
-    return path
+    return pages.write(render(found, lang=lang), path)
 
 
 def render(found: Comparison, *, lang: Language = "en") -> str:
     """The page as HTML; equal comparisons give equal pages. Texts of the rows shown are read again from the files."""
-    import jinja2
     from markupsafe import Markup
 
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("prefdata.reporting", "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
+    environment = pages.environment()
     environment.filters.update(
         prose=prose, count=lambda value: f"{value:,}", percent=percent, safe_text=text, name=name
     )
