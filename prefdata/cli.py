@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prefdata import cli_ablate, cli_audit, cli_convert, cli_data, cli_diff
+from prefdata.cli_bars import Bars
 
 if TYPE_CHECKING:
     from prefdata.runner import RunResult
@@ -101,7 +102,7 @@ def _run(
         steps = plan(loaded, train=train, read_as=read_as(loaded))
         _print_json({"recipe": loaded.resolved(), "would_run": steps})
         return
-    with _Bars(quiet=quiet) as bars:
+    with Bars(quiet=quiet) as bars:
         result = runner.run(loaded, out=out, threads=threads, train=train, progress=bars)
     if as_json:
         _print_json({key: str(value) if isinstance(value, Path) else value for key, value in result._asdict().items()})
@@ -297,47 +298,6 @@ def model_list(as_json: Json = False) -> None:
         return
     for name, facts in table.items():
         typer.echo(f"{name}: " + ", ".join(f"{key} {value}" for key, value in facts.items() if value and key != "name"))
-
-
-class _Bars:
-    """Progress on stderr: a bar a step, shown once a step has lasted over a second."""
-
-    def __init__(self, *, quiet: bool) -> None:
-        self.quiet = quiet
-        self.bars: Any = None
-        self.tasks: dict[str, Any] = {}
-
-    def __enter__(self) -> _Bars:
-        if not self.quiet and sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-            self.bars = Progress(
-                TextColumn("{task.description:<28}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                console=Console(stderr=True),
-            )
-            self.bars.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.bars is not None:
-            self.bars.stop()
-
-    def __call__(self, step: str, done: int, total: int) -> None:
-        if self.quiet:
-            return
-        if self.bars is None:
-            if done == total:
-                print(f"{step}: done", file=sys.stderr, flush=True)
-            elif done == 0 and step.startswith(("train", "model")):
-                print(f"{step}: takes minutes", file=sys.stderr, flush=True)
-            return
-        if step not in self.tasks:
-            self.tasks[step] = self.bars.add_task(step, total=total)
-        self.bars.update(self.tasks[step], completed=done, total=total)
 
 
 def _print_json(data: Any) -> None:

@@ -83,7 +83,7 @@ def ablate_command(
       prefdata ablate recipe.yaml --run runs/demo --head words --only near_duplicates
     """
     from prefdata.ablation import Settings, ablate
-    from prefdata.cli import _Bars
+    from prefdata.cli_bars import Bars
     from prefdata.errors import RecipeError
 
     checked_language(lang)
@@ -100,7 +100,7 @@ def ablate_command(
         only=tuple(only or ()),
         seed=seed,
     )
-    with _Bars(quiet=quiet) as bars:
+    with Bars(quiet=quiet) as bars:
         done = ablate(recipe, run=run, out=out, settings=settings, threads=threads, lang=lang, progress=bars)
     if as_json:
         typer.echo(json.dumps(done.result, ensure_ascii=False, indent=2, sort_keys=True))
