@@ -107,24 +107,27 @@ def plain_trl(rows: pl.DataFrame, model: Path, *, shape: Shape, seed: int, layer
     from transformers.trainer_callback import PrinterCallback
     from trl import KTOConfig, KTOTrainer
 
+    from prefdata.schema import RecordType
     from trainers.job import quiet
-    from trainers.kto_rows import encode_rows
     from trainers.models import load_tokenizer
     from trainers.ordering import interleave
+    from trainers.rows import encode_rows
 
-    encoded = encode_rows(rows, load_tokenizer(model), max_length=shape.max_length, system=None, name="rows")
+    encoded = encode_rows(
+        rows, load_tokenizer(model), RecordType.UNPAIRED, max_length=shape.max_length, system=None, name="rows"
+    )
     order = interleave(
         encoded.labels,
-        [len(row.prompt_ids) + len(row.completion_ids) for row in encoded.encoded],
-        [str(row.completion_ids) for row in encoded.encoded],
+        [len(row.prompt_ids) + len(row.completion_ids) for row in encoded.sides["completion"]],
+        [str(row.completion_ids) for row in encoded.sides["completion"]],
         encoded.ids,
         batch=shape.batch,
         seed=seed,
     )
     data = [
         {
-            "prompt": encoded.encoded[at].prompt,
-            "completion": encoded.encoded[at].completion,
+            "prompt": encoded.sides["completion"][at].prompt,
+            "completion": encoded.sides["completion"][at].completion,
             "label": encoded.labels[at],
         }
         for at in order.rows[: shape.steps * shape.batch]

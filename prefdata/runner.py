@@ -209,13 +209,14 @@ def _write_run_json(
 def _prepare_training(state: State) -> str:
     """The model to start from, with everything checked that can fail before the data is touched."""
     from trainers.job import require_training
-    from trainers.kto import check_arguments
+    from trainers.arguments import check_arguments
+    from trainers.kto import KTO
     from trainers.models import resolve
 
     entry, model = state.recipe.train, str(state.recipe.model)
     assert entry is not None
     require_training()
-    check_arguments(entry.settings.args)
+    check_arguments(KTO.config, entry.settings.args, KTO.reserved)
     local = state.recipe.root / model
     model = str(local) if local.is_dir() else model
     state.progress("model", 0, 1)

@@ -9,8 +9,8 @@ from typing import Any
 
 from prefdata.errors import InputError
 from trainers.job import quiet, read_stage, require_training
-from trainers.models import identity, load_model, load_tokenizer, resolve
-from trainers.rendering import Message, encode_chat, protect
+from trainers.rendering import Message, encode_chat
+from trainers.start import open_start
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,27 +30,19 @@ class Answerer:
 
 
 def reload(stage: Path, *, root: Path | None = None) -> Answerer:
-    """The trained model of a finished stage: its start model, proven by its hash, with the adapter on top.
+    """The trained model of a finished stage: its start model, proven by its hash, with all adapters merged.
 
     Raises InputError when the stage or its start model is not what stage.json says.
     """
     require_training()
     done = read_stage(Path(stage))
-    tokenizer = protect(load_tokenizer(done.trained))
+    if done.record["method"] == "reward":
+        raise InputError(f"{done.folder.name}: a reward model; it scores answers and writes none")
     with quiet():
-        if done.record["settings"]["tuner"] == "full":
-            model = load_model(done.trained)
-        else:
-            from peft import PeftModel
-
-            folder = resolve(done.record["model"], root=root)
-            if identity(folder) != done.record["base"]["sha256"]:
-                raise InputError(f"model {done.record['model']}: its weights are not those that the stage started from")
-            if not (done.trained / "adapter_model.safetensors").is_file():
-                raise InputError(f"{done.folder.name}: the adapter is not safetensors")
-            model = PeftModel.from_pretrained(load_model(folder), str(done.trained))
+        start = open_start(done.folder, root=root)
+        model = start.load()
     model.eval()
-    return Answerer(model=model, tokenizer=tokenizer, system=done.record["settings"]["system"])
+    return Answerer(model=model, tokenizer=start.tokenizer(), system=done.record["settings"]["system"])
 
 
 def answers(

@@ -2,30 +2,56 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from prefdata.io import write_atomic
-from trainers.kto_rows import Rows
+from trainers.method import Plan
+from trainers.models import rounding
+
+NAMES = {
+    "sft": "supervised fine-tuning",
+    "dpo": "DPO",
+    "kto": "KTO",
+    "reward": "a reward head",
+    "grpo": "GRPO",
+    "rloo": "RLOO",
+}
+"""Methods as a sentence calls them."""
+
+READ = {
+    "prompt_completion": "answered prompts",
+    "preference": "pairs of answers",
+    "unpaired_preference": "labelled answers",
+    "prompt_only": "prompts",
+}
+"""Types of rows as a sentence calls them."""
 
 
-def write_card(folder: Path, base: str, rows: Rows, metrics: dict[str, Any], *, rounded_to: str | None) -> None:
-    """Writes README.md: what was trained from what, and how the held-out rows were ranked."""
-    good = sum(rows.labels)
+def write_card(plan: Plan, metrics: Mapping[str, Any]) -> None:
+    """Writes README.md: what was trained from what, and what the held-out rows say."""
+    method, rows, base = plan.method, plan.rows, plan.start.name
+    how = NAMES.get(method.name, method.name)
+    record = rows.record()
+    classes = f", {record['good']:,} of them desirable and {record['bad']:,} undesirable," if "good" in record else ""
     lines = [
         "---",
         f"base_model: {base}",
-        "library_name: peft",
-        "pipeline_tag: text-generation",
-        "tags: [kto, trl, prefdata]",
+        f"library_name: {'transformers' if plan.settings.tuner == 'full' else 'peft'}",
+        f"pipeline_tag: {'text-generation' if method.answers else 'text-classification'}",
+        f"tags: [{method.name}, trl, prefdata]",
         "---",
         "",
-        f"# {base}, aligned with KTO",
+        f"# {base}, trained with {how}",
         "",
-        f"Trained by prefdata with TRL's KTOTrainer on {len(rows.ids):,} answers of a support log, {good:,} of them "
-        f"desirable and {len(rows.ids) - good:,} undesirable, in {metrics['steps']:,} steps.",
+        f"Trained by prefdata with TRL's {method.trainer.partition(':')[2]} on {len(rows):,} "
+        f"{READ[str(rows.type)]}{classes} in {metrics['steps']:,} steps.",
         "",
     ]
+    lineage = [stage["method"] for stage in plan.start.lineage()]
+    if lineage:
+        lines += [f"It goes on from a stage of {', then '.join(NAMES.get(one, one) for one in lineage)}.", ""]
+    rounded_to = rounding(plan.start.folder)
     if rounded_to:
         lines += [
             f"The start model's weights had been rounded to {rounded_to}; on unrounded ones results differ a little.",
@@ -36,21 +62,19 @@ def write_card(folder: Path, base: str, rows: Rows, metrics: dict[str, Any], *, 
         lines += [
             f"On {after['rows']:,} held-out rows in {after['groups']:,} groups:",
             "",
-            "| measure | value | 95 % interval |",
-            "|---|---|---|",
+            "| measure | before | after | 95 % interval |",
+            "|---|---|---|---|",
         ]
-        for name, label in (
-            ("auc", "share of good/bad pairs ranked right"),
-            ("margin", "mean reward, good minus bad"),
-            ("mean_good", "mean reward of good answers"),
-            ("mean_bad", "mean reward of bad answers"),
-        ):
-            one = after[name]
-            lines.append(f"| {label} | {one['value']:.3f} | {one['low']:.3f} to {one['high']:.3f} |")
+        for name, label in method.told(metrics):
+            one, old = after[name], metrics.get("before", {}).get(name)
+            was = f"{old['value']:.3f}" if old else ""
+            lines.append(f"| {label} | {was} | {one['value']:.3f} | {one['low']:.3f} to {one['high']:.3f} |")
         lines.append("")
-    lines += [
-        "The reward is beta times the difference of log-probabilities to the start model. It ranks answers like those",
-        "of the log; it says nothing of truth or safety elsewhere. Settings, counts, hashes: `stage.json`.",
-        "",
-    ]
-    write_atomic(folder / "README.md", "\n".join(lines).encode())
+    if method.reference:
+        lines += [
+            "The reward is beta times the difference of log-probabilities to the start model. It ranks answers like",
+            "those it was trained on; it says nothing of truth or safety elsewhere.",
+            "",
+        ]
+    lines += ["Settings, counts, hashes: `stage.json`.", ""]
+    write_atomic(plan.output_dir / "README.md", "\n".join(lines).encode())

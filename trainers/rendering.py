@@ -71,6 +71,23 @@ def encode_row(
     System turns and the last customer turn stay, and the first turn after a cut is the customer's. A completion is
     never cut: it would lose its end token, and the model would learn not to stop.
     """
+    sides = encode_sides(tokenizer, prompt, [completion], max_length=max_length, system=system)
+    return None if sides is None else sides[0]
+
+
+def encode_sides(
+    tokenizer: Any,
+    prompt: Sequence[Message],
+    answers: Sequence[Sequence[Message]],
+    *,
+    max_length: int,
+    system: str | None = None,
+) -> list[Encoded] | None:
+    """The prompt with each of its answers, all cut alike, so that the longest fits; None where that is not possible.
+
+    The ids of the prompt are the same on every side: what the prompt and all sides begin with, as TRL parts them.
+    Without answers the one row given back is the prompt with the marker that asks for an answer.
+    """
     head = [message for message in prompt if message["role"] == "system"]
     if system is not None and not head:
         head = [{"role": "system", "content": system}]
@@ -78,11 +95,19 @@ def encode_row(
     starts = [at for at, message in enumerate(turns) if message["role"] == "user"]
     for start in [0, *(at for at in starts if at > 0)]:
         kept = [*head, *turns[start:]]
-        ids = encode_chat(tokenizer, [*kept, *completion])
-        if len(ids) <= max_length:
-            prompt_ids = encode_chat(tokenizer, kept, add_generation_prompt=True)
-            size = shared_prefix(prompt_ids, ids)
-            return Encoded(kept, list(completion), ids[:size], ids[size:], start)
+        whole = [encode_chat(tokenizer, [*kept, *answer]) for answer in answers]
+        if max(map(len, whole), default=0) > max_length:
+            continue
+        prompt_ids = encode_chat(tokenizer, kept, add_generation_prompt=True)
+        if not whole:
+            if len(prompt_ids) <= max_length:
+                return [Encoded(kept, [], prompt_ids, [], start)]
+            continue
+        size = min(shared_prefix(prompt_ids, ids) for ids in whole)
+        return [
+            Encoded(kept, list(answer), ids[:size], ids[size:], start)
+            for answer, ids in zip(answers, whole, strict=True)
+        ]
     return None
 
 

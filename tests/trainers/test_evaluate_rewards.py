@@ -6,9 +6,10 @@ from typing import Any
 import polars as pl
 import pytest
 
+from prefdata.schema import RecordType
 from trainers.evaluate_rewards import completion_logps, summarise
-from trainers.kto_rows import encode_rows
 from trainers.models import load_model, load_tokenizer
+from trainers.rows import encode_rows
 from trainers.trunk import SharedTrunk
 
 
@@ -70,7 +71,9 @@ def reference_logps(model: Any, rows: Any) -> list[float]:
 
 def test_batched_log_probabilities_equal_those_of_single_rows(tiny_model: Path, support_rows: pl.DataFrame) -> None:
     model = load_model(tiny_model)
-    rows = encode_rows(support_rows, load_tokenizer(tiny_model), max_length=128, system=None, name="rows").encoded
+    rows = encode_rows(
+        support_rows, load_tokenizer(tiny_model), RecordType.UNPAIRED, max_length=128, system=None, name="rows"
+    ).sides["completion"]
     done: list[int] = []
     found = completion_logps(model, rows, pad_id=0, advance=done.append)
     assert found == pytest.approx(reference_logps(model, rows), abs=1e-3)
@@ -79,7 +82,9 @@ def test_batched_log_probabilities_equal_those_of_single_rows(tiny_model: Path, 
 
 def test_a_shared_trunk_changes_no_number_and_is_used(tiny_model: Path, support_rows: pl.DataFrame) -> None:
     model = load_model(tiny_model)
-    rows = encode_rows(support_rows, load_tokenizer(tiny_model), max_length=128, system=None, name="rows").encoded
+    rows = encode_rows(
+        support_rows, load_tokenizer(tiny_model), RecordType.UNPAIRED, max_length=128, system=None, name="rows"
+    ).sides["completion"]
     plain = completion_logps(model, rows, pad_id=0)
     trunk = SharedTrunk(model, 1)
     first, second = completion_logps(model, rows, pad_id=0), completion_logps(model, rows, pad_id=0)

@@ -141,11 +141,11 @@ def test_a_run_that_was_cut_off_ends_in_the_weights_of_an_unbroken_one(
 def test_an_adapter_on_the_last_layer_trains_the_same_with_a_shared_trunk(
     tiny_model: Path, tmp_path: Path, support_rows: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from trainers import kto_run
+    from trainers import loop
 
     settings = KTOSettings(**{**QUICK, "lora_layers": 1, "save_steps": 0})
     train_kto(support_rows, None, model=tiny_model, output_dir=tmp_path / "shared", settings=settings)
-    monkeypatch.setattr(kto_run, "SharedTrunk", lambda model, frozen: None)
+    monkeypatch.setattr(loop, "SharedTrunk", lambda model, frozen: None)
     train_kto(support_rows, None, model=tiny_model, output_dir=tmp_path / "plain", settings=settings)
     assert weights(tmp_path / "shared") == weights(tmp_path / "plain")
 
@@ -153,18 +153,18 @@ def test_an_adapter_on_the_last_layer_trains_the_same_with_a_shared_trunk(
 def test_a_reference_that_is_not_the_start_model_stops_training(
     tiny_model: Path, tmp_path: Path, support_rows: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from trainers import kto_run
     from trainers.callbacks import CanaryError
+    from trainers.kto import KTO
 
-    real = kto_run.load_model
+    real = KTO.load
 
-    def moved(folder: Path, **options: Any) -> Any:
-        model = real(folder, **options)
-        for weight in model.parameters():  # as a merged adapter would: TRL reloads the reference from the folder
+    def moved(self: KTO, plan: Any, dtype: Any) -> Any:
+        model = real(self, plan, dtype)
+        for weight in model.parameters():
             weight.data.mul_(2.0)
         return model
 
-    monkeypatch.setattr(kto_run, "load_model", moved)
+    monkeypatch.setattr(KTO, "load", moved)
     settings = KTOSettings(**{**QUICK, "tuner": "full", "save_steps": 0})
     with pytest.raises(CanaryError, match=r"expected 0\.5000: the reference model is not"):
         train_kto(support_rows, None, model=tiny_model, output_dir=tmp_path / "s", settings=settings)

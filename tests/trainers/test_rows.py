@@ -7,8 +7,10 @@ import polars as pl
 import pytest
 
 from prefdata.errors import InputError
-from trainers.kto_rows import choose, encode_rows, require_both_labels
+from prefdata.schema import RecordType
+from trainers.kto import require_both_labels
 from trainers.models import load_tokenizer
+from trainers.rows import choose, encode_rows
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +31,7 @@ def test_rows_are_encoded_and_every_other_row_is_counted(tokenizer: Any, support
         prompt=pl.when(pl.col("id") == "r002").then(pl.col("prompt").list.head(0)).otherwise("prompt"),
         completion=pl.when(pl.col("id") == "r003").then(long).otherwise("completion"),
     )
-    found = encode_rows(frame, tokenizer, max_length=128, system=None, name="training rows")
+    found = encode_rows(frame, tokenizer, RecordType.UNPAIRED, max_length=128, system=None, name="training rows")
     assert found.dropped == {"abstained": 1, "no_customer_turn": 1, "too_long": 1}
     assert len(found.ids) == 21
     assert found.record()["good"] == 9
@@ -40,14 +42,16 @@ def test_empty_completions_are_refused(tokenizer: Any, support_rows: pl.DataFram
     blank = pl.col("completion").list.eval(pl.element().struct.with_fields(content=pl.lit(" \n")))
     frame = support_rows.with_columns(completion=pl.when(pl.col("id") == "r004").then(blank).otherwise("completion"))
     with pytest.raises(InputError, match="empty completion in 1 of 24 rows, first id r004"):
-        encode_rows(frame, tokenizer, max_length=128, system=None, name="training rows")
+        encode_rows(frame, tokenizer, RecordType.UNPAIRED, max_length=128, system=None, name="training rows")
 
 
 def test_choosing_is_by_id_and_keeps_the_order(tokenizer: Any, support_rows: pl.DataFrame) -> None:
-    rows = encode_rows(support_rows, tokenizer, max_length=128, system=None, name="rows")
+    rows = encode_rows(support_rows, tokenizer, RecordType.UNPAIRED, max_length=128, system=None, name="rows")
     some = choose(rows, 10, seed=0)
     turned = choose(
-        encode_rows(support_rows.reverse(), tokenizer, max_length=128, system=None, name="rows"), 10, seed=0
+        encode_rows(support_rows.reverse(), tokenizer, RecordType.UNPAIRED, max_length=128, system=None, name="rows"),
+        10,
+        seed=0,
     )
     assert some.ids == sorted(some.ids)
     assert sorted(turned.ids) == some.ids

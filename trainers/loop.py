@@ -1,0 +1,198 @@
+"""One run of TRL's trainer, start to end: scores before, training, scores and answers after. Loads torch."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import transformers
+from transformers.integrations import TensorBoardCallback
+from transformers.trainer_callback import PrinterCallback
+
+from prefdata.errors import PrefdataError
+from prefdata.io import write_json, write_parquet
+from trainers.adapters import adapter_config, frozen_layers, save
+from trainers.arguments import config_class
+from trainers.callbacks import Bar, CanaryError, FirstLoss, TrustedCheckpoints, newest_checkpoint
+from trainers.card import write_card
+from trainers.method import Plan, Reads
+from trainers.reference import proof
+from trainers.samples import sampled, write_samples
+from trainers.trunk import SharedTrunk
+
+LEFT_OUT = ("runtime", "per_second", "total_flos", "num_tokens", "step_time")
+"""Parts of names of logged values that belong to a machine, or that TRL counts anew after a kill."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a run found."""
+
+    rows_used: int
+    """Rows that training read, which is fewer than there are where max_steps ends it early."""
+    arguments: dict[str, Any]
+    canary: dict[str, float] | None
+    reference: dict[str, Any]
+    metrics: dict[str, Any]
+
+
+def run(plan: Plan) -> Outcome:
+    """Trains and evaluates; everything but stage.json is on disk afterwards."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        return _run(plan)
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+def _run(plan: Plan) -> Outcome:
+    settings = plan.settings
+    transformers.set_seed(settings.seed)
+    model = plan.method.load(plan, torch.bfloat16 if plan.machine.bfloat16 else torch.float32)
+    model.to(plan.machine.device)
+    frozen = frozen_layers(plan, model)
+    if frozen:
+        SharedTrunk(model, frozen)
+    before = _before(plan, model)
+    reads = plan.method.reads(plan, model)
+    trainer, arguments = _trainer(plan, model, reads)
+    checkpoint = newest_checkpoint(plan.output_dir / "checkpoints", plan.key)
+    with completions_only() if plan.machine.device == "cpu" else contextlib.nullcontext():
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    history = [
+        {name: _finite(value) for name, value in entry.items() if not any(part in name for part in LEFT_OUT)}
+        for entry in trainer.state.log_history
+        if "loss" in entry
+    ]
+    canary = None
+    if reads.first_loss is not None:
+        if not history or history[0]["step"] != 1:
+            raise CanaryError(
+                "the first step's loss was not logged, so the reference model is unproven; leave logging_steps"
+            )
+        canary = {"expected": round(reads.first_loss, 6), "found": round(float(history[0]["loss"]), 6)}
+    metrics: dict[str, Any] = {
+        "steps": trainer.state.global_step,
+        "first": history[0] if history else None,
+        "last": history[-1] if history else None,
+    }
+    write_json(plan.output_dir / "metrics.json", history)
+    save(plan, trainer.model)
+    reference: dict[str, Any] = {}
+    if plan.held_out is not None and len(plan.held_out):
+        if plan.method.reference:
+            reference = proof(plan, trainer.model)
+        held = plan.method.after(plan, trainer.model, before["measured"])
+        metrics |= held.metrics
+        write_parquet(plan.output_dir / "eval_rewards.parquet", held.frame)
+        if plan.method.answers:
+            write_samples(plan, before["answers"], sampled(plan, trainer.model))
+    write_card(plan, metrics)
+    return Outcome(
+        rows_used=len(reads.dataset),
+        arguments=arguments,
+        canary=canary,
+        reference=reference,
+        metrics=metrics,
+    )
+
+
+def _before(plan: Plan, model: Any) -> dict[str, Any]:
+    """What the start model scores and answers on the held-out rows; kept on disk for a run that is killed."""
+    if plan.held_out is None or not len(plan.held_out):
+        return {"measured": None, "answers": []}
+    kept = plan.output_dir / "before.json"
+    if kept.is_file():
+        found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+        if found["key"] == plan.key:
+            return found
+    found = {"key": plan.key, "measured": plan.method.before(plan, model), "answers": sampled(plan, model)}
+    write_json(kept, found)
+    return found
+
+
+def _trainer(plan: Plan, model: Any, reads: Reads) -> tuple[Any, dict[str, Any]]:
+    from datasets import Dataset
+
+    settings, place = plan.settings, plan.machine
+    checkpointing = settings.gradient_checkpointing
+    arguments: dict[str, Any] = {
+        "learning_rate": plan.value("learning_rate"),
+        "per_device_train_batch_size": settings.per_device_batch,
+        "gradient_accumulation_steps": settings.gradient_accumulation,
+        "max_steps": settings.max_steps or -1,
+        "num_train_epochs": settings.epochs,
+        "seed": settings.seed,
+        "data_seed": settings.seed,
+        "bf16": place.bfloat16,
+        "use_cpu": place.device == "cpu",
+        "gradient_checkpointing": place.device == "cuda" if checkpointing is None else checkpointing,
+        "save_strategy": "steps" if settings.save_steps else "no",
+        "save_steps": settings.save_steps or 500,
+        "save_total_limit": 2,
+        "logging_steps": 1,
+        "dataloader_pin_memory": place.device == "cuda",
+        **reads.arguments,
+        **settings.args,
+    }
+    try:
+        config = config_class(plan.method.config)(
+            output_dir=str(plan.output_dir / "checkpoints"),
+            report_to=[name for name in settings.report_to if name != "tensorboard"] or "none",
+            disable_tqdm=True,
+            **arguments,
+        )
+    except (TypeError, ValueError) as error:
+        raise PrefdataError(f"train: TRL refuses the settings: {error}") from error
+    callbacks: list[Any] = [] if reads.first_loss is None else [FirstLoss(reads.first_loss)]
+    callbacks += [TrustedCheckpoints(), Bar()]
+    if "tensorboard" in settings.report_to:
+        from torch.utils.tensorboard import SummaryWriter
+
+        callbacks.append(TensorBoardCallback(SummaryWriter(str(plan.output_dir / "tensorboard"))))
+    trainer = config_class(plan.method.trainer)(
+        model=model,
+        args=config,
+        train_dataset=Dataset.from_list(reads.dataset),
+        processing_class=plan.tokenizer,
+        peft_config=adapter_config(plan, model),
+        callbacks=callbacks,
+        **reads.options,
+    )
+    trainer.remove_callback(PrinterCallback)
+    if len(trainer.train_dataset) != len(reads.dataset):
+        raise PrefdataError(
+            f"TRL kept {len(trainer.train_dataset)} of {len(reads.dataset)} rows that were made to fit; a bug of ours"
+        )
+    return trainer, arguments
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN; a curve with a gap shows that a step gave no number."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+@contextlib.contextmanager
+def completions_only() -> Iterator[None]:
+    """Has TRL's head score the positions of completions only, on a CPU too.
+
+    TRL 1.16 does so where it has Triton and scores every position elsewhere, lest Neuron compile anew for each shape.
+    A CPU compiles nothing. Without the private switch in another version of TRL nothing changes but the time.
+    """
+    from trl.trainer import utils
+
+    switch = getattr(utils, "_use_triton", None)
+    if switch is None:
+        yield
+        return
+    utils._use_triton = lambda device: True
+    try:
+        yield
+    finally:
+        utils._use_triton = switch

@@ -1,0 +1,173 @@
+"""Canonical rows made ready for a trainer: encoded once, fitted into the length, counted, hashed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from prefdata.errors import InputError
+from prefdata.schema import RecordType, check
+from trainers.rendering import Encoded, encode_sides, messages_of
+
+ANSWERS: Mapping[RecordType, tuple[str, ...]] = {
+    RecordType.SFT: ("completion",),
+    RecordType.UNPAIRED: ("completion",),
+    RecordType.PREFERENCE: ("chosen", "rejected"),
+    RecordType.PROMPT: (),
+}
+"""The sides of a row that answer its prompt."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """Rows that a trainer or scorer reads, in the order of the frame; all columns are of one length."""
+
+    type: RecordType
+    ids: list[str]
+    groups: list[str]
+    sides: Mapping[str, list[Encoded]]
+    """`completion`; or `chosen` and `rejected`, whose prompts are equal; or `prompt`, whose completion is empty."""
+    columns: Mapping[str, list[Any]] = field(default_factory=dict)
+    """What else the method reads: `label`, `margin`, `answer`, ..."""
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    """Reason -> rows that cannot be trained on."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def first(self) -> list[Encoded]:
+        """The first side: what is asked is the same on all of them."""
+        return next(iter(self.sides.values()))
+
+    @property
+    def labels(self) -> list[bool]:
+        """Of unpaired rows."""
+        return self.columns["label"]
+
+    def lengths(self) -> list[int]:
+        """Tokens of each row's prompt with its longest answer."""
+        per_side = [[len(row.prompt_ids) + len(row.completion_ids) for row in side] for side in self.sides.values()]
+        return [max(one) for one in zip(*per_side, strict=True)]
+
+    def take(self, at: Sequence[int], *, reason: str = "not_chosen") -> Rows:
+        """The rows at these positions, in that order; the others are counted under `reason`."""
+        left = len(self) - len(at)
+        return Rows(
+            type=self.type,
+            ids=[self.ids[one] for one in at],
+            groups=[self.groups[one] for one in at],
+            sides={name: [side[one] for one in at] for name, side in self.sides.items()},
+            columns={name: [column[one] for one in at] for name, column in self.columns.items()},
+            dropped={**self.dropped, **({reason: left} if left else {})},
+        )
+
+    def record(self) -> dict[str, Any]:
+        """Counts, lengths and a hash of the ids and tokens, as plain JSON data."""
+        lengths = self.lengths()
+        found: dict[str, Any] = {"rows": len(self)}
+        if self.type is RecordType.UNPAIRED:
+            good = sum(self.labels)
+            found |= {"good": good, "bad": len(self) - good}
+        return {
+            **found,
+            "dropped": dict(self.dropped),
+            "shortened": sum(row.turns_cut > 0 for row in self.first),
+            "turns_cut": sum(row.turns_cut for row in self.first),
+            "longest": max(lengths, default=0),
+            "mean_length": round(sum(lengths) / max(len(lengths), 1), 1),
+            "sha256": self.digest(),
+        }
+
+    def digest(self) -> str:
+        """SHA-256 over ids, columns and token ids in order."""
+        found = hashlib.sha256()
+        for at, one in enumerate(self.ids):
+            values = [self.columns[name][at] for name in sorted(self.columns)]
+            tokens = [(row[at].prompt_ids, row[at].completion_ids) for row in self.sides.values()]
+            found.update(f"{one}\x1f{values}\x1f{tokens}\x1e".encode())
+        return found.hexdigest()
+
+
+def encode_rows(
+    frame: pl.DataFrame,
+    tokenizer: Any,
+    record_type: RecordType,
+    *,
+    max_length: int,
+    system: str | None,
+    name: str,
+    columns: Sequence[str] = (),
+) -> Rows:
+    """The rows of a canonical frame, encoded; what cannot be trained on is counted by reason, not kept.
+
+    `name` is what errors call the frame ("training rows"). Reasons: `abstained` (null label), `no_customer_turn`,
+    `too_long`, `equal_sides` (of a pair, compared as tokens). Raises SchemaError for a frame of another type,
+    InputError for empty answers: a model trained to say nothing says nothing, and one exporter in the field reads them
+    as the opposite label.
+    """
+    frame = check(frame, record_type)
+    answers = ANSWERS[record_type]
+    empty = frame.filter(pl.any_horizontal([_empty(side) for side in answers] or [pl.lit(False)]))
+    if empty.height:
+        raise InputError(
+            f"{name}: an empty {' or '.join(answers)} in {empty.height} of {frame.height} rows, first id "
+            f"{empty['id'][0]}; drop them first (the filter chat_quality does)"
+        )
+    if record_type is RecordType.UNPAIRED:
+        columns = ["label", *columns]
+    labelled = frame.filter(pl.col("label").is_not_null()) if "label" in columns else frame
+    dropped = Counter({"abstained": frame.height - labelled.height})
+    ids: list[str] = []
+    groups: list[str] = []
+    sides: dict[str, list[Encoded]] = {side: [] for side in answers or ("prompt",)}
+    kept: dict[str, list[Any]] = {column: [] for column in columns}
+    for row in labelled.select("id", "group", "prompt", *answers, *columns).iter_rows(named=True):
+        if not row["prompt"] or row["prompt"][-1]["role"] == "assistant":
+            dropped["no_customer_turn"] += 1
+            continue
+        encoded = encode_sides(
+            tokenizer,
+            messages_of(row["prompt"]),
+            [messages_of(row[side]) for side in answers],
+            max_length=max_length,
+            system=system,
+        )
+        if encoded is None:
+            dropped["too_long"] += 1
+            continue
+        if len(encoded) == 2 and encoded[0].completion_ids == encoded[1].completion_ids:
+            dropped["equal_sides"] += 1
+            continue
+        ids.append(row["id"])
+        groups.append(row["group"])
+        for side, one in zip(sides.values(), encoded, strict=True):
+            side.append(one)
+        for column, values in kept.items():
+            values.append(row[column])
+    return Rows(
+        type=record_type,
+        ids=ids,
+        groups=groups,
+        sides=sides,
+        columns=kept,
+        dropped={reason: count for reason, count in sorted(dropped.items()) if count},
+    )
+
+
+def choose(rows: Rows, limit: int | None, *, seed: int) -> Rows:
+    """At most `limit` of the rows, by a hash of seed and id, in their order; the others are counted as not chosen."""
+    if limit is None or len(rows) <= limit:
+        return rows
+    ranked = sorted(range(len(rows)), key=lambda at: hashlib.sha256(f"{seed}\x1f{rows.ids[at]}".encode()).digest())
+    return rows.take(sorted(ranked[:limit]))
+
+
+def _empty(side: str) -> pl.Expr:
+    content = pl.element().struct.field("content").fill_null("").str.strip_chars().str.len_chars()
+    return pl.col(side).list.eval(content).list.sum() == 0

@@ -1,0 +1,111 @@
+"""What a stage starts from: a base model, with the adapters of finished parent stages merged into it, in order.
+
+The reference of a stage is exactly this. Merging happens in memory, so a chain of adapters costs no copies of the
+model on disk, and no trainer can reload the wrong one from a path.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prefdata.errors import InputError
+from trainers.job import ADAPTER, RECORD, Stage, digest, read_stage
+from trainers.models import MODELS, identity, load_model, load_tokenizer, resolve, rounding
+from trainers.rendering import protect
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """A start model, whole in itself: everything that decides its weights."""
+
+    model: str
+    """As it was asked for: a name of the table, a hub id, or a folder."""
+    name: str
+    """What a model card may say: the hub id where there is one, else the folder's own name without its place."""
+    folder: Path
+    """The weights that adapters go on."""
+    parents: tuple[Stage, ...] = ()
+    """Finished stages whose adapters are merged into these weights, oldest first."""
+    stage: Stage | None = None
+    """The parent stage: the one that was named, or None for a model that is none."""
+
+    def base(self) -> dict[str, Any]:
+        """Name, hash of all weights, and what they had been rounded to; as plain JSON data."""
+        return {"name": self.name, "sha256": identity(self.folder), "rounded_to": rounding(self.folder)}
+
+    def lineage(self) -> list[dict[str, Any]]:
+        """Method, key and hash of every stage that led here, oldest first."""
+        if self.stage is None:
+            return []
+        return [*self.stage.record.get("lineage", []), _told(self.stage)]
+
+    def identity(self) -> str:
+        """SHA-256 of everything that decides the weights: the base's files and those of the merged adapters."""
+        return digest([identity(self.folder), [_told(stage)["sha256"] for stage in self.parents]])
+
+    def tokenizer(self) -> Any:
+        """The tokenizer, which never reads a control token out of text."""
+        return protect(load_tokenizer(self.stage.trained if self.stage is not None else self.folder))
+
+    def load(self, *, dtype: Any = None, **options: Any) -> Any:
+        """The model, parents merged. `options` go on to `load_model`."""
+        model = load_model(self.folder, dtype=dtype, **options)
+        for stage in self.parents:
+            from peft import PeftModel
+
+            model = PeftModel.from_pretrained(model, str(stage.trained)).merge_and_unload()
+        return model
+
+
+def open_start(model: str | Path, *, root: Path | None = None) -> Start:
+    """What `model` names: a name of the table, a folder, a hub id, or the folder of a finished stage.
+
+    Raises InputError for a stage that is unfinished, changed, or whose own start is not what it was trained on.
+    """
+    folder = Path(model).expanduser()
+    if not (folder / RECORD).is_file():
+        place = resolve(model, root=root)
+        named = MODELS[str(model)].huggingface if str(model) in MODELS else str(model)
+        return Start(model=str(model), name=place.name if folder.is_dir() else named, folder=place)
+    stage = read_stage(folder)
+    if stage.record["method"] == "reward":
+        raise InputError(f"{folder.name}: a reward model; it scores answers and cannot be trained on as a policy")
+    if stage.trained.name != ADAPTER:
+        return Start(model=str(model), name=stage.record["base"]["name"], folder=stage.trained, stage=stage)
+    below = open_below(stage, root=root)
+    return dataclasses.replace(below, parents=(*below.parents, stage), stage=stage)
+
+
+def open_below(stage: Stage, *, root: Path | None = None) -> Start:
+    """What a finished stage was trained from. Raises InputError where that is gone or has changed since."""
+    parent = stage.record.get("parent")
+    named = stage.folder / parent["path"] if parent else stage.record["model"]
+    if parent and not (Path(named) / RECORD).is_file():
+        raise InputError(f"{stage.folder.name}: the stage it was trained from, {parent['path']}, is not there")
+    below = open_start(named, root=root)
+    if identity(below.folder) != stage.record["base"]["sha256"]:
+        raise InputError(f"model {below.name}: its weights are not those that the stage started from")
+    if parent and below.stage is not None and _told(below.stage)["sha256"] != parent["sha256"]:
+        raise InputError(f"{stage.folder.name}: its parent stage {parent['path']} was trained anew since")
+    return below
+
+
+def parent_record(start: Start, folder: Path) -> Mapping[str, Any] | None:
+    """The parent stage as stage.json tells it, its path seen from `folder`; None for a model that is no stage."""
+    if start.stage is None:
+        return None
+    return {**_told(start.stage), "path": os.path.relpath(start.stage.folder.resolve(), folder.resolve())}
+
+
+def _told(stage: Stage) -> dict[str, Any]:
+    return {
+        "method": stage.record["method"],
+        "key": stage.record["key"],
+        "sha256": digest(stage.record["files"]),
+        "data": stage.record["data"]["sha256"],
+    }

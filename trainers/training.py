@@ -1,0 +1,137 @@
+"""One stage of training, whichever the method: rows encoded, everything decided, run, recorded."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from prefdata.errors import InputError, RecipeError
+from trainers.arguments import check_arguments
+from trainers.job import Stage, digest, finished, machine, quiet, require_training, versions, write_record
+from trainers.method import Method, Plan
+from trainers.rows import choose
+from trainers.start import open_start, parent_record
+
+log = logging.getLogger(__name__)
+
+
+def train(
+    method: Method,
+    data: pl.DataFrame,
+    evaluation: pl.DataFrame | None,
+    *,
+    model: str | Path,
+    output_dir: str | Path,
+    settings: Any = None,
+    root: Path | None = None,
+) -> Stage:
+    """The trained stage in `output_dir`: adapter or model, stage.json, metrics.json, samples.json, curves, a card.
+
+    `data` and `evaluation` are canonical frames of the method's type. `model` is a name of the table of models, a
+    folder, a hub id, or the folder of a finished stage, from which this one then goes on. A stage already there from
+    the same rows, model and settings is given back as it is; a killed one goes on from its newest whole checkpoint and
+    ends in the same weights as an unbroken run on the same machine and number of threads.
+
+    Raises InputError for rows that cannot train, RecipeError for wrong settings, CanaryError when the reference turns
+    out not to be the start model.
+    """
+    settings = settings or method.settings()
+    require_training()
+    check_arguments(method.config, settings.args, method.reserved)
+    output_dir = Path(output_dir)
+    start = open_start(model, root=root)
+    place = machine(settings.precision)
+    tokenizer = start.tokenizer()
+    rows = method.encode(data, tokenizer, settings, name="training rows")
+    if not len(rows):
+        lost = ", ".join(f"{count} {reason}" for reason, count in rows.dropped.items()) or "none were given"
+        raise InputError(f"training rows: none can be trained on ({lost})")
+    if len(rows) < settings.per_device_batch:
+        raise RecipeError(f"train: {len(rows)} rows cannot fill one batch of {settings.per_device_batch}")
+    held_out = None
+    if evaluation is not None and evaluation.height:
+        encoded = method.encode(evaluation, tokenizer, settings, name="held-out rows")
+        held_out = choose(encoded, settings.max_evaluation_rows, seed=settings.seed) if len(encoded) else None
+    base = start.base()
+    parent = parent_record(start, output_dir)
+    key = digest(
+        {
+            "method": method.name,
+            "version": method.version,
+            "settings": plain(settings),
+            "base": base,
+            "lineage": start.lineage(),
+            "train": rows.digest(),
+            "evaluation": None if held_out is None else held_out.digest(),
+            "versions": versions(),
+            "threads": place.threads,
+            "device": place.device,
+        }
+    )
+    done = finished(output_dir, key)
+    if done is not None:
+        log.info("%s: the stage is finished already, from the same rows, model and settings", method.name)
+        return done
+    plan = Plan(
+        method=method,
+        settings=settings,
+        defaults=method.defaults(settings, start),
+        facts=method.facts(rows, settings),
+        rows=rows,
+        order=method.arrange(rows, settings),
+        held_out=held_out,
+        start=start,
+        machine=place,
+        tokenizer=tokenizer,
+        output_dir=output_dir,
+        key=key,
+    )
+    output_dir.mkdir(parents=True, exist_ok=True)
+    from trainers.loop import run
+
+    with quiet():
+        outcome = run(plan)
+    record = {
+        "method": method.name,
+        "key": key,
+        "model": start.model if parent is None else None,
+        "base": base,
+        "parent": parent,
+        "lineage": start.lineage(),
+        "settings": {**plain(settings), **{name: one.value for name, one in plan.defaults.items()}},
+        "defaults": {name: one.source for name, one in plan.defaults.items()},
+        "learning_rate_source": plan.defaults["learning_rate"].source if settings.learning_rate is None else "recipe",
+        "arguments": outcome.arguments,
+        "precision": "bfloat16" if place.bfloat16 else "float32",
+        "device": place.device,
+        "threads": place.threads,
+        "versions": versions(),
+        "data": {
+            **rows.record(),
+            "used": outcome.rows_used,
+            "left_out_of_whole_batches": len(plan.order.left_out),
+            "single_label_batches": plan.order.single_label_batches,
+        },
+        "evaluation": None if held_out is None else held_out.record(),
+        **plan.facts,
+        "canary": outcome.canary,
+        "reference": outcome.reference,
+        "metrics": outcome.metrics,
+    }
+    stage = write_record(output_dir, record)
+    shutil.rmtree(output_dir / "checkpoints", ignore_errors=True)
+    (output_dir / "before.json").unlink(missing_ok=True)
+    log.info("%s: %d rows, %d steps", method.name, outcome.rows_used, outcome.metrics["steps"])
+    return stage
+
+
+def plain(settings: Any) -> dict[str, Any]:
+    """Settings as JSON data."""
+    return {
+        name: list(value) if isinstance(value, tuple) else value for name, value in dataclasses.asdict(settings).items()
+    }
