@@ -6,12 +6,16 @@ Each method adds its own in its module. What TRL can do beyond them is passed th
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from prefdata.errors import RecipeError
+from trainers.chat_templates import TEMPLATES
 from trainers.job import Precision
 
 Tuner = Literal["lora", "dora", "qlora", "full"]
+
+HEADS = frozenset(["lm_head", "embed_out", "output_layer"])
+"""Names that architectures give the layer that turns hidden states into logits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +30,12 @@ class Settings:
     """Rank of the adapter."""
     lora_alpha: int = 32
     """Scale of the adapter: its output is multiplied by lora_alpha / lora_r."""
+    lora_dropout: float = 0.0
+    """Share of the adapter's inputs left out in training, below 1; only sft leaves dropout on."""
+    lora_targets: tuple[str, ...] | None = None
+    """Linear modules to put the adapter on, by name (q_proj, v_proj, ...); null is all of them, never the head."""
+    rslora: bool = False
+    """Divide by the root of lora_r instead (Kalajdzievski, 2023), which keeps a large rank from learning slowly."""
     lora_layers: int | None = None
     """Put the adapter on the last layers only, so many; the frozen ones below then run once a batch. null is all."""
     per_device_batch: int = 4
@@ -40,6 +50,10 @@ class Settings:
     """Tokens of prompt and answer together; older turns are cut to fit, answers never."""
     system: str | None = None
     """System turn for prompts that have none; null leaves that to the model's own template."""
+    chat_template: str | None = None
+    """For a model that has none: chatml, llama3 or plain; null lets SFT take chatml where the vocabulary has its tokens."""
+    insist: tuple[str, ...] = ()
+    """Refusals that this stage goes against, by name, such as no_sft."""
     precision: Precision = "auto"
     """auto is bfloat16 on a GPU that has it and float32 everywhere else."""
     gradient_checkpointing: bool | None = None
@@ -61,6 +75,10 @@ class Settings:
     args: dict[str, Any] = field(default_factory=dict)
     """Further arguments of TRL's config class, checked by name."""
 
+    drops_out: ClassVar[bool] = False
+    """Whether the method leaves dropout on. Those that hold the policy to a reference turn it off: the two would differ
+    before the first step."""
+
     def __post_init__(self) -> None:
         faults = [
             f"{name}: {getattr(self, name)}; expected {bound}" for name, sound, bound in self.bounds() if not sound
@@ -73,8 +91,19 @@ class Settings:
         """Name of a setting, whether it is sound, and what is; a method adds its own to these."""
         return [
             ("learning_rate", self.learning_rate is None or self.learning_rate > 0, "more than 0"),
+            ("chat_template", self.chat_template in (None, *TEMPLATES), f"{', '.join(TEMPLATES)}, or null"),
             ("lora_r", self.lora_r >= 1, "at least 1"),
             ("lora_alpha", self.lora_alpha >= 1, "at least 1"),
+            (
+                "lora_dropout",
+                0 <= self.lora_dropout < 1 and (self.drops_out or self.lora_dropout == 0),
+                "0 or more and below 1" if self.drops_out else "0: this method trains with all dropout turned off",
+            ),
+            (
+                "lora_targets",
+                self.lora_targets is None or not HEADS & {name.rpartition(".")[2] for name in self.lora_targets},
+                "no head of the model: TRL multiplies by the head's own weight, so an adapter on it would never train",
+            ),
             ("lora_layers", self.lora_layers is None or self.lora_layers >= 1, "at least 1"),
             ("per_device_batch", self.per_device_batch >= 1, "at least 1"),
             ("gradient_accumulation", self.gradient_accumulation >= 1, "at least 1"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 import shutil
 from pathlib import Path
@@ -12,7 +13,21 @@ import polars as pl
 
 from prefdata.errors import InputError, RecipeError
 from trainers.arguments import check_arguments
-from trainers.job import Stage, digest, finished, machine, quiet, require_training, versions, write_record
+from trainers.chat_templates import given
+from trainers.job import (
+    ADAPTER,
+    MODEL,
+    RECORD,
+    Stage,
+    digest,
+    finished,
+    machine,
+    quiet,
+    require_training,
+    versions,
+    write_record,
+)
+from trainers.lineage import evidence, require
 from trainers.method import Method, Plan
 from trainers.rows import choose
 from trainers.start import open_start, parent_record
@@ -47,6 +62,9 @@ def train(
     start = open_start(model, root=root)
     place = machine(settings.precision)
     tokenizer = start.tokenizer()
+    chat = evidence(start, tokenizer)
+    require(method.name, start, chat, settings.insist)
+    template = given(tokenizer, settings.chat_template, default=method.name == "sft", model=start.name)
     rows = method.encode(data, tokenizer, settings, name="training rows")
     if not len(rows):
         lost = ", ".join(f"{count} {reason}" for reason, count in rows.dropped.items()) or "none were given"
@@ -77,6 +95,7 @@ def train(
     if done is not None:
         log.info("%s: the stage is finished already, from the same rows, model and settings", method.name)
         return done
+    clear(output_dir, key)
     plan = Plan(
         method=method,
         settings=settings,
@@ -103,6 +122,7 @@ def train(
         "base": base,
         "parent": parent,
         "lineage": start.lineage(),
+        "chat": {**chat._asdict(), "template": template},
         "settings": {**plain(settings), **{name: one.value for name, one in plan.defaults.items()}},
         "defaults": {name: one.source for name, one in plan.defaults.items()},
         "learning_rate_source": plan.defaults["learning_rate"].source if settings.learning_rate is None else "recipe",
@@ -122,12 +142,31 @@ def train(
         "canary": outcome.canary,
         "reference": outcome.reference,
         "metrics": outcome.metrics,
+        "monitor": outcome.monitor,
     }
     stage = write_record(output_dir, record)
     shutil.rmtree(output_dir / "checkpoints", ignore_errors=True)
     (output_dir / "before.json").unlink(missing_ok=True)
     log.info("%s: %d rows, %d steps", method.name, outcome.rows_used, outcome.metrics["steps"])
     return stage
+
+
+def clear(folder: Path, key: str) -> None:
+    """Removes what another stage left in `folder`; checkpoints stay, each knows its key.
+
+    An adapter of yesterday beside today's whole model would be read as what was trained.
+    """
+    try:
+        found = json.loads((folder / RECORD).read_text(encoding="utf-8"))["key"]
+    except (OSError, ValueError, KeyError):
+        return
+    if found == key:
+        return
+    (folder / RECORD).unlink()
+    for name in (ADAPTER, MODEL, "tensorboard"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for name in ("metrics.json", "samples.json", "eval_rewards.parquet", "before.json"):
+        (folder / name).unlink(missing_ok=True)
 
 
 def plain(settings: Any) -> dict[str, Any]:
