@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from typing import Any
 
 from prefdata.errors import UnknownNameError
@@ -52,8 +53,15 @@ FORMATS = {
 }
 
 TRAINERS = {
+    "sft": "trainers.sft:SFTSettings",
     "kto": "trainers.kto:KTOSettings",
 }
+
+METHODS = {
+    "sft": "trainers.sft:SFT",
+    "kto": "trainers.kto:KTO",
+}
+"""Trainer -> the class that says how it trains, of the protocol `trainers.method.Method`."""
 
 KINDS = {
     "layout": LAYOUTS,
@@ -67,7 +75,15 @@ KINDS = {
 
 def load(kind: str, name: str) -> Any:
     """The settings class behind `name`. Raises UnknownNameError with the nearest name."""
-    table = KINDS[kind]
+    return _behind(kind, name, KINDS[kind])
+
+
+def method(name: str) -> Any:
+    """The method of training called `name`, of the protocol `trainers.method.Method`; loads no torch."""
+    return _behind("trainer", name, METHODS)()
+
+
+def _behind(kind: str, name: str, table: Mapping[str, str]) -> Any:
     if name not in table:
         raise UnknownNameError(kind, name, table)
     module, _, attribute = table[name].partition(":")
