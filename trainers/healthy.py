@@ -390,7 +390,6 @@ RANGES: tuple[Range, ...] = (
         "good and bad rows are then compared with the start model itself.",
         advice="Nothing, as long as the margin grows. If it does not: larger batches, at least 4 rows each.",
         source="huggingface/trl#1911",
-        curve="kl",
     ),
     Range(
         name="kl_large",

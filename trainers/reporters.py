@@ -1,7 +1,7 @@
 """What reporters are told beside what TRL logs: the stage's settings, and what the held-out rows say in the end.
 
-Reporters are TensorBoard, and those of transformers that are installed: wandb, swanlab, trackio. TensorBoard lies in the
-stage's folder. The others get the same values by their own callback, whose files and names are theirs.
+Reporters are TensorBoard, and those of transformers that are installed: wandb, swanlab, trackio. TensorBoard lies in
+the stage's folder; the others get the same values by their own callback, whose files and names are theirs.
 """
 
 from __future__ import annotations
