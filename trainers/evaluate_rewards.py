@@ -34,14 +34,19 @@ class Rewards(NamedTuple):
     """Mean reward of the good rows minus that of the bad ones."""
     auc: Estimate
     """Share of (good, bad) pairs whose good row has the higher reward; a tie counts half."""
+    accuracy: Estimate
+    """Mean of the two below, so that the commoner label does not decide it."""
+    accuracy_good: Estimate
+    """Share of good rows whose reward is above 0, which is what they had before training; 0 itself counts half."""
+    accuracy_bad: Estimate
+    """Share of bad rows whose reward is below 0; 0 itself counts half."""
 
     def record(self) -> dict[str, Any]:
         """As plain JSON data, rounded to 1e-4."""
-        found: dict[str, Any] = {"rows": self.rows, "groups": self.groups}
-        for name in ("mean_good", "mean_bad", "margin", "auc"):
-            estimate: Estimate = getattr(self, name)
-            found[name] = {key: round(value, 4) for key, value in estimate._asdict().items()}
-        return found
+        return {
+            name: {key: round(one, 4) for key, one in value._asdict().items()} if isinstance(value, Estimate) else value
+            for name, value in self._asdict().items()
+        }
 
 
 def completion_logps(
@@ -91,7 +96,7 @@ def completion_logps(
 def summarise(
     labels: Sequence[bool], rewards: Sequence[float], groups: Sequence[str], *, n_bootstrap: int, seed: int
 ) -> Rewards:
-    """The four metrics with percentile intervals over `n_bootstrap` resamples of whole groups.
+    """The metrics with percentile intervals over `n_bootstrap` resamples of whole groups.
 
     Rows of one group (session, customer or cluster) are not independent, so groups are drawn, not rows. Resamples
     without both labels are left out of the interval. Raises ValueError unless both labels are there.
@@ -102,10 +107,7 @@ def summarise(
     reward = np.asarray(rewards, dtype=np.float64)
     if good.all() or not good.any():
         raise ValueError("both labels are needed to compare rewards")
-    names, group = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
-    random = np.random.default_rng(seed)
-    draws = random.multinomial(len(names), np.full(len(names), 1 / len(names)), size=n_bootstrap)
-    weights = np.vstack([np.ones(len(names), dtype=np.int64), draws])[:, group].astype(np.float64)
+    weights = resampled(groups, n_bootstrap=n_bootstrap, seed=seed)
     weight_good, weight_bad = weights * good, weights * ~good
     both = (weight_good.sum(1) > 0) & (weight_bad.sum(1) > 0)
     weight_good, weight_bad = weight_good[both], weight_bad[both]
@@ -117,10 +119,25 @@ def summarise(
     good_at = _sum_by(weight_good[:, order], tie)
     below = np.cumsum(bad_at, axis=1) - 0.5 * bad_at
     auc = (good_at * below).sum(1) / (weight_good.sum(1) * weight_bad.sum(1))
-    return Rewards(len(good), len(names), *(_estimate(one) for one in (mean_good, mean_bad, mean_good - mean_bad, auc)))
+    above = np.where(reward > 0, 1.0, np.where(reward == 0, 0.5, 0.0))
+    right_good = weight_good @ above / weight_good.sum(1)
+    right_bad = weight_bad @ (1 - above) / weight_bad.sum(1)
+    found = (mean_good, mean_bad, mean_good - mean_bad, auc, (right_good + right_bad) / 2, right_good, right_bad)
+    return Rewards(len(good), len(set(groups)), *(estimate(one) for one in found))
 
 
-def _estimate(values: Any) -> Estimate:
+def resampled(groups: Sequence[str], *, n_bootstrap: int, seed: int) -> Any:
+    """How often each row counts, shape (1 + n_bootstrap, rows): once in the first line, as often as its group is drawn
+    in the others."""
+    import numpy as np
+
+    names, group = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
+    draws = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=n_bootstrap)
+    return np.vstack([np.ones(len(names), dtype=np.int64), draws])[:, group].astype(np.float64)
+
+
+def estimate(values: Any) -> Estimate:
+    """The first value, which is that of all rows, with the 95 % interval of the others, which are resamples."""
     import numpy as np
 
     low, high = np.quantile(values[1:], [0.025, 0.975]) if len(values) > 1 else (values[0], values[0])

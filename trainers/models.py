@@ -7,10 +7,12 @@ A model is a plain folder of safetensors, config and tokenizer. Loading never ru
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import io
 import json
 import logging
+import math
 import os
 import shutil
 import subprocess
@@ -31,6 +33,9 @@ HOME_VARIABLE = "PREFDATA_HOME"
 """Environment variable naming the folder that holds pulled models; ~/.cache/prefdata without it."""
 
 MANIFEST = "prefdata-model.json"
+
+MAX_HEADER_BYTES = 100_000_000
+"""Of a safetensors file; the format's own library refuses longer ones."""
 
 Source = Literal["auto", "package", "huggingface", "modelscope"]
 
@@ -166,8 +171,28 @@ def identity(folder: Path) -> str:
     """SHA-256 over the names and hashes of all weight files: what "the same base model" means in a stage's record."""
     digest = hashlib.sha256()
     for file in _weight_files(folder):
-        digest.update(f"{file.name} {sha256_file(file)}\n".encode())
+        state = file.stat()
+        digest.update(f"{file.name} {_hashed(file.resolve(), state.st_mtime_ns, state.st_size)}\n".encode())
     return digest.hexdigest()
+
+
+@functools.lru_cache(maxsize=256)
+def _hashed(file: Path, changed: int, size: int) -> str:
+    """A stage asks for the hash of its start model several times; a gigabyte takes a second each."""
+    return sha256_file(file)
+
+
+def parameters(folder: Path) -> int:
+    """How many weights the files of a model hold, read from the heads of its safetensors; tied ones count once."""
+    count = 0
+    for file in _weight_files(folder):
+        with file.open("rb") as stream:
+            size = int.from_bytes(stream.read(8), "little")
+            if size > MAX_HEADER_BYTES:
+                raise ModelError(f"model folder {folder.name}: {file.name} is not safetensors")
+            head = json.loads(stream.read(size))
+        count += sum(math.prod(tensor["shape"]) for name, tensor in head.items() if name != "__metadata__")
+    return count
 
 
 def rounding(folder: Path) -> str | None:
@@ -212,15 +237,19 @@ def refuse_code(folder: Path) -> None:
             )
 
 
-def load_model(folder: Path, *, dtype: Any = None) -> Any:
-    """The causal language model in `folder`, in `dtype` (float32 if None), from safetensors only, network off."""
+def load_model(folder: Path, *, dtype: Any = None, quantization_config: Any = None) -> Any:
+    """The causal language model in `folder`, in `dtype` (float32 if None), from safetensors only, network off.
+
+    With `quantization_config` its linear layers are rounded while they are read.
+    """
     transformers = _transformers()
     refuse_code(folder)
     import torch
 
+    options = {} if quantization_config is None else {"quantization_config": quantization_config}
     with quiet_progress():
         return transformers.AutoModelForCausalLM.from_pretrained(
-            str(folder), dtype=dtype or torch.float32, use_safetensors=True, local_files_only=True
+            str(folder), dtype=dtype or torch.float32, use_safetensors=True, local_files_only=True, **options
         )
 
 
