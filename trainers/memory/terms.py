@@ -1,0 +1,235 @@
+"""The terms of a training step's memory, in bytes, each a closed formula over a model's shape and a step's settings.
+
+What is held all through a step (weights, optimizer, reference, gradients) and what comes and goes with it (activations
+of a layer, the head's tile, the cache of generation). docs/memory.md tells where each formula is from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from prefdata.errors import RecipeError
+from trainers.memory.shapes import Shape
+
+Device = Literal["cuda", "cpu"]
+Reference = Literal["none", "adapter", "copy", "store"]
+Sharding = Literal["none", "zero2", "zero3", "fsdp2"]
+
+PAIRED = ("dpo", "reward")
+"""Methods whose batch of rows is twice as many sequences."""
+
+SAMPLING = ("grpo", "rloo")
+"""Methods that generate what they train on."""
+
+TILE_TOKENS = 4096
+TILE_VOCABULARY = 32768
+"""TRL 1.16 scores in tiles of so many positions and entries of the vocabulary; the full logits are never made."""
+
+NF4_BYTES = 0.5 + 0.127 / 8
+"""A weight in NF4 with double quantisation: 4 bits and 0.127 for the constants (Dettmers et al. 2023, section 3)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One training step on one device, as far as memory depends on it."""
+
+    method: str
+    tuner: str
+    batch: int
+    """Rows in one forward pass; a pair is one row."""
+    length: int
+    """Tokens of the longest row: prompt and one answer."""
+    scored: int
+    """Of those, tokens that the head scores: the answer."""
+    weight_bytes: int = 4
+    """Of one weight and one activation: 4 in float32, 2 in bfloat16."""
+    lora_r: int = 16
+    lora_layers: int | None = None
+    accumulation: int = 1
+    """Forward passes before an update; from the second on, gradients are there during the forward pass."""
+    checkpointing: bool = False
+    reference: Reference = "none"
+    """adapter: the policy without its adapter; copy: a second model; store: log-probabilities kept on disk."""
+    optimizer: Literal["adamw", "adamw_8bit"] = "adamw"
+    generations: int = 0
+    """Completions that are generated at once."""
+    generated: int = 0
+    """Tokens of the longest completion."""
+    device: Device = "cuda"
+    devices: int = 1
+    sharding: Sharding = "none"
+
+    def __post_init__(self) -> None:
+        if self.sharding == "none" and self.devices > 1:
+            object.__setattr__(self, "sharding", "none")
+        if min(self.batch, self.length, self.accumulation, self.devices) < 1 or self.scored > self.length:
+            raise RecipeError(
+                f"memory: batch {self.batch}, length {self.length}, scored {self.scored}, devices {self.devices}; "
+                "expected all at least 1 and scored no longer than the row"
+            )
+
+    @property
+    def sequences(self) -> int:
+        """Sequences in one forward pass."""
+        return self.batch * (2 if self.method in PAIRED else 1)
+
+    @property
+    def tokens(self) -> int:
+        """Positions in one forward pass, padding included."""
+        return self.sequences * self.length
+
+    @property
+    def positions(self) -> int:
+        """Positions that the head scores in one forward pass."""
+        return self.sequences * self.scored
+
+    @property
+    def adapter(self) -> bool:
+        """Whether an adapter is trained over frozen weights."""
+        return self.tuner != "full"
+
+
+def trained(shape: Shape, step: Step) -> int:
+    """Parameters that are trained."""
+    if step.adapter:
+        extra = shape.magnitudes(layers=step.lora_layers) if step.tuner == "dora" else 0
+        return shape.adapter(step.lora_r, layers=step.lora_layers) + extra + (shape.hidden if _scores(step) else 0)
+    return held(shape, step)
+
+
+def held(shape: Shape, step: Step) -> int:
+    """Parameters of the model that is loaded: a reward model has one row of outputs in place of a head."""
+    if _scores(step):
+        return shape.body + shape.embedding + shape.hidden
+    return shape.parameters
+
+
+def trained_bytes(step: Step) -> int:
+    """Bytes of one trained weight: PEFT keeps adapters in float32, TRL those over 4-bit weights in bfloat16."""
+    if step.tuner == "qlora":
+        return 2
+    return 4 if step.adapter else step.weight_bytes
+
+
+def weights(shape: Shape, step: Step) -> int:
+    """The model's own weights."""
+    count = held(shape, step)
+    if step.tuner == "qlora":
+        linear = shape.layers * shape.linear
+        return int(linear * NF4_BYTES) + (count - linear) * 2
+    return count * step.weight_bytes
+
+
+def adapter(shape: Shape, step: Step) -> int:
+    """Weights of the adapter."""
+    return trained(shape, step) * trained_bytes(step) if step.adapter else 0
+
+
+def gradients(shape: Shape, step: Step) -> int:
+    """One gradient for each trained weight."""
+    return trained(shape, step) * trained_bytes(step)
+
+
+def optimizer(shape: Shape, step: Step) -> int:
+    """AdamW's two moments, in the type of the trained weights; one byte each in 8 bit."""
+    each = 2 if step.optimizer == "adamw_8bit" else 2 * trained_bytes(step)
+    return trained(shape, step) * each
+
+
+def reference(shape: Shape, step: Step) -> int:
+    """The second model that full fine-tuning is held to; nothing for adapters and kept log-probabilities."""
+    return shape.parameters * step.weight_bytes if step.reference == "copy" else 0
+
+
+def layer_saved(shape: Shape, step: Step) -> int:
+    """What one layer keeps for the backward pass, attention without a score matrix (SDPA).
+
+    A norm keeps its input in float32 (and, where its weight is trained, what it scaled); attention keeps q, k, v, its
+    output and one number a head; the MLP keeps gate, up, the activation and their product. Linear modules keep their
+    input: one tensor for all that read it, but a bfloat16 copy each under LoRA, whose inputs PEFT casts.
+    """
+    h, q, k, f = shape.hidden, shape.query, shape.key, shape.intermediate
+    a = step.weight_bytes
+    cast = step.adapter and step.tuner != "qlora" and a == 2
+    norms = 2 * h * 4 + (0 if step.adapter else 2 * h * a)
+    inputs = 2 * h * a
+    attention = (2 * q + 2 * k) * a + 4 * shape.heads
+    mlp = 4 * f * a
+    if cast:
+        inputs = 5 * h * a
+        attention += q * a
+    lora = 7 * step.lora_r * a if step.adapter else 0
+    dora = 2 * (q + 2 * k + 2 * h + 2 * f) * a if step.tuner == "dora" else 0
+    return step.tokens * (norms + inputs + attention + mlp + lora + dora)
+
+
+def layer_backward(shape: Shape, step: Step) -> int:
+    """What the backward pass of one layer holds at most beside the saved tensors: three gradients of the MLP's width
+    while one saved tensor is freed already, and those of the residual stream."""
+    f, h, a = shape.intermediate, shape.hidden, step.weight_bytes
+    dequantised = max(h * f, h * shape.query) * 2 if step.tuner == "qlora" else 0
+    dora = 3 * h * f * 4 + f * f * 4 if step.tuner == "dora" else 0
+    return step.tokens * a * ((3 if step.adapter else 2) * f + 3 * h) + dequantised + dora
+
+
+def layer_forward(shape: Shape, step: Step) -> int:
+    """What a layer holds at most where nothing is kept for a backward pass: gate, up and activation, and the stream."""
+    return step.tokens * step.weight_bytes * (3 * shape.intermediate + 3 * shape.hidden)
+
+
+def activations(shape: Shape, step: Step) -> int:
+    """What all layers keep when the forward pass ends; only their inputs under checkpointing."""
+    stream = step.tokens * shape.hidden * step.weight_bytes
+    if step.checkpointing:
+        return (shape.layers + 1) * stream
+    layers = shape.layers if step.lora_layers is None or not step.adapter else step.lora_layers
+    return layers * layer_saved(shape, step) + stream
+
+
+def head_input(shape: Shape, step: Step) -> int:
+    """The hidden states that are scored, copied out of the rest."""
+    return step.positions * shape.hidden * step.weight_bytes if not _scores(step) else 0
+
+
+def head_forward(shape: Shape, step: Step) -> int:
+    """Scoring one tile. Triton works in the tile; without it torch makes three float32 copies of it."""
+    if _scores(step):
+        return 0
+    return _tile(step) + (0 if step.device == "cuda" else int(3 * _tile_copy(shape, step)))
+
+
+def head_backward(shape: Shape, step: Step) -> int:
+    """Gradient of one tile, of the hidden states, and of the head's weights where they are trained (in float32)."""
+    if _scores(step):
+        return 0
+    hidden = step.positions * shape.hidden * 4
+    weight = 0 if step.adapter else shape.embedding * 4
+    folding = 0 if step.device == "cuda" else int(7.25 * _tile_copy(shape, step))
+    rounding = 0 if step.weight_bytes == 4 else (hidden + weight) // 2
+    return _tile(step) + hidden + weight + max(folding, rounding)
+
+
+def head_gradient(shape: Shape, step: Step) -> int:
+    """The gradient of the head's weights, there before that of any layer."""
+    return 0 if step.adapter or _scores(step) else shape.embedding * step.weight_bytes
+
+
+def cache(shape: Shape, step: Step) -> int:
+    """Keys and values of everything that is generated at once, at the end of it, and the logits of one position."""
+    if not step.generations:
+        return 0
+    keys = 2 * shape.layers * shape.key * step.weight_bytes * step.length * step.generations
+    return keys + 3 * step.generations * shape.vocabulary * 4
+
+
+def _scores(step: Step) -> bool:
+    return step.method == "reward"
+
+
+def _tile(step: Step) -> int:
+    return min(step.positions, TILE_TOKENS) * TILE_VOCABULARY * step.weight_bytes
+
+
+def _tile_copy(shape: Shape, step: Step) -> int:
+    return min(step.positions, TILE_TOKENS) * min(shape.vocabulary, TILE_VOCABULARY) * 4
