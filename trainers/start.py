@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,14 +53,22 @@ class Start:
         """The tokenizer, which never reads a control token out of text."""
         return protect(load_tokenizer(self.stage.trained if self.stage is not None else self.folder))
 
-    def load(self, *, dtype: Any = None, **options: Any) -> Any:
-        """The model, parents merged. `options` go on to `load_model`."""
-        model = load_model(self.folder, dtype=dtype, **options)
-        for stage in self.parents:
-            from peft import PeftModel
+    def load(self, *, dtype: Any = None, quantization_config: Any = None) -> Any:
+        """The model, parents merged; with `quantization_config` rounded after that, never before.
 
-            model = PeftModel.from_pretrained(model, str(stage.trained)).merge_and_unload()
-        return model
+        Merging into rounded weights would round them twice, and the stage would start from another model than its
+        parent; so a merged model is written out for as long as it takes to read it rounded.
+        """
+        if quantization_config is None or not self.parents:
+            model = load_model(self.folder, dtype=dtype, quantization_config=quantization_config)
+            for stage in self.parents:
+                from peft import PeftModel
+
+                model = PeftModel.from_pretrained(model, str(stage.trained)).merge_and_unload()
+            return model
+        with tempfile.TemporaryDirectory(prefix="prefdata-merged-") as place:
+            self.load(dtype=dtype).save_pretrained(place)
+            return load_model(Path(place), dtype=dtype, quantization_config=quantization_config)
 
 
 def open_start(model: str | Path, *, root: Path | None = None) -> Start:
