@@ -111,20 +111,32 @@ def _phases(shape: Shape, step: Step, parts: Mapping[str, int]) -> dict[str, dic
     saved = terms.activations(shape, step)
     scored = terms.head_input(shape, step)
     stream = step.tokens * shape.hidden * step.weight_bytes
+    rounded = terms.rounded_weights(shape, step)
     again = terms.layer_saved(shape, step) if step.checkpointing else 0
     trained_layer = 0 if step.adapter else shape.layer * step.weight_bytes
     forward = {"gradients": kept, "activations": saved, "hidden states": scored + stream}
+    saved_copies = 0 if step.checkpointing else rounded
     found = {
-        "end of the forward pass": {**forward, "head": terms.head_forward(shape, step)},
-        "backward pass of the head": {**forward, "head": terms.head_backward(shape, step)},
+        "end of the forward pass": {
+            **forward,
+            "rounded weights": rounded,
+            "head": terms.head_forward(shape, step),
+        },
+        "backward pass of the head": {
+            **forward,
+            "rounded weights": saved_copies,
+            "head": terms.head_backward(shape, step),
+        },
         "backward pass of the last layer": {
             "gradients": kept + terms.head_gradient(shape, step) + trained_layer,
             "activations": saved + again,
+            "rounded weights": saved_copies or rounded // shape.layers,
             "temporaries": terms.layer_backward(shape, step),
         },
         "backward pass of the first layer": {
             "gradients": (kept + trained_layer if kept else parts["gradients"]) + terms.head_gradient(shape, step),
             "activations": terms.layer_saved(shape, step) + stream,
+            "rounded weights": rounded // shape.layers,
             "temporaries": terms.layer_backward(shape, step),
         },
         "optimizer step": {"gradients": parts["gradients"]},
@@ -133,6 +145,7 @@ def _phases(shape: Shape, step: Step, parts: Mapping[str, int]) -> dict[str, dic
         found["forward pass of the reference"] = {
             "gradients": kept,
             "activations": saved,
+            "rounded weights": saved_copies,
             "hidden states": 2 * (scored + stream),
             "temporaries": max(terms.layer_forward(shape, step), terms.head_forward(shape, step)),
         }

@@ -42,8 +42,8 @@ class Step:
     """Tokens of the longest row: prompt and one answer."""
     scored: int
     """Of those, tokens that the head scores: the answer."""
-    weight_bytes: int = 4
-    """Of one weight and one activation: 4 in float32, 2 in bfloat16."""
+    compute_bytes: int = 4
+    """Of what linear modules read and write: 4 in float32, 2 in bfloat16."""
     lora_r: int = 16
     lora_layers: int | None = None
     accumulation: int = 1
@@ -61,8 +61,6 @@ class Step:
     sharding: Sharding = "none"
 
     def __post_init__(self) -> None:
-        if self.sharding == "none" and self.devices > 1:
-            object.__setattr__(self, "sharding", "none")
         if min(self.batch, self.length, self.accumulation, self.devices) < 1 or self.scored > self.length:
             raise RecipeError(
                 f"memory: batch {self.batch}, length {self.length}, scored {self.scored}, devices {self.devices}; "
@@ -88,6 +86,16 @@ class Step:
     def adapter(self) -> bool:
         """Whether an adapter is trained over frozen weights."""
         return self.tuner != "full"
+
+    @property
+    def weight_bytes(self) -> int:
+        """Of one weight as loaded, and of the residual stream: weights that are trained stay float32."""
+        return self.compute_bytes if self.adapter else 4
+
+    @property
+    def mixed(self) -> bool:
+        """Whether float32 weights are rounded to bfloat16 as they are used."""
+        return self.weight_bytes > self.compute_bytes
 
 
 def trained(shape: Shape, step: Step) -> int:
@@ -147,18 +155,16 @@ def layer_saved(shape: Shape, step: Step) -> int:
 
     A norm keeps its input in float32 (and, where its weight is trained, what it scaled); attention keeps q, k, v, its
     output and one number a head; the MLP keeps gate, up, the activation and their product. Linear modules keep their
-    input: one tensor for all that read it, but a bfloat16 copy each under LoRA, whose inputs PEFT casts.
+    input: one tensor for all that read it, but a bfloat16 copy each where autocast rounds it, as it does what PEFT has
+    cast to an adapter's float32.
     """
     h, q, k, f = shape.hidden, shape.query, shape.key, shape.intermediate
-    a = step.weight_bytes
+    a = step.compute_bytes
     cast = step.adapter and step.tuner != "qlora" and a == 2
-    norms = 2 * h * 4 + (0 if step.adapter else 2 * h * a)
-    inputs = 2 * h * a
-    attention = (2 * q + 2 * k) * a + 4 * shape.heads
+    norms = 2 * h * 4 + (0 if step.adapter else 2 * h * step.weight_bytes)
+    inputs = (5 if cast or step.mixed else 2) * h * a
+    attention = (2 * q + 2 * k + (q if cast else 0)) * a + 4 * shape.heads
     mlp = 4 * f * a
-    if cast:
-        inputs = 5 * h * a
-        attention += q * a
     lora = 7 * step.lora_r * a if step.adapter else 0
     dora = 2 * (q + 2 * k + 2 * h + 2 * f) * a if step.tuner == "dora" else 0
     return step.tokens * (norms + inputs + attention + mlp + lora + dora)
@@ -167,15 +173,15 @@ def layer_saved(shape: Shape, step: Step) -> int:
 def layer_backward(shape: Shape, step: Step) -> int:
     """What the backward pass of one layer holds at most beside the saved tensors: three gradients of the MLP's width
     while one saved tensor is freed already, and those of the residual stream."""
-    f, h, a = shape.intermediate, shape.hidden, step.weight_bytes
+    f, h, a = shape.intermediate, shape.hidden, step.compute_bytes
     dequantised = max(h * f, h * shape.query) * 2 if step.tuner == "qlora" else 0
     dora = 3 * h * f * 4 + f * f * 4 if step.tuner == "dora" else 0
-    return step.tokens * a * ((3 if step.adapter else 2) * f + 3 * h) + dequantised + dora
+    return step.tokens * ((3 if step.adapter else 2) * f * a + 3 * h * step.weight_bytes) + dequantised + dora
 
 
 def layer_forward(shape: Shape, step: Step) -> int:
     """What a layer holds at most where nothing is kept for a backward pass: gate, up and activation, and the stream."""
-    return step.tokens * step.weight_bytes * (3 * shape.intermediate + 3 * shape.hidden)
+    return step.tokens * (3 * shape.intermediate * step.compute_bytes + 3 * shape.hidden * step.weight_bytes)
 
 
 def activations(shape: Shape, step: Step) -> int:
@@ -185,6 +191,11 @@ def activations(shape: Shape, step: Step) -> int:
         return (shape.layers + 1) * stream
     layers = shape.layers if step.lora_layers is None or not step.adapter else step.lora_layers
     return layers * layer_saved(shape, step) + stream
+
+
+def rounded_weights(shape: Shape, step: Step) -> int:
+    """The bfloat16 copies of all layers' weights that autocast keeps while the forward pass lasts."""
+    return shape.layers * shape.linear * 2 if step.mixed else 0
 
 
 def head_input(shape: Shape, step: Step) -> int:
@@ -206,7 +217,7 @@ def head_backward(shape: Shape, step: Step) -> int:
     hidden = step.positions * shape.hidden * 4
     weight = 0 if step.adapter else shape.embedding * 4
     folding = 0 if step.device == "cuda" else int(7.25 * _tile_copy(shape, step))
-    rounding = 0 if step.weight_bytes == 4 else (hidden + weight) // 2
+    rounding = 0 if step.weight_bytes == 4 else hidden // 2
     return _tile(step) + hidden + weight + max(folding, rounding)
 
 
@@ -219,7 +230,7 @@ def cache(shape: Shape, step: Step) -> int:
     """Keys and values of everything that is generated at once, at the end of it, and the logits of one position."""
     if not step.generations:
         return 0
-    keys = 2 * shape.layers * shape.key * step.weight_bytes * step.length * step.generations
+    keys = 2 * shape.layers * shape.key * step.compute_bytes * step.length * step.generations
     return keys + 3 * step.generations * shape.vocabulary * 4
 
 
@@ -228,7 +239,7 @@ def _scores(step: Step) -> bool:
 
 
 def _tile(step: Step) -> int:
-    return min(step.positions, TILE_TOKENS) * TILE_VOCABULARY * step.weight_bytes
+    return min(step.positions, TILE_TOKENS) * TILE_VOCABULARY * step.compute_bytes
 
 
 def _tile_copy(shape: Shape, step: Step) -> int:
