@@ -11,6 +11,7 @@ from transformers import TrainerCallback
 
 from prefdata.errors import PrefdataError
 from prefdata.io import sha256_file, write_json
+from trainers.processes import barrier, writes
 
 TOLERANCE = 0.01
 """Largest relative distance of the first step's loss from its expected value: rounding in bfloat16 stays below it."""
@@ -27,31 +28,41 @@ class CanaryError(PrefdataError):
 class FirstLoss(TrainerCallback):
     """Stops training when the first step shows that the reference is not the start model.
 
-    Before the first update policy and reference are one model, so the loss is known beforehand. Another value means
-    that the reference is some other model (TRL reloads it from the config's path) or that dropout is on: training
-    would run and move away from the wrong place.
+    Before the first update policy and reference are one model, so the loss is known beforehand, and the implicit
+    rewards that TRL logs are 0 whatever the loss. Another value means that the reference is some other model (TRL
+    reloads it from the config's path) or that dropout is on: training would run and move away from the wrong place.
     """
 
-    def __init__(self, expected: float) -> None:
+    def __init__(self, expected: float | None, reward_tolerance: float = 0.01) -> None:
         self.expected = expected
+        self.reward_tolerance = reward_tolerance
         self.found: float | None = None
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         if state.global_step != 1 or not logs or "loss" not in logs:
             return
         self.found = float(logs["loss"])
-        if not abs(self.found - self.expected) <= TOLERANCE * self.expected:
-            raise CanaryError(
-                f"the first step's loss is {self.found:.4f}, expected {self.expected:.4f}: the reference model is not "
-                "the model that training starts from. Check that the model folder was not changed while it was in "
-                "use, and that `args` sets neither a reference model nor dropout"
-            )
+        cure = (
+            "the reference model is not the model that training starts from. Check that the model folder was not "
+            "changed while it was in use, and that `args` sets neither a reference model nor dropout"
+        )
+        if self.expected is not None and not abs(self.found - self.expected) <= TOLERANCE * abs(self.expected):
+            raise CanaryError(f"the first step's loss is {self.found:.4f}, expected {self.expected:.4f}: {cure}")
+        rewards = [float(logs[name]) for name in ("rewards/chosen", "rewards/rejected") if name in logs]
+        if any(not abs(one) <= self.reward_tolerance for one in rewards):
+            found = ", ".join(f"{one:.4f}" for one in rewards)
+            raise CanaryError(f"the first step's rewards are {found}, expected 0: {cure}")
 
 
 class TrustedCheckpoints(TrainerCallback):
     """Writes, last of all, a manifest with the hash of every file of a checkpoint; without it a checkpoint is torn."""
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        barrier()  # every process writes its own part
+        if writes():
+            self._sign(args, state)
+
+    def _sign(self, args: Any, state: Any) -> None:
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         files = {
             file.relative_to(folder).as_posix(): sha256_file(file)

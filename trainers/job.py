@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from prefdata.errors import InputError, MissingExtraError
 from prefdata.io import sha256_file, write_json
+from trainers.processes import count, join, kind
 
 RECORD = "stage.json"
 ADAPTER = "adapter"
@@ -56,6 +57,10 @@ class Machine:
     device: Literal["cpu", "cuda", "mps"]
     bfloat16: bool
     threads: int
+    processes: int = 1
+    """How many train together, each with its own share of every update's rows."""
+    spread: str = "alone"
+    """How weights and gradients are spread over them: alone, ddp, fsdp2, deepspeed."""
 
 
 def machine(precision: Precision = "auto") -> Machine:
@@ -71,8 +76,11 @@ def machine(precision: Precision = "auto") -> Machine:
     elif torch.backends.mps.is_available():
         device = "mps"
     native = device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    join(device)
     return Machine(
         device=device,
+        processes=count(),
+        spread=kind(),
         bfloat16=native if precision == "auto" else precision == "bfloat16",
         threads=torch.get_num_threads(),
     )

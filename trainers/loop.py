@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,8 +21,12 @@ from trainers.adapters import adapter_config, frozen_layers, save
 from trainers.arguments import config_class
 from trainers.callbacks import Bar, CanaryError, FirstLoss, TrustedCheckpoints, newest_checkpoint
 from trainers.card import write_card
+from trainers.curves import keep_curves
 from trainers.method import Plan, Reads
+from trainers.monitor import Monitor
+from trainers.processes import barrier, shard_on_cpu, shared, whole_weights, writes
 from trainers.reference import proof
+from trainers.reporters import tell
 from trainers.samples import sampled, write_samples
 from trainers.trunk import SharedTrunk
 
@@ -36,13 +41,20 @@ class Outcome:
     rows_used: int
     """Rows that training read, which is fewer than there are where max_steps ends it early."""
     arguments: dict[str, Any]
-    canary: dict[str, float] | None
+    canary: dict[str, Any] | None
     reference: dict[str, Any]
     metrics: dict[str, Any]
+    monitor: dict[str, Any]
+    """What left its healthy range."""
 
 
 def run(plan: Plan) -> Outcome:
-    """Trains and evaluates; everything but stage.json is on disk afterwards."""
+    """Trains and evaluates; everything but stage.json is on disk afterwards.
+
+    All processes of a run come through here together, each with the same rows in the same order: what is scored
+    before and after is scored by all alike, since weights that are shared out can only be used by all at once. One of
+    them writes.
+    """
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(True, warn_only=True)
     try:
@@ -54,15 +66,22 @@ def run(plan: Plan) -> Outcome:
 def _run(plan: Plan) -> Outcome:
     settings = plan.settings
     transformers.set_seed(settings.seed)
-    model = plan.method.load(plan, torch.bfloat16 if plan.machine.bfloat16 else torch.float32)
+    model = plan.method.load(plan, plan.dtype())
     model.to(plan.machine.device)
     frozen = frozen_layers(plan, model)
     if frozen:
         SharedTrunk(model, frozen)
     before = _before(plan, model)
     reads = plan.method.reads(plan, model)
+    checkpoint = shared(_go_on_from(plan) if writes() else None)
     trainer, arguments = _trainer(plan, model, reads)
-    checkpoint = newest_checkpoint(plan.output_dir / "checkpoints", plan.key)
+    if reads.after_build is not None:
+        reads.after_build(trainer)
+    expected = reads.first_loss(trainer) if callable(reads.first_loss) else reads.first_loss
+    if expected is not None or plan.method.reference:
+        trainer.add_callback(FirstLoss(expected, reads.reward_tolerance))
+    monitor = Monitor(plan.method.name)
+    trainer.add_callback(monitor)
     with completions_only() if plan.machine.device == "cpu" else contextlib.nullcontext():
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     history = [
@@ -70,36 +89,47 @@ def _run(plan: Plan) -> Outcome:
         for entry in trainer.state.log_history
         if "loss" in entry
     ]
-    canary = None
-    if reads.first_loss is not None:
+    canary: dict[str, Any] | None = None
+    if expected is not None:
         if not history or history[0]["step"] != 1:
             raise CanaryError(
                 "the first step's loss was not logged, so the reference model is unproven; leave logging_steps"
             )
-        canary = {"expected": round(reads.first_loss, 6), "found": round(float(history[0]["loss"]), 6)}
+        canary = {"expected": round(expected, 6), "found": round(float(history[0]["loss"]), 6)}
+    elif reads.unproven is not None:
+        canary = {"unproven": reads.unproven}
     metrics: dict[str, Any] = {
         "steps": trainer.state.global_step,
         "first": history[0] if history else None,
         "last": history[-1] if history else None,
     }
-    write_json(plan.output_dir / "metrics.json", history)
-    save(plan, trainer.model)
+    weights = whole_weights(trainer)
+    if writes():
+        write_json(plan.output_dir / "metrics.json", history)
+        save(plan, trainer.model, weights)
+    barrier()
     reference: dict[str, Any] = {}
+    transformers.set_seed(settings.seed)
     if plan.held_out is not None and len(plan.held_out):
         if plan.method.reference:
             reference = proof(plan, trainer.model)
         held = plan.method.after(plan, trainer.model, before["measured"])
         metrics |= held.metrics
-        write_parquet(plan.output_dir / "eval_rewards.parquet", held.frame)
-        if plan.method.answers:
-            write_samples(plan, before["answers"], sampled(plan, trainer.model))
-    write_card(plan, metrics)
+        answers = sampled(plan, trainer.model) if plan.method.answers else []
+        if writes():
+            write_parquet(plan.output_dir / "eval_rewards.parquet", held.frame)
+            if plan.method.answers:
+                write_samples(plan, before["answers"], answers)
+    if writes():
+        tell(plan, trainer, metrics)
+        write_card(plan, metrics)
     return Outcome(
         rows_used=len(reads.dataset),
         arguments=arguments,
         canary=canary,
         reference=reference,
         metrics=metrics,
+        monitor=monitor.record(),
     )
 
 
@@ -108,13 +138,20 @@ def _before(plan: Plan, model: Any) -> dict[str, Any]:
     if plan.held_out is None or not len(plan.held_out):
         return {"measured": None, "answers": []}
     kept = plan.output_dir / "before.json"
-    if kept.is_file():
-        found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
-        if found["key"] == plan.key:
-            return found
-    found = {"key": plan.key, "measured": plan.method.before(plan, model), "answers": sampled(plan, model)}
-    write_json(kept, found)
+    found: dict[str, Any] | None = shared(json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else None)
+    if found is None or found["key"] != plan.key:
+        found = shared({"key": plan.key, "measured": plan.method.before(plan, model), "answers": sampled(plan, model)})
+        if writes():
+            write_json(kept, found)
+        barrier()
     return found
+
+
+def _go_on_from(plan: Plan) -> Path | None:
+    """The checkpoint that training goes on from, with the curves cut to it."""
+    checkpoint = newest_checkpoint(plan.output_dir / "checkpoints", plan.key)
+    keep_curves(plan.output_dir / "tensorboard", int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0)
+    return checkpoint
 
 
 def _trainer(plan: Plan, model: Any, reads: Reads) -> tuple[Any, dict[str, Any]]:
@@ -137,6 +174,7 @@ def _trainer(plan: Plan, model: Any, reads: Reads) -> tuple[Any, dict[str, Any]]
         "save_steps": settings.save_steps or 500,
         "save_total_limit": 2,
         "logging_steps": 1,
+        "logging_nan_inf_filter": False,
         "dataloader_pin_memory": place.device == "cuda",
         **reads.arguments,
         **settings.args,
@@ -150,12 +188,12 @@ def _trainer(plan: Plan, model: Any, reads: Reads) -> tuple[Any, dict[str, Any]]
         )
     except (TypeError, ValueError) as error:
         raise PrefdataError(f"train: TRL refuses the settings: {error}") from error
-    callbacks: list[Any] = [] if reads.first_loss is None else [FirstLoss(reads.first_loss)]
-    callbacks += [TrustedCheckpoints(), Bar()]
-    if "tensorboard" in settings.report_to:
+    callbacks: list[Any] = [TrustedCheckpoints(), *([Bar()] if writes() else [])]
+    if "tensorboard" in settings.report_to and writes():
         from torch.utils.tensorboard import SummaryWriter
 
         callbacks.append(TensorBoardCallback(SummaryWriter(str(plan.output_dir / "tensorboard"))))
+    shard_on_cpu()
     trainer = config_class(plan.method.trainer)(
         model=model,
         args=config,
@@ -166,11 +204,18 @@ def _trainer(plan: Plan, model: Any, reads: Reads) -> tuple[Any, dict[str, Any]]
         **reads.options,
     )
     trainer.remove_callback(PrinterCallback)
-    if len(trainer.train_dataset) != len(reads.dataset):
-        raise PrefdataError(
-            f"TRL kept {len(trainer.train_dataset)} of {len(reads.dataset)} rows that were made to fit; a bug of ours"
-        )
+    _require_all_rows(plan, trainer, reads)
     return trainer, arguments
+
+
+def _require_all_rows(plan: Plan, trainer: Any, reads: Reads) -> None:
+    """Nothing was cut or left out behind our back: rows are encoded to fit, and packing keeps every token of them."""
+    kept, given, what = len(trainer.train_dataset), len(reads.dataset), "rows"
+    if getattr(trainer.args, "packing", False):
+        lengths = plan.rows.lengths()
+        kept, given, what = sum(map(len, trainer.train_dataset["input_ids"])), sum(lengths), "tokens of rows"
+    if kept != given:
+        raise PrefdataError(f"TRL kept {kept} of {given} {what} that were made to fit; a bug of ours")
 
 
 def _finite(value: Any) -> Any:

@@ -5,7 +5,7 @@ A new method is one module with a class of this shape, its settings and one func
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -47,11 +47,28 @@ class Plan:
     output_dir: Path
     key: str
     """Hash of all that decides the weights."""
+    root: Path | None = None
+    """The models' home, where it is not the one of the environment."""
 
     def value(self, name: str) -> Any:
         """A setting, or its default where the recipe left it open."""
         given = getattr(self.settings, name)
         return self.defaults[name].value if given is None else given
+
+    def batch(self) -> int:
+        """Rows in one forward pass of all processes together."""
+        rows: int = self.settings.per_device_batch * self.machine.processes
+        return rows
+
+    def dtype(self) -> Any:
+        """In which type the start model is loaded.
+
+        Weights that are trained stay float32 and are rounded as they are used: in bfloat16, with 8 bits, an update of
+        a usual learning rate is lost. Frozen ones under an adapter may be bfloat16.
+        """
+        import torch
+
+        return torch.bfloat16 if self.machine.bfloat16 and self.settings.tuner != "full" else torch.float32
 
     def used(self) -> list[int]:
         """Positions of the rows that training reads, in order; fewer than there are where max_steps ends it early.
@@ -59,7 +76,7 @@ class Plan:
         Only for methods that fix the order (`sequential`); the others read all and shuffle.
         """
         settings = self.settings
-        wanted = (settings.max_steps or 0) * settings.gradient_accumulation * settings.per_device_batch
+        wanted = (settings.max_steps or 0) * settings.gradient_accumulation * self.batch()
         return self.order.rows[:wanted] if wanted else self.order.rows
 
 
@@ -82,8 +99,15 @@ class Reads:
     """Of the config class, beyond those all methods share."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Of the trainer class: ref_model, reward_funcs."""
-    first_loss: float | None = None
-    """The loss of the first step, where it is known beforehand; another one stops the run."""
+    first_loss: float | Callable[[Any], float | None] | None = None
+    """The loss of the first step, where it is known beforehand, or what tells it of the trainer once that is built;
+    another one stops the run."""
+    unproven: str | None = None
+    """Why the loss of the first step is not known, where a method has a reference and yet none is told."""
+    reward_tolerance: float = 0.01
+    """How far from 0 the mean implicit reward of the first step may be, where TRL logs it."""
+    after_build: Callable[[Any], None] | None = None
+    """What is done to TRL's trainer once it is built."""
 
 
 class Method(Protocol):

@@ -23,11 +23,24 @@ class Order(NamedTuple):
     """Positions that would have made a short last batch, whose KL pairs would be worth less or nothing."""
     single_label_batches: int
     """Micro-batches with one label only; zero unless one class is rarer than one row a batch."""
+    fixed: bool = True
+    """Whether rows are read in just this order, and not shuffled by TRL."""
+
+    def whole(self, batch: int) -> Order:
+        """The same without the rows that would make a short last batch of `batch` rows, where the order is fixed.
+
+        With several processes a batch is that of all of them: what it lacks would be filled with rows of its
+        beginning, and one process would read those twice.
+        """
+        over = len(self.rows) % batch if self.fixed else 0
+        if not over:
+            return self
+        return self._replace(rows=self.rows[:-over], left_out=sorted([*self.left_out, *self.rows[-over:]]))
 
 
 def as_given(count: int) -> Order:
     """All rows in their own order, for methods that leave shuffling to TRL."""
-    return Order(list(range(count)), [], 0)
+    return Order(list(range(count)), [], 0, fixed=False)
 
 
 def interleave(

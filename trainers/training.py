@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from prefdata.errors import InputError, RecipeError
+from trainers.adapters import require_tuner
 from trainers.arguments import check_arguments
 from trainers.chat_templates import given
 from trainers.job import (
@@ -29,6 +30,7 @@ from trainers.job import (
 )
 from trainers.lineage import evidence, require
 from trainers.method import Method, Plan
+from trainers.processes import barrier, shared, writes
 from trainers.rows import choose
 from trainers.start import open_start, parent_record
 
@@ -57,6 +59,7 @@ def train(
     """
     settings = settings or method.settings()
     require_training()
+    require_tuner(settings)
     check_arguments(method.config, settings.args, method.reserved)
     output_dir = Path(output_dir)
     start = open_start(model, root=root)
@@ -69,8 +72,12 @@ def train(
     if not len(rows):
         lost = ", ".join(f"{count} {reason}" for reason, count in rows.dropped.items()) or "none were given"
         raise InputError(f"training rows: none can be trained on ({lost})")
-    if len(rows) < settings.per_device_batch:
-        raise RecipeError(f"train: {len(rows)} rows cannot fill one batch of {settings.per_device_batch}")
+    batch = settings.per_device_batch * place.processes
+    if len(rows) < batch:
+        raise RecipeError(
+            f"train: {len(rows)} rows cannot fill one batch of {settings.per_device_batch}"
+            + (f" on each of {place.processes} processes" if place.processes > 1 else "")
+        )
     held_out = None
     if evaluation is not None and evaluation.height:
         encoded = method.encode(evaluation, tokenizer, settings, name="held-out rows")
@@ -89,20 +96,25 @@ def train(
             "versions": versions(),
             "threads": place.threads,
             "device": place.device,
+            "processes": [place.processes, place.spread],
         }
     )
     done = finished(output_dir, key)
+    barrier()  # nobody may begin to write before all have looked
     if done is not None:
+        _tidy(output_dir)
         log.info("%s: the stage is finished already, from the same rows, model and settings", method.name)
         return done
-    clear(output_dir, key)
+    if writes():
+        clear(output_dir, key)
+        output_dir.mkdir(parents=True, exist_ok=True)
     plan = Plan(
         method=method,
         settings=settings,
         defaults=method.defaults(settings, start),
         facts=method.facts(rows, settings),
         rows=rows,
-        order=method.arrange(rows, settings),
+        order=method.arrange(rows, settings).whole(batch),
         held_out=held_out,
         start=start,
         machine=place,
@@ -110,7 +122,6 @@ def train(
         output_dir=output_dir,
         key=key,
     )
-    output_dir.mkdir(parents=True, exist_ok=True)
     from trainers.loop import run
 
     with quiet():
@@ -130,6 +141,8 @@ def train(
         "precision": "bfloat16" if place.bfloat16 else "float32",
         "device": place.device,
         "threads": place.threads,
+        "processes": place.processes,
+        "spread": place.spread,
         "versions": versions(),
         "data": {
             **rows.record(),
@@ -144,11 +157,17 @@ def train(
         "metrics": outcome.metrics,
         "monitor": outcome.monitor,
     }
-    stage = write_record(output_dir, record)
-    shutil.rmtree(output_dir / "checkpoints", ignore_errors=True)
-    (output_dir / "before.json").unlink(missing_ok=True)
+    stage = shared(write_record(output_dir, record) if writes() else Stage(folder=output_dir, record=record))
+    _tidy(output_dir)
     log.info("%s: %d rows, %d steps", method.name, outcome.rows_used, outcome.metrics["steps"])
     return stage
+
+
+def _tidy(folder: Path) -> None:
+    """Removes from a finished stage what only an unfinished one needs."""
+    if writes():
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        (folder / "before.json").unlink(missing_ok=True)
 
 
 def clear(folder: Path, key: str) -> None:
