@@ -55,11 +55,13 @@ FORMATS = {
 TRAINERS = {
     "sft": "trainers.sft:SFTSettings",
     "kto": "trainers.kto:KTOSettings",
+    "reward": "trainers.reward:RewardSettings",
 }
 
 METHODS = {
     "sft": "trainers.sft:SFT",
     "kto": "trainers.kto:KTO",
+    "reward": "trainers.reward:Reward",
 }
 """Trainer -> the class that says how it trains, of the protocol `trainers.method.Method`."""
 

@@ -1,0 +1,279 @@
+"""A reward model on pairs: a start model with a score head, trained so that the better answer gets the higher number.
+
+TRL's RewardTrainer optimises: -log sigmoid(chosen - rejected - margin), Bradley and Terry, 1952. Here is what it leaves
+to its caller: rows that fit, of which it would drop the others, a head that starts at 0, held-out pairs scored before
+and after and against length alone, and the model loaded again to score answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import polars as pl
+
+from prefdata.errors import InputError
+from prefdata.schema import RecordType
+from trainers.evaluate_rewards import Estimate, estimate, resampled
+from trainers.heads import SCORE, with_score_head
+from trainers.job import Stage
+from trainers.method import Default, Held, Plan, Reads
+from trainers.ordering import Order, as_given
+from trainers.rows import Rows, encode_rows
+from trainers.scoring import RewardScorer, load_reward, scores
+from trainers.settings import Settings
+from trainers.start import Start
+from trainers.training import train
+
+__all__ = ["Reward", "RewardScorer", "RewardSettings", "load_reward", "train_reward"]
+
+LEARNING_RATES = {
+    "adapter": Default(1e-4, "TRL's default and LLaMA-Factory's reward example with LoRA"),
+    "full": Default(9e-6, "OpenRLHF's reward script"),
+}
+"""Kind of tuner -> learning rate where the recipe names none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardSettings(Settings):
+    """How to train a reward model."""
+
+    margin_weight: float = 1.0
+    """What a row's `margin` is multiplied by before the rewards must differ by it; 0 reads no margins. A row without
+    one has the margin 0."""
+    order: Literal["random", "by_length"] = "random"
+    """random, or by_length: rows of like length in one batch, so that less of it is padding; batches stay mixed."""
+
+    drops_out: ClassVar[bool] = True
+
+    def bounds(self) -> list[tuple[str, bool, str]]:
+        return [*super().bounds(), ("margin_weight", self.margin_weight >= 0, "0 or more")]
+
+
+class Reward:
+    """Reward modelling on rows with two answers; every pair is cut so that both sides fit."""
+
+    name = "reward"
+    version = 1
+    type = RecordType.PREFERENCE
+    config = "trl:RewardConfig"
+    trainer = "trl:RewardTrainer"
+    settings = RewardSettings
+    reserved = frozenset(
+        [
+            "chat_template_path",
+            "eos_token",
+            "pad_token",
+            "model_init_kwargs",
+            "dataset_num_proc",
+            "remove_unused_columns",
+            "length_column_name",
+        ]
+    )
+    task = "SEQ_CLS"
+    answers = False
+    reference = False
+
+    def encode(self, frame: pl.DataFrame, tokenizer: Any, settings: RewardSettings, *, name: str) -> Rows:
+        rows = encode_rows(
+            frame,
+            tokenizer,
+            self.type,
+            max_length=settings.max_length,
+            system=settings.system,
+            name=name,
+            columns=["margin"],
+        )
+        below = [one for one in rows.columns["margin"] if one is not None and one < 0]
+        if below and settings.margin_weight:
+            raise InputError(
+                f"{name}: margin below 0 in {len(below)} of {len(rows)} rows, whose rejected answer would be the "
+                "better one; swap their sides, or set margin_weight: 0"
+            )
+        return rows
+
+    def arrange(self, rows: Rows, settings: RewardSettings) -> Order:
+        return as_given(len(rows))
+
+    def defaults(self, settings: RewardSettings, start: Start) -> dict[str, Default]:
+        kind = "full" if settings.tuner == "full" else "adapter"
+        return {} if settings.learning_rate else {"learning_rate": LEARNING_RATES[kind]}
+
+    def facts(self, rows: Rows, settings: RewardSettings) -> dict[str, Any]:
+        given = [one for one in rows.columns["margin"] if one is not None]
+        used = bool(given) and settings.margin_weight > 0
+        mean = sum(given) / len(given) * settings.margin_weight if used else 0.0
+        return {"margins": {"rows": len(given) if used else 0, "mean": round(mean, 4)}}
+
+    def load(self, plan: Plan, dtype: Any) -> Any:
+        return with_score_head(plan.start.load(dtype=dtype), pad_id=plan.tokenizer.pad_token_id)
+
+    def reads(self, plan: Plan, model: Any) -> Reads:
+        rows, settings = plan.rows, plan.settings
+        lengths = rows.lengths()
+        dataset: list[dict[str, Any]] = [
+            {
+                "chosen_ids": _ids(rows.sides["chosen"][at]),
+                "rejected_ids": _ids(rows.sides["rejected"][at]),
+                "length": lengths[at],
+            }
+            for at in plan.order.rows
+        ]
+        if plan.facts["margins"]["rows"]:
+            for row, at in zip(dataset, plan.order.rows, strict=True):
+                row["margin"] = settings.margin_weight * (rows.columns["margin"][at] or 0.0)
+        return Reads(
+            dataset=dataset,
+            arguments={
+                "max_length": settings.max_length,
+                "remove_unused_columns": False,
+                "train_sampling_strategy": "group_by_length" if settings.order == "by_length" else "random",
+            },
+        )
+
+    def before(self, plan: Plan, model: Any) -> dict[str, list[float]]:
+        if not getattr(model, SCORE).weight.any():
+            assert plan.held_out is not None
+            return {side: [0.0] * len(plan.held_out) for side in ("chosen", "rejected")}
+        return _scores(plan, model, "start model")
+
+    def after(self, plan: Plan, model: Any, before: dict[str, list[float]]) -> Held:
+        held_out, settings = plan.held_out, plan.settings
+        assert held_out is not None
+        found = _scores(plan, model, "trained model")
+        tokens = {side: [len(row.completion_ids) for row in rows] for side, rows in held_out.sides.items()}
+        frame = pl.DataFrame(
+            {
+                "id": held_out.ids,
+                "group": held_out.groups,
+                "chosen": pl.Series([round(one, 4) for one in found["chosen"]], dtype=pl.Float32),
+                "rejected": pl.Series([round(one, 4) for one in found["rejected"]], dtype=pl.Float32),
+                "chosen_tokens": pl.Series(tokens["chosen"], dtype=pl.Int32),
+                "rejected_tokens": pl.Series(tokens["rejected"], dtype=pl.Int32),
+            }
+        )
+        return Held(
+            compare_pairs(
+                before,
+                found,
+                [float(one) for one in frame["chosen_tokens"] - frame["rejected_tokens"]],
+                held_out.groups,
+                n_bootstrap=settings.n_bootstrap,
+                seed=settings.seed,
+            ),
+            frame,
+        )
+
+    def told(self, metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+        return [
+            ("accuracy", "share of pairs ranked right"),
+            ("margin", "mean reward, chosen minus rejected"),
+        ]
+
+
+def train_reward(
+    data: pl.DataFrame,
+    evaluation: pl.DataFrame | None = None,
+    *,
+    model: str | Path,
+    output_dir: str | Path = "model/reward",
+    settings: RewardSettings | None = None,
+    root: Path | None = None,
+    **options: Any,
+) -> Stage:
+    """The trained stage in `output_dir`; see `trainers.training.train`. `load_reward` reads it again.
+
+    `data` and `evaluation` are canonical frames of pairs. `options` are settings by name, where `settings` is not
+    given: `train_reward(pairs, model="smollm2-135m", max_steps=200)`. Raises InputError for empty answers.
+    """
+    return train(
+        Reward(),
+        data,
+        evaluation,
+        model=model,
+        output_dir=output_dir,
+        settings=settings or RewardSettings(**options),
+        root=root,
+    )
+
+
+def compare_pairs(
+    before: Mapping[str, Sequence[float]],
+    after: Mapping[str, Sequence[float]],
+    longer: Sequence[float],
+    groups: Sequence[str],
+    *,
+    n_bootstrap: int,
+    seed: int,
+) -> dict[str, Any]:
+    """What two models say of the same pairs, with intervals over resamples of whole groups.
+
+    `before` and `after` hold the rewards of `chosen` and `rejected`, `longer` how many more tokens the chosen answer
+    has. A tie counts half. `change` holds accuracy and margin after minus before, on the same resamples; `over_half`
+    is the accuracy minus .5; `over_length` minus that of taking the longer, or the shorter, answer: the better of the
+    two.
+    """
+    import numpy as np
+
+    weights = resampled(groups, n_bootstrap=n_bootstrap, seed=seed)
+
+    def mean(values: Any) -> Any:
+        return weights @ np.asarray(values, dtype=np.float64) / weights.sum(1)
+
+    found: dict[str, dict[str, Any]] = {}
+    drawn: dict[str, dict[str, Any]] = {}
+    for when, rewards in (("before", before), ("after", after)):
+        chosen, rejected = (np.asarray(rewards[side], dtype=np.float64) for side in ("chosen", "rejected"))
+        drawn[when] = {
+            "accuracy": mean(_won(chosen - rejected)),
+            "margin": mean(chosen - rejected),
+            "mean_chosen": mean(chosen),
+            "mean_rejected": mean(rejected),
+        }
+        found[when] = {"rows": len(groups), "groups": len(set(groups)), **_told(drawn[when])}
+    by_length = mean(_won(np.asarray(longer, dtype=np.float64)))
+    best = by_length if by_length[0] >= 0.5 else 1 - by_length
+    accuracy = drawn["after"]["accuracy"]
+    change = {name: drawn["after"][name] - drawn["before"][name] for name in ("accuracy", "margin")}
+    change |= {"over_half": accuracy - 0.5, "over_length": accuracy - best}
+    return {**found, "change": _told(change), "longer_is_better_accuracy": _told({"one": by_length})["one"]}
+
+
+def _told(drawn: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    return {name: _rounded(estimate(values)) for name, values in drawn.items()}
+
+
+def _rounded(one: Estimate) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in one._asdict().items()}
+
+
+def _won(margins: Any) -> Any:
+    """1 where the chosen side has more, 0.5 on a tie, else 0."""
+    import numpy as np
+
+    return (np.sign(margins) + 1) / 2
+
+
+def _ids(row: Any) -> list[int]:
+    ids: list[int] = row.prompt_ids + row.completion_ids
+    return ids
+
+
+def _scores(plan: Plan, model: Any, what: str) -> dict[str, list[float]]:
+    from trainers.callbacks import progress
+
+    assert plan.held_out is not None
+    sides = plan.held_out.sides
+    with progress(f"held-out pairs, {what}", 2 * len(plan.held_out), "answer") as bar:
+        return {
+            side: scores(
+                model,
+                [_ids(row) for row in rows],
+                pad_id=plan.tokenizer.pad_token_id,
+                bfloat16=plan.machine.bfloat16,
+                advance=lambda done: bar.update(done),
+            )
+            for side, rows in sides.items()
+        }
