@@ -197,7 +197,8 @@ def _trainer(plan: Plan, model: Any, reads: Reads) -> tuple[Any, dict[str, Any]]
     trainer = config_class(plan.method.trainer)(
         model=model,
         args=config,
-        train_dataset=Dataset.from_list(reads.dataset),
+        # without use_json Arrow gives every tool call the arguments of all others, as nulls
+        train_dataset=Dataset.from_list(reads.dataset, on_mixed_types="use_json"),
         processing_class=plan.tokenizer,
         peft_config=adapter_config(plan, model),
         callbacks=callbacks,

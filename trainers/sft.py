@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal
 import polars as pl
 
 from prefdata.schema import RecordType
+from trainers.adapters import start_model
 from trainers.evaluate_loss import compare_losses, rounded
 from trainers.evaluate_rewards import completion_logps
 from trainers.job import Stage
@@ -96,7 +97,7 @@ class SFT:
         return {"tokens": {"all": whole, "trained": trained, "trained_ratio": round(trained / max(whole, 1), 4)}}
 
     def load(self, plan: Plan, dtype: Any) -> Any:
-        return plan.start.load(dtype=dtype)
+        return start_model(plan, dtype)
 
     def reads(self, plan: Plan, model: Any) -> Reads:
         settings = plan.settings
