@@ -9,6 +9,7 @@ from typing import Any
 from prefdata import catalogue
 from prefdata.ingest import paths_of, shown
 from prefdata.recipe import SECTIONS, Balance, Limits, Mix, Recipe, Split, field_notes, imported, plain
+from prefdata.recipe_parts import TrainingStage
 from prefdata.recipe_types import NAMES, known_type, told
 from prefdata.schema import RecordType
 
@@ -57,10 +58,22 @@ def plan(recipe: Recipe, *, train: bool, read_as: Mapping[str, RecordType] | Non
         steps.append(f"balance training: {', '.join(asked)}")
     uses = recipe.use
     steps += [f"export: {entry.name}, for {', '.join(uses[entry.name]) or 'no stated use'}" for entry in recipe.export]
-    if train and recipe.train is not None:
-        steps.append(f"train: {recipe.train.name} from {recipe.model}")
+    if train:
+        steps += [_trained(recipe, stage) for stage in recipe.stages]
     steps.append("report: report.html, report.json")
     return steps
+
+
+def _trained(recipe: Recipe, stage: TrainingStage) -> str:
+    """What a stage is trained from and on."""
+    record_type = catalogue.method(stage.method).type
+    of = f" of {', '.join(stage.data.sources)}" if stage.data.sources else ""
+    where = f" of the recipe {stage.data.path}" if stage.data.path else ""
+    given = stage.given(recipe.type)
+    made = f" built of {told(given)} rows" if given is not None and given is not record_type else ""
+    called = stage.method if stage.name == stage.method else f"{stage.name} ({stage.method})"
+    begins = stage.model if stage.start is None else f"stage {stage.start}"
+    return f"train: {called} from {begins} on {told(record_type)} rows{made}{of}{where}"
 
 
 def listing() -> dict[str, dict[str, Any]]:

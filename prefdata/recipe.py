@@ -10,10 +10,11 @@ from typing import Any
 from prefdata import catalogue
 from prefdata import recipe_types as types
 from prefdata.balance import Balance
-from prefdata.errors import RecipeError, UnknownNameError, nearest
+from prefdata.errors import RecipeError, nearest
 from prefdata.licences import DEFAULT_USE, USES, broken
 from prefdata.recipe_parts import LARGEST, Entry, Limits, Mix, Ratings, Recipe, Source, Split, plain
 from prefdata.recipe_settings import SettingsReader, field_notes, imported, settings_model
+from prefdata.recipe_training import TrainingReader, stage_data
 from prefdata.schema import RecordType
 from prefdata.strict_yaml import read_yaml
 
@@ -81,13 +82,17 @@ TOP = (
     "balance",
     "use",
     "train",
+    "stages",
     "limits",
     "shard_rows",
 )
 
 
-def load(path: str | Path) -> Recipe:
-    """The recipe in a YAML file. Raises RecipeError with every fault found, each with its line."""
+def load(path: str | Path, *, training: bool = True) -> Recipe:
+    """The recipe in a YAML file. Raises RecipeError with every fault found, each with its line.
+
+    Without `training` what it says of training is passed over.
+    """
     file = Path(path)
     try:
         raw = file.read_bytes()
@@ -99,20 +104,30 @@ def load(path: str | Path) -> Recipe:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise RecipeError(f"{path}: not UTF-8 at byte {error.start}") from None
-    return parse(text, root=file.resolve().parent, where=str(path))
+    return parse(text, root=file.resolve().parent, where=str(path), training=training)
 
 
-def parse(text: str, *, root: Path, where: str = "recipe") -> Recipe:
+def parse(text: str, *, root: Path, where: str = "recipe", training: bool = True) -> Recipe:
     """The recipe in a YAML text; relative paths in it are meant from `root`."""
     data, lines = read_yaml(text, where)
+    if not training and isinstance(data, dict):
+        data = {key: value for key, value in data.items() if key not in ("train", "stages")}
     return from_data(data, root=root, where=where, lines=lines)
 
 
 def from_data(
-    data: Any, *, root: Path, where: str = "recipe", lines: dict[tuple[Any, ...], int] | None = None
+    data: Any,
+    *,
+    root: Path,
+    where: str = "recipe",
+    lines: dict[tuple[Any, ...], int] | None = None,
+    others: bool = True,
 ) -> Recipe:
-    """The recipe in plain data (what YAML or JSON gave); `lines` tells where each key stands."""
-    reader = _Reader(lines or {})
+    """The recipe in plain data (what YAML or JSON gave); `lines` tells where each key stands.
+
+    Without `others` recipes that its stages take data from are not looked for.
+    """
+    reader = _Reader(lines or {}, others=others)
     recipe = reader.recipe(data, root)
     if reader.faults or recipe is None:
         raise RecipeError(reader.faults, where=where)
@@ -128,7 +143,9 @@ def from_resolved(resolved: dict[str, Any], *, root: Path) -> Recipe:
     if resolved["train"] is not None:
         train = resolved["train"]
         data["train"] = {**train["settings"], "method": train["name"], "model": train["model"]}
-    return from_data(data, root=root, where="run.json")
+    if "stages" in resolved:
+        data["stages"] = [stage_data(stage) for stage in resolved["stages"]]
+    return from_data(data, root=root, where="run.json", others=False)
 
 
 def _source_data(resolved: dict[str, Any]) -> dict[str, Any]:
@@ -150,7 +167,7 @@ def settings_of(kind: str, name: str, values: dict[str, Any]) -> Any:
     return made
 
 
-class _Reader(SettingsReader):
+class _Reader(TrainingReader):
     """Turns plain data into a Recipe and keeps every fault on the way."""
 
     def recipe(self, data: Any, root: Path) -> Recipe | None:
@@ -169,7 +186,7 @@ class _Reader(SettingsReader):
         lists = {
             name: self.entries(kind, data.get(name, list(defaults[name])), (name,)) for name, (kind, _) in LISTS.items()
         }
-        train, model = self.train(data.get("train"))
+        stages = self.training(data, [source.name for source in sources], record_type, root)
         numbers = _Numbers(
             seed=self.integer(data, "seed", 0, least=0, most=LARGEST),
             shard_rows=self.integer(data, "shard_rows", 10_000, least=1),
@@ -187,7 +204,7 @@ class _Reader(SettingsReader):
         mix = self.mix(data["mix"], [source.name for source in sources]) if data.get("mix") is not None else None
         if record_type is not None:
             chosen = {name: lists[name] for name in ("filters", "export")}
-            for place, fault in types.faults(record_type, **chosen, balance=balance, train=train):
+            for place, fault in types.faults(record_type, **chosen, balance=balance, stages=stages):
                 self.fault(place, fault)
         use = self.use(data.get("use"), [entry.name for entry in lists["export"]])
         for export, uses in use.items():
@@ -210,8 +227,8 @@ class _Reader(SettingsReader):
             use=use,
             unjudged=unjudged,
             split=split,
-            train=train,
-            model=model,
+            stages=stages,
+            alone=data.get("stages") is None,
             limits=limits,
             shard_rows=numbers.shard_rows or 1,
             max_context_turns=numbers.max_context_turns,
@@ -360,24 +377,6 @@ class _Reader(SettingsReader):
             if one not in USES:
                 self.fault(path, f"unknown use {one!r}; {nearest(one, USES)}")
         return tuple(dict.fromkeys(data))
-
-    def train(self, data: Any) -> tuple[Entry | None, str | None]:
-        if data is None:
-            return None, None
-        if not isinstance(data, dict):
-            self.fault(("train",), "expected a mapping with method and model")
-            return None, None
-        rest = {key: value for key, value in data.items() if key not in ("method", "model")}
-        method, model = data.get("method", "kto"), data.get("model")
-        if not isinstance(model, str) or not model:
-            self.fault(("train", "model"), "expected the name of a model, or its folder")
-        try:
-            kind = catalogue.load("trainer", str(method))
-        except UnknownNameError as error:
-            self.fault(("train", "method"), str(error))
-            return None, None
-        settings = self.settings(kind, rest, ("train",))
-        return (None if settings is None else Entry(name=str(method), settings=settings)), model
 
 
 @dataclass(frozen=True)

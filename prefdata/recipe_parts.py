@@ -230,6 +230,59 @@ class Source:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StageData:
+    """What a training stage is given: the kept rows of the run, or of another recipe's run."""
+
+    sources: tuple[str, ...] | None = None
+    """Rows of these sources only; null takes all."""
+    path: str | None = None
+    """Another recipe, whose rows are taken instead; null is this one."""
+    recipe: Recipe | None = dataclasses.field(default=None, compare=False, repr=False)
+    """That recipe, read; null where it was not looked for."""
+
+    def resolved(self) -> dict[str, Any]:
+        """As plain JSON data."""
+        return {"sources": None if self.sources is None else list(self.sources), "recipe": self.path}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingStage:
+    """One stage of training."""
+
+    name: str
+    """Of its folder, and by which later stages call it."""
+    method: str
+    """Of the catalogue."""
+    settings: Any
+    model: str | None = None
+    """The model that it starts from; null starts from a stage."""
+    start: str | None = None
+    """The earlier stage that it starts from; null starts from a model."""
+    data: StageData = StageData()
+    lines: Mapping[tuple[Any, ...], int] = dataclasses.field(default_factory=dict, compare=False, repr=False)
+    """Setting -> line of the recipe, for faults that are found once TRL is loaded; () is the stage's own."""
+    place: tuple[Any, ...] = dataclasses.field(default=(), compare=False, repr=False)
+    """Where it stands in the recipe."""
+
+    def given(self, record_type: RecordType | None) -> RecordType | None:
+        """The type of the rows it is given, in a run of `record_type`; null where files have to tell."""
+        if self.data.path is None:
+            return record_type
+        return None if self.data.recipe is None else self.data.recipe.type
+
+    def resolved(self) -> dict[str, Any]:
+        """As plain JSON data."""
+        return {
+            "name": self.name,
+            "method": self.method,
+            "model": self.model,
+            "from": self.start,
+            "data": self.data.resolved(),
+            "settings": plain(self.settings),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """A whole recipe, every default filled in."""
 
@@ -254,10 +307,22 @@ class Recipe:
     balance: Balance
     export: tuple[Entry, ...]
     use: Mapping[str, tuple[str, ...]]
-    train: Entry | None
-    model: str | None
+    stages: tuple[TrainingStage, ...]
+    """What is trained, in order."""
+    alone: bool
+    """Whether the one stage is written as `train:`."""
     limits: Limits
     shard_rows: int
+
+    @property
+    def train(self) -> Entry | None:
+        """Method and settings of the first stage."""
+        return Entry(name=self.stages[0].method, settings=self.stages[0].settings) if self.stages else None
+
+    @property
+    def model(self) -> str | None:
+        """The model that training begins with."""
+        return self.stages[0].model if self.stages else None
 
     def of_logs(self) -> bool:
         """Whether it makes labelled replies of logs and nothing else."""
@@ -286,12 +351,14 @@ class Recipe:
             "balance": plain(self.balance),
             "use": {name: list(uses) for name, uses in self.use.items()},
             "export": [_entry_data(entry) for entry in self.export],
-            "train": None if self.train is None else {**_entry_data(self.train), "model": self.model},
+            "train": {**_entry_data(self.train), "model": self.model} if self.train and self.alone else None,
             "limits": plain(self.limits),
             "shard_rows": self.shard_rows,
         }
         if not self.of_logs():
             data |= {"type": None if self.type is None else str(self.type), "match": plain(self.match)}
+        if self.stages and not self.alone:
+            data |= {"stages": [stage.resolved() for stage in self.stages], "match": plain(self.match)}
         if self.mix is not None:
             data["mix"] = plain(self.mix)
         return data

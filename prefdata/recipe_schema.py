@@ -9,6 +9,22 @@ from prefdata.licences import USES
 from prefdata.recipe import AUTO, LISTS, SECTIONS, Balance, Limits, Mix, Ratings, Split, imported, settings_model
 from prefdata.recipe_types import NAMES
 
+OF_STAGES: dict[str, Any] = {
+    "name": {"type": "string", "description": "What later stages and the folder call it; left out, its method."},
+    "model": {"type": "string", "description": "The model that it starts from."},
+    "from": {"type": "string", "description": "The earlier stage that it starts from; left out, the one before it."},
+    "data": {
+        "type": ["object", "null"],
+        "properties": {
+            "sources": {"type": ["array", "null"], "items": {"type": "string"}},
+            "recipe": {"type": ["string", "null"], "description": "Another recipe, whose rows are taken instead."},
+        },
+        "additionalProperties": False,
+        "description": "Which of the kept rows it is given; left out, all, built into the type that it reads.",
+    },
+}
+"""What a stage says beside its method's settings."""
+
 
 def json_schema() -> dict[str, Any]:
     """A JSON schema of the recipe, for editors."""
@@ -85,11 +101,20 @@ def json_schema() -> dict[str, Any]:
     properties.update({name: settings_schema(imported(target)) for name, target in SECTIONS.items()})
     properties.update({name: {"type": "array", "items": entry_schema(kind)} for name, (kind, _) in LISTS.items()})
     trainers = []
+    stages: list[dict[str, Any]] = [{"enum": sorted(catalogue.TRAINERS)}]
     for name in sorted(catalogue.TRAINERS):
         schema = settings_schema(catalogue.load("trainer", name))
-        schema["properties"] = {"method": {"const": name}, "model": {"type": "string"}, **schema.get("properties", {})}
-        trainers.append(schema)
-    properties["train"] = {"anyOf": [*trainers, {"type": "null"}]}
+        own = schema.get("properties", {})
+        trainers.append({**schema, "properties": {"method": {"const": name}, "model": {"type": "string"}, **own}})
+        stage = {"anyOf": [{**schema, "properties": {**OF_STAGES, **own}}, {"type": "null"}]}
+        stages.append(
+            {"type": "object", "properties": {name: stage}, "required": [name], "additionalProperties": False}
+        )
+    properties["train"] = {"anyOf": [*trainers, {"type": "null"}], "description": "One method alone."}
+    properties["stages"] = {
+        "anyOf": [{"type": "array", "items": {"anyOf": stages}, "minItems": 1}, {"type": "null"}],
+        "description": "What is trained, in order, each from an earlier stage or a model.",
+    }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "prefdata recipe",

@@ -8,9 +8,10 @@ from typing import Any
 from prefdata import catalogue
 from prefdata.balance import Balance
 from prefdata.errors import RecipeError
-from prefdata.recipe_parts import Entry, Recipe, Source
+from prefdata.recipe_parts import Entry, Recipe, Source, TrainingStage
 from prefdata.schema import RecordType
 from prefdata.sides import sides_for
+from prefdata.strict_yaml import placed
 
 NAMES: Mapping[str, RecordType] = {
     "sft": RecordType.SFT,
@@ -80,12 +81,17 @@ def faults(
     filters: Sequence[Entry],
     export: Sequence[Entry],
     balance: Balance | None,
-    train: Entry | None,
+    stages: Sequence[TrainingStage],
 ) -> list[tuple[tuple[Any, ...], str]]:
     """What of a recipe does not go with the type that it makes: the place of each fault, and the fault."""
     found: list[tuple[tuple[Any, ...], str]] = []
-    if train is not None and record_type is not RecordType.UNPAIRED:
-        found.append((("train",), f"{train.name} trains on unpaired rows, this recipe makes {told(record_type)}"))
+    for stage in stages:
+        given = record_type if stage.data.path is None else stage.data.recipe and stage.data.recipe.type
+        fault = unreachable(given, catalogue.method(stage.method).type) if given else None
+        if fault is not None:
+            found.append(
+                (stage.place, f"{stage.method} trains on {told(catalogue.method(stage.method).type)} rows; {fault}")
+            )
     if balance is not None and balance.max_ratio is not None and record_type is not RecordType.UNPAIRED:
         found.append((("balance", "max_ratio"), f"{told(record_type)} rows have no labels to balance"))
     for at, entry in enumerate(filters):
@@ -103,7 +109,7 @@ def faults(
 def require(recipe: Recipe, record_type: RecordType) -> None:
     """Raises RecipeError where something of the recipe does not go with the type, which its sources told."""
     found = faults(
-        record_type, filters=recipe.filters, export=recipe.export, balance=recipe.balance, train=recipe.train
+        record_type, filters=recipe.filters, export=recipe.export, balance=recipe.balance, stages=recipe.stages
     )
     if found:
-        raise RecipeError([f"{place[0]}: {message}" for place, message in found])
+        raise RecipeError([placed(place) + message for place, message in found])

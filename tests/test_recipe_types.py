@@ -59,9 +59,9 @@ FAULTS = {
         "unpaired_preference, prompt_only",
     ),
     "training": (
-        (PAIRS,),
+        (SFT,),
         "train: {method: kto, model: m}",
-        "train: kto trains on unpaired rows, this recipe makes preference",
+        "train: kto trains on unpaired rows; sft rows cannot become unpaired; they can be: sft, prompt",
     ),
     "balance": ((PAIRS,), "balance: {max_ratio: 1.5}", "balance.max_ratio: preference rows have no labels to balance"),
     "export": ((PAIRS,), "export: [trl, oasst]", "export[1]: oasst does not hold preference rows; "),
