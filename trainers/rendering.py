@@ -8,6 +8,7 @@ forged markers when a log is read belongs to the transforms.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -169,6 +170,14 @@ def control_ids(tokenizer: Any) -> frozenset[int]:
     if known is None:
         known = tokenizer.__dict__["_prefdata_control"] = frozenset(tokenizer.added_tokens_decoder)
     return known  # type: ignore[no-any-return]
+
+
+def control_spellings(tokenizer: Any) -> re.Pattern[str] | None:
+    """What texts must hold to spell a control token, longest first; None for a tokenizer without one."""
+    spelled = sorted(
+        {str(token) for token in tokenizer.added_tokens_decoder.values()}, key=lambda one: (-len(one), one)
+    )
+    return re.compile("|".join(map(re.escape, spelled))) if spelled else None
 
 
 def shared_prefix(one: Sequence[int], other: Sequence[int]) -> int:

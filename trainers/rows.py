@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,6 +35,8 @@ class Rows:
     """What else the method reads: `label`, `margin`, `answer`, ..."""
     dropped: Mapping[str, int] = field(default_factory=dict)
     """Reason -> rows that cannot be trained on."""
+    lost: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Reason -> their ids, in the order of the frame."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -65,6 +66,7 @@ class Rows:
             sides={name: [side[one] for one in at] for name, side in self.sides.items()},
             columns={name: [column[one] for one in at] for name, column in self.columns.items()},
             dropped={**self.dropped, **({reason: left} if left else {})},
+            lost=self.lost,
         )
 
     def record(self) -> dict[str, Any]:
@@ -122,14 +124,16 @@ def encode_rows(
     if record_type is RecordType.UNPAIRED:
         columns = ["label", *columns]
     labelled = frame.filter(pl.col("label").is_not_null()) if "label" in columns else frame
-    dropped = Counter({"abstained": frame.height - labelled.height})
+    lost: dict[str, list[str]] = {"abstained": []}
+    if labelled.height < frame.height:
+        lost["abstained"] = frame.filter(pl.col("label").is_null())["id"].to_list()
     ids: list[str] = []
     groups: list[str] = []
     sides: dict[str, list[Encoded]] = {side: [] for side in answers or ("prompt",)}
     kept: dict[str, list[Any]] = {column: [] for column in columns}
     for row in labelled.select("id", "group", "prompt", *answers, *columns).iter_rows(named=True):
         if not row["prompt"] or row["prompt"][-1]["role"] == "assistant":
-            dropped["no_customer_turn"] += 1
+            lost.setdefault("no_customer_turn", []).append(row["id"])
             continue
         encoded = encode_sides(
             tokenizer,
@@ -139,10 +143,10 @@ def encode_rows(
             system=system,
         )
         if encoded is None:
-            dropped["too_long"] += 1
+            lost.setdefault("too_long", []).append(row["id"])
             continue
         if len(encoded) == 2 and encoded[0].completion_ids == encoded[1].completion_ids:
-            dropped["equal_sides"] += 1
+            lost.setdefault("equal_sides", []).append(row["id"])
             continue
         ids.append(row["id"])
         groups.append(row["group"])
@@ -156,7 +160,8 @@ def encode_rows(
         groups=groups,
         sides=sides,
         columns=kept,
-        dropped={reason: count for reason, count in sorted(dropped.items()) if count},
+        dropped={reason: len(gone) for reason, gone in sorted(lost.items()) if gone},
+        lost={reason: gone for reason, gone in sorted(lost.items()) if gone},
     )
 
 

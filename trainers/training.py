@@ -30,6 +30,8 @@ from trainers.job import (
 )
 from trainers.lineage import evidence, require
 from trainers.method import Method, Plan
+from trainers.preflight import examine
+from trainers.preflight.model import vocabulary
 from trainers.processes import barrier, shared, writes
 from trainers.rows import choose
 from trainers.start import open_start, parent_record
@@ -105,6 +107,12 @@ def train(
         _tidy(output_dir)
         log.info("%s: the stage is finished already, from the same rows, model and settings", method.name)
         return done
+    preflight = examine(
+        method, rows, tokenizer, settings, vocabulary=vocabulary(start.folder), raw=data, held_out=held_out
+    )
+    preflight.require(settings.insist)
+    for one in preflight.failing("major"):
+        log.warning("%s: preflight: %s: %s", method.name, one.check, one.title)
     if writes():
         clear(output_dir, key)
         output_dir.mkdir(parents=True, exist_ok=True)
@@ -156,6 +164,7 @@ def train(
         "reference": outcome.reference,
         "metrics": outcome.metrics,
         "monitor": outcome.monitor,
+        "preflight": preflight.record(),
     }
     stage = shared(write_record(output_dir, record) if writes() else Stage(folder=output_dir, record=record))
     _tidy(output_dir)

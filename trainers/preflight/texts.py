@@ -1,0 +1,110 @@
+"""Texts and roles: spellings of control tokens, order of turns, pictures and tokens that the model does not know."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
+
+import polars as pl
+
+from trainers.preflight.finding import Check, Finding, Levels
+from trainers.preflight.seen import Seen
+from trainers.rendering import control_spellings
+
+FORGED = Check(
+    name="control_tokens_in_text",
+    family="texts",
+    title="A text spells a control token of this tokenizer",
+    why="Here it stays text: its ids are those of letters, in training and in serving. Any other trainer reads it as "
+    "the token: a customer's words end their own turn. Answers that spell reasoning or tool markers are learned as "
+    "text too.",
+    cure="prefdata convert DATA --to FORMAT --control-tokens escape, before other tools read the rows",
+    levels=Levels(minor=0.05),
+)
+UNKNOWN = Check(
+    name="unknown_tokens",
+    family="texts",
+    title="The tokenizer does not know characters of a text",
+    why="They become one and the same token: the model can neither read nor write them.",
+    cure="Take a model whose tokenizer knows the language of the rows",
+    levels=Levels(critical=0.5, major=0.05, minor=0),
+)
+ORDER = Check(
+    name="turns_out_of_order",
+    family="texts",
+    title="Turns do not alternate between customer and assistant",
+    why="Chat templates were trained on alternating turns; other trainers skip such rows or raise in the middle of a "
+    "run.",
+    cure="Merge neighbouring turns of one role; put the system turn first",
+    threads=("huggingface/smol-course#260", "NVIDIA-NeMo/Megatron-Bridge#5078", "hiyouga/LlamaFactory#4249"),
+    levels=Levels(minor=0.2),
+)
+PICTURES = Check(
+    name="pictures_not_read",
+    family="texts",
+    title="Rows have pictures, and this method reads text only",
+    why="The answers speak of what the model never sees: it learns to make things up.",
+    cure="Leave the rows with pictures out, or train a model that reads them",
+    threads=("huggingface/trl#2091",),
+    levels=Levels(critical=0.5, major=0),
+)
+
+
+def look(seen: Seen) -> Iterator[Finding]:
+    """Findings about texts."""
+    rows = seen.rows
+    total = len(rows)
+    if not total:
+        return
+    forged, spelled = forging(seen)
+    if forged:
+        yield FORGED.found(forged, total, spelled=dict(spelled.most_common(12)))
+    unknown = getattr(seen.tokenizer, "unk_token_id", None)
+    if unknown is not None and unknown not in (seen.tokenizer.eos_token_id, seen.tokenizer.pad_token_id):
+        sides = list(rows.sides.values())
+        ids = seen.rows_where(
+            [
+                any(unknown in row.prompt_ids or unknown in row.completion_ids for row in row_sides)
+                for row_sides in zip(*sides, strict=True)
+            ]
+        )
+        if ids:
+            yield UNKNOWN.found(ids, total, unknown_token=seen.tokenizer.unk_token)
+    odd = seen.rows_where([_out_of_order([turn["role"] for turn in row.prompt]) for row in rows.first])
+    if odd:
+        yield ORDER.found(odd, total)
+    if seen.frame is not None and seen.frame.schema.get("images") not in (None, pl.Null()):
+        with_pictures = seen.frame.filter(pl.col("images").list.len() > 0)["id"].to_list()
+        if with_pictures:
+            yield PICTURES.found(with_pictures, seen.frame.height)
+
+
+def forging(seen: Seen) -> tuple[list[str], Counter[str]]:
+    """Ids of the rows that spell a control token, and how often each is spelled."""
+    pattern = control_spellings(seen.tokenizer)
+    spelled: Counter[str] = Counter()
+    if pattern is None:
+        return [], spelled
+    found = []
+    for one, *sides in zip(seen.rows.ids, *seen.rows.sides.values(), strict=True):
+        texts = [turn["content"] for turn in sides[0].prompt]
+        texts += [turn["content"] for row in sides for turn in row.completion]
+        hits = [hit for text in texts if text for hit in _hits(pattern, text)]
+        if hits:
+            found.append(one)
+            spelled.update(hits)
+    return found, spelled
+
+
+def _hits(pattern: re.Pattern[str], text: str) -> list[str]:
+    return pattern.findall(text)
+
+
+def _out_of_order(roles: list[str]) -> bool:
+    """Tools speak between the assistant's turns; the system speaks first or not at all."""
+    said = [role for role in roles if role != "system"]
+    if "system" in roles[1:]:
+        return True
+    return any(one == other != "tool" for one, other in pairwise(said)) or said[:1] == ["assistant"]
