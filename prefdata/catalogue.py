@@ -54,12 +54,14 @@ FORMATS = {
 
 TRAINERS = {
     "sft": "trainers.sft:SFTSettings",
+    "dpo": "trainers.dpo:DPOSettings",
     "kto": "trainers.kto:KTOSettings",
     "reward": "trainers.reward:RewardSettings",
 }
 
 METHODS = {
     "sft": "trainers.sft:SFT",
+    "dpo": "trainers.dpo:DPO",
     "kto": "trainers.kto:KTO",
     "reward": "trainers.reward:Reward",
 }

@@ -108,11 +108,11 @@ def _run(plan: Plan) -> Outcome:
         write_json(plan.output_dir / "metrics.json", history)
         save(plan, trainer.model, weights)
     barrier()
-    reference: dict[str, Any] = {}
+    reference: dict[str, Any] = dict(reads.reference)
     transformers.set_seed(settings.seed)
     if plan.held_out is not None and len(plan.held_out):
         if plan.method.reference:
-            reference = proof(plan, trainer.model)
+            reference |= proof(plan, trainer.model)
         held = plan.method.after(plan, trainer.model, before["measured"])
         metrics |= held.metrics
         answers = sampled(plan, trainer.model) if plan.method.answers else []

@@ -70,6 +70,13 @@ class Plan:
 
         return torch.bfloat16 if self.machine.bfloat16 and self.settings.tuner != "full" else torch.float32
 
+    def rows_read(self) -> float:
+        """How many rows training will read, each as often as it comes."""
+        steps = self.settings.max_steps
+        if steps is None:
+            return float(self.settings.epochs * len(self.order.rows))
+        return float(steps * self.settings.gradient_accumulation * self.batch())
+
     def used(self) -> list[int]:
         """Positions of the rows that training reads, in order; fewer than there are where max_steps ends it early.
 
@@ -104,6 +111,8 @@ class Reads:
     another one stops the run."""
     unproven: str | None = None
     """Why the loss of the first step is not known, where a method has a reference and yet none is told."""
+    reference: Mapping[str, Any] = field(default_factory=dict)
+    """What stage.json says of the reference, beside the proof that it did not move."""
     reward_tolerance: float = 0.01
     """How far from 0 the mean implicit reward of the first step may be, where TRL logs it."""
     after_build: Callable[[Any], None] | None = None

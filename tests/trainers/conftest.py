@@ -25,6 +25,17 @@ CORPUS = [
 ] * 20
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing is kept in the home of who runs the tests: no model, no log-probabilities of a reference."""
+    before = os.environ.get("PREFDATA_HOME")
+    os.environ["PREFDATA_HOME"] = str(tmp_path_factory.mktemp("home"))
+    yield
+    os.environ.pop("PREFDATA_HOME")
+    if before is not None:
+        os.environ["PREFDATA_HOME"] = before
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a random two-layer Llama, a byte-level tokenizer of 400 tokens and a ChatML template."""
@@ -100,6 +111,52 @@ def unpaired(rows: list[tuple[str, str, bool | None]], *, prefix: str = "r") -> 
         schema_overrides={"prompt": MESSAGES, "completion": MESSAGES, "label": pl.Boolean},
     )
     return conform(frame, RecordType.UNPAIRED)
+
+
+def pairs(rows: list[tuple[str, str, str]], *, prefix: str = "r") -> pl.DataFrame:
+    """A canonical frame of pairs of (customer's turn, better reply, worse reply)."""
+
+    def turn(role: str, text: str) -> dict[str, Any]:
+        return {"role": role, "content": text, "tool_calls": None}
+
+    frame = pl.DataFrame(
+        [
+            {
+                "id": f"{prefix}{at:03d}",
+                "source": "test",
+                "group": f"{prefix}{at // 2:03d}",
+                "prompt": [turn("user", customer)],
+                "chosen": [turn("assistant", better)],
+                "rejected": [turn("assistant", worse)],
+            }
+            for at, (customer, better, worse) in enumerate(rows)
+        ],
+        schema_overrides={"prompt": MESSAGES, "chosen": MESSAGES, "rejected": MESSAGES},
+    )
+    return conform(frame, RecordType.PREFERENCE)
+
+
+@pytest.fixture(scope="session")
+def support_pairs() -> pl.DataFrame:
+    """16 pairs: a kind reply over a rude one."""
+    return pairs(
+        [
+            (f"Where is order {n}?", f"It will arrive tomorrow, thank you. {n}", f"Not my problem, stop asking. {n}")
+            for n in range(16)
+        ]
+    )
+
+
+@pytest.fixture(scope="session")
+def held_out_pairs() -> pl.DataFrame:
+    """10 pairs of the same kind about other orders."""
+    return pairs(
+        [
+            (f"Where is order {n}?", f"It will arrive tomorrow, thank you. {n}", f"Not my problem, stop asking. {n}")
+            for n in range(50, 60)
+        ],
+        prefix="e",
+    )
 
 
 @pytest.fixture
