@@ -300,7 +300,7 @@ def _divided(split: Mapping[str, Any], *, anchor: str) -> list[str]:
 
 def _limits(report: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
     """What a user should know before trusting it."""
-    found = [note.text for note in notes(dict(report), None) if note.level == "warn"]
+    found = [note.text for note in notes(dict(report), []) if note.level == "warn"]
     silent = [source["name"] for source in report["recipe"]["sources"] if source["permits"] is None]
     if silent:
         found.append(f"What may be done with {', '.join(silent)} was not stated ({', '.join(USES)}).")

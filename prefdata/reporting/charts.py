@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prefdata.reporting import drawing
 from prefdata.reporting.distributions import CLASSES
-from prefdata.reporting.drawing import Bar, Interval, Kind, Limit, Line, Opposed, Series, Stack
+from prefdata.reporting.drawing import Bar, Interval, Kind, Limit, Opposed, Series, Stack
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -86,25 +86,6 @@ def _values(found: Mapping[str, Any], rule: Mapping[str, Any], *, title: str) ->
         rows.append(Stack(name, parts, f"stopped, {total:,}" if stopped else f"{total:,}"))
     chart = drawing.split_bars(rows, title=title, whole=False) if rows else None
     return Scores(chart, None, sum(sum(found[name]) for name in CLASSES), [], found["left_off"])
-
-
-def learning(history: Sequence[Mapping[str, Any]], key: str, *, title: str) -> dict[str, Any] | None:
-    """One logged value over the steps, as logged and as a running mean, with its `first` and `last` number."""
-    points = [
-        (float(entry["step"]), float(entry[key]))
-        for entry in history
-        if isinstance(entry.get(key), (int, float)) and math.isfinite(entry[key])
-    ]
-    if len(points) < 2:
-        return None
-    logged = [value for _, value in points]
-    reach = max(len(logged) // 12, 1)
-    windows = [logged[max(at - reach, 0) : at + reach + 1] for at in range(len(logged))]
-    smooth = [(step, math.fsum(near) / len(near)) for (step, _), near in zip(points, windows, strict=True)]
-    lines = [Line("", points, thin=True), Line("", smooth)] if len(points) > 6 else [Line("", points)]
-    zero = 0.0 if min(logged) < 0 < max(logged) else None
-    chart = drawing.curve(lines, title=title, across="step", reference=zero)
-    return {"chart": chart, "first": logged[0], "last": logged[-1]}
 
 
 def estimates(found: Sequence[tuple[str, Mapping[str, float]]], *, reference: float, title: str) -> Markup:

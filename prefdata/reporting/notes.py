@@ -1,8 +1,12 @@
-"""What a reader should look at first, told from the numbers of the report and of the trained stage."""
+"""What a reader should look at first, told from the numbers of the report and of the trained stages."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
+
+from prefdata.reporting.training import notes as training
+from prefdata.reporting.training.stages import Trained
 
 SHIFT = 0.02
 """Change of the share of desirable rows from which on the filters are said to shift the classes."""
@@ -37,12 +41,12 @@ class Note(NamedTuple):
     anchor: str
 
 
-def notes(report: dict[str, Any], stage: dict[str, Any] | None) -> list[Note]:
+def notes(report: dict[str, Any], stages: Sequence[Trained]) -> list[Note]:
     """Warnings first, each with its number; then what was checked and is fine."""
     found = [*_reading(report), *_imported(report), *_rows(report)]
     if labelled(report):
         found += _labels(report)
-    found += [*_split(report), *_stage(stage)]
+    found += [*_split(report), *(Note(*told) for told in training.notes(stages))]
     return sorted(found, key=lambda note: note.level != "warn")
 
 
@@ -170,24 +174,6 @@ def _held_out(report: dict[str, Any]) -> list[Note]:
     if side["rows"] < FEW:
         return [Note("warn", f"Only {side['rows']:,} rows are held out: intervals will be wide.", "training")]
     return []
-
-
-def _stage(stage: dict[str, Any] | None) -> list[Note]:
-    if stage is None or "after" not in stage["record"]["metrics"]:
-        return []
-    metrics = stage["record"]["metrics"]
-    after, length = metrics["after"]["auc"], metrics.get("shorter_is_better_auc")
-    text = f"held-out AUC {after['value']:.3f} ({after['low']:.3f} to {after['high']:.3f})."
-    if after["low"] > 0.5:
-        found = [Note("fine", f"The trained model tells good answers from bad ones: {text}", "training")]
-    else:
-        found = [Note("warn", f"Training cannot be told from chance: {text}", "training")]
-    by_length = max(length["value"], 1 - length["value"]) if length else 0.0
-    if length and by_length >= after["value"]:
-        which = "shorter" if length["value"] >= 0.5 else "longer"
-        text = f"Length alone ranks held-out rows as well ({which} is better: {by_length:.3f})."
-        found.append(Note("warn", text, "training"))
-    return found
 
 
 def percent(share: float) -> str:

@@ -14,13 +14,16 @@ import polars as pl
 
 from prefdata.reporting import charts, drawing, pages
 from prefdata.reporting.accounts import ENDS
-from prefdata.reporting.distributions import histogram
 from prefdata.reporting.notes import labelled, notes, percent
 from prefdata.reporting.policy import policy
 from prefdata.reporting.texts import shown, snippet, visible
+from prefdata.reporting.training import page as training
+from prefdata.reporting.training import stages
 
 COEFFICIENTS = 14
 """Of the fitted combiner, the strongest ones."""
+
+SHEETS = ("style.css.jinja", "drawing.css", "training.css")
 
 FATES = ("row", "context", "signal", "separator", "set_aside", "erased", "refused", "quarantined")
 
@@ -60,18 +63,18 @@ def render(path: Path) -> str:
         words=lambda name: visible(name.replace("_", " ").replace(".", ": ")),
         dictsort_numeric=lambda table: sorted(table.items(), key=lambda item: int(item[0])),
     )
-    stage = _stage(path, report)
+    trained = stages.of_run(path, report)
     stopping = {rule["reason"]: rule for rule in report["rules"] if rule["failed"]}
     rows = _rows(path, _named(report))
     fate_names = [name for name in FATES if any(fate.get(name) for fate in report["fates"])]
     report["fates"] = [{**dict.fromkeys(fate_names, 0), **fate} for fate in report["fates"]]
-    style = "".join(environment.get_template(sheet).render() for sheet in ("style.css.jinja", "drawing.css"))
+    style = "".join(environment.get_template(sheet).render() for sheet in SHEETS)
     return environment.get_template("report.html.jinja").render(
         style=Markup(style),
         policy=policy(style),
         report=report,
-        stage=stage,
-        notes=notes(report, stage),
+        training=training.told(trained),
+        notes=notes(report, trained),
         funnel=_funnel(report["funnel"]),
         sides=[
             (title, {**side, "unlabelled": side["rows"] - side["desirable"] - side["undesirable"]})
@@ -100,7 +103,6 @@ def render(path: Path) -> str:
         ),
         charts=charts,
         key=drawing.key,
-        **_training(stage),
         fate_names=fate_names,
         fate_key=[(charts.words(name), charts.FATES[name]) for name in fate_names],
         labelled=labelled(report),
@@ -185,90 +187,6 @@ def _session_facts(sessions: dict[str, dict[str, Any]]) -> list[str]:
     """Names of the counts of sessions; fates and reasons of units are told elsewhere."""
     names = {name: None for facts in sessions.values() for name in facts}
     return [name for name in names if not name.startswith(("fate.", "reason."))]
-
-
-def _stage(path: Path, report: dict[str, Any]) -> dict[str, Any] | None:
-    """The stage trained on these rows, if there is one: its record, curve, sampled answers and held-out rewards.
-
-    A stage whose rows.json names other training rows than the report is left out: it is of an earlier run.
-    """
-    train = report["recipe"]["train"]
-    if not train:
-        return None
-    folder = path / "model" / train["name"]
-    try:
-        record = json.loads((folder / "stage.json").read_text(encoding="utf-8"))
-        trained_on = json.loads((folder / "rows.json").read_text(encoding="utf-8"))["training_rows"]
-    except OSError:
-        return None
-    if trained_on != report["training_rows"]:
-        return None
-
-    def beside(name: str) -> Any:
-        file = folder / name
-        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
-
-    rewards = folder / "eval_rewards.parquet"
-    return {
-        "record": record,
-        "history": beside("metrics.json"),
-        "samples": beside("samples.json"),
-        "rewards": pl.read_parquet(rewards, columns=["label", "reward"], glob=False) if rewards.is_file() else None,
-        "facts": _facts(record),
-    }
-
-
-def _facts(record: dict[str, Any]) -> list[tuple[str, str]]:
-    settings, data = record["settings"], record["data"]
-    tuner = settings["tuner"]
-    if tuner == "lora":
-        where = f", last {settings['lora_layers']} layers" if settings.get("lora_layers") else ", all layers"
-        tuner = f"LoRA, rank {settings['lora_r']}, alpha {settings['lora_alpha']}{where}"
-    left_out = [f"{number:,} {name.replace('_', ' ')}" for name, number in data["dropped"].items()]
-    reference = record.get("reference") or {}
-    facts = [
-        ("start model", f"{record['base']['name']}, sha256 {record['base']['sha256'][:16]}"),
-        ("tuner", tuner),
-        ("loss", f"{settings['loss_type']}, beta {settings['beta']:g}"),
-        ("learning rate", f"{settings['learning_rate']:g} ({record['learning_rate_source']})"),
-        ("rows an update", f"{settings['per_device_batch']} x {settings['gradient_accumulation']}"),
-        (
-            "class weights",
-            f"desirable {record['weights']['desirable']:g}, undesirable {record['weights']['undesirable']:g}",
-        ),
-        ("longest row", f"{data['longest']:,} tokens; {data['shortened']:,} rows lost older turns"),
-        ("rows left out", ", ".join(left_out) or "none"),
-        ("numbers", f"{record['precision']} on {record['device']}, seed {settings['seed']}"),
-    ]
-    if reference:
-        proof = f"log-probability moved by at most {reference['largest_change']:g} in {reference['probes']} probes"
-        facts.append(("reference after training", proof))
-    return facts
-
-
-def _training(stage: dict[str, Any] | None) -> dict[str, Any]:
-    """Charts of the trained stage; those without data are None."""
-    found: dict[str, Any] = {"auc_intervals": None, "reward_intervals": None, "rewards": None, "curves": {}}
-    if stage is None:
-        return found
-    names = {"loss": "loss", "margins": "rewards/margins", "kl": "kl"}
-    found["curves"] = {
-        name: charts.learning(stage["history"], key, title=f"{name} over the steps") for name, key in names.items()
-    }
-    metrics = stage["record"]["metrics"]
-    if "after" in metrics:
-        aucs = [("before", metrics["before"]["auc"]), ("after", metrics["after"]["auc"])]
-        if "shorter_is_better_auc" in metrics:
-            aucs.append(("by shortness", metrics["shorter_is_better_auc"]))
-        found["auc_intervals"] = charts.estimates(aucs, reference=0.5, title="AUC of held-out rewards")
-        rewards = [("margin", "margin"), ("mean good", "mean_good"), ("mean bad", "mean_bad")]
-        estimates = [(name, metrics["after"][key]) for name, key in rewards]
-        found["reward_intervals"] = charts.estimates(estimates, reference=0.0, title="Held-out rewards")
-    if stage["rewards"] is not None and stage["rewards"].height:
-        nothing: dict[str, Any] = {"min": None, "max": None, "only": None}
-        spread = histogram(stage["rewards"], "reward", nothing)
-        found["rewards"] = charts.scores(spread, nothing, title="Rewards of the held-out rows, by label", root=False)
-    return found
 
 
 def _count(value: int | None) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 
 from prefdata.reporting import charts
 from prefdata.reporting.notes import Note, notes
+from prefdata.reporting.training.stages import Trained
 
 WHOLE = {
     "edges": [-0.5, 0.5, 1.5, 2.5, 3.5],
@@ -75,21 +75,6 @@ def test_values_that_do_not_pass_are_told() -> None:
     assert (found.rows, found.left_off) == (7, 4)
 
 
-def test_a_curve_leaves_out_what_is_no_number() -> None:
-    history = [
-        {"step": 1, "loss": 0.5},
-        {"step": 2, "loss": math.nan},
-        {"step": 3},
-        {"step": 4, "loss": None},
-        {"step": 5, "loss": -0.5},
-    ]
-    found = charts.learning(history, "loss", title="loss")
-    assert found is not None
-    assert (found["first"], found["last"]) == (0.5, -0.5)
-    assert "<desc>loss: 1: 0.5, 5: -0.5</desc>" in found["chart"]
-    assert charts.learning(history[:2], "loss", title="loss") is None
-
-
 def test_estimates_are_told_with_their_reference() -> None:
     chart = str(charts.estimates([("after", {"value": 0.75, "low": 0.5, "high": 1.0})], reference=0.0, title="t"))
     assert "0.750 (0.500 to 1.000)" in chart
@@ -125,15 +110,12 @@ def test_counts_are_bars_largest_first() -> None:
 
 def test_notes_warn_of_a_small_sided_and_unsure_run(run: Any, fitted_card: dict[str, Any]) -> None:
     report = run(card=fitted_card).report()
-    stage = {
-        "record": {
-            "metrics": {
-                "after": {"auc": {"value": 0.52, "low": 0.45, "high": 0.6}},
-                "shorter_is_better_auc": {"value": 0.4, "low": 0.3, "high": 0.5},
-            }
-        }
+    metrics = {
+        "after": {"auc": {"value": 0.52, "low": 0.45, "high": 0.6}},
+        "shorter_is_better_auc": {"value": 0.4, "low": 0.3, "high": 0.5},
     }
-    assert notes(report, stage) == [
+    stage = Trained("kto", {"method": "kto", "metrics": metrics}, [], [], None)
+    assert notes(report, [stage]) == [
         Note("warn", "5 of 60 messages of chats have a time that could not be read: set time_format.", "input"),
         Note("warn", "6 of 60 messages of chats have a role that is mapped to nothing: see Input.", "input"),
         Note("warn", "1 units (4.0 %) could not be read.", "input"),
@@ -147,8 +129,8 @@ def test_notes_warn_of_a_small_sided_and_unsure_run(run: Any, fitted_card: dict[
             "labels",
         ),
         Note("warn", "The held-out rows are of one class: rewards cannot be compared.", "training"),
-        Note("warn", "Training cannot be told from chance: held-out AUC 0.520 (0.450 to 0.600).", "training"),
-        Note("warn", "Length alone ranks held-out rows as well (longer is better: 0.600).", "training"),
+        Note("warn", "Training cannot be told from chance: held-out AUC 0.520 (0.450 to 0.600).", "stage-kto"),
+        Note("warn", "Length alone ranks held-out rows as well (longer is better: 0.600).", "stage-kto"),
         Note(
             "fine",
             "The filters leave the classes as they were: from 50.0 % to 50.0 % desirable among labelled rows.",
@@ -166,4 +148,4 @@ def test_notes_tell_a_shift_of_the_classes(run: Any, kept: int, level: str) -> N
         "kept_desirable": kept,
         "kept_undesirable": 100 - kept,
     }
-    assert [note.level for note in notes(report, None) if note.anchor == "funnel"] == [level]
+    assert [note.level for note in notes(report, []) if note.anchor == "funnel"] == [level]

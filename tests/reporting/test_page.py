@@ -220,8 +220,8 @@ def test_a_trained_stage_shows_curves_intervals_and_answers(page: str, parse: An
         "3 too long",
     ):
         assert told in text
-    curves = re.findall(r"<svg[^>]*><title>(loss|margins|kl) over the steps</title>(.*?)</svg>", page)
-    assert [name for name, _ in curves] == ["loss", "margins", "kl"]
+    curves = re.findall(r"<svg[^>]*><title>([a-z ]+) over the steps</title>", page)
+    assert curves == ["loss", "reward margin", "steps ranked right", "kl", "gradient"]
     assert not re.findall(r'="[^"]*(?:nan|NaN)', page)
 
 

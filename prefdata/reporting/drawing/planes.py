@@ -60,11 +60,13 @@ def curve(
     percent: bool = False,
     percent_across: bool = False,
     zero: bool = False,
+    healthy: tuple[float | None, float | None] | None = None,
     height: int = 130,
 ) -> Markup:
     """Lines over a number that grows, each with its band. `across` and `up` name the axes, `zero` begins at 0.
 
-    `reference` is a dashed line across, `limits` are upright ones. Lines of two and more are named below.
+    `reference` is a dashed line across, `limits` are upright ones. `healthy` is shaded from its lowest to its highest
+    value, null where it has no end, as far as the lines reach. Lines of two and more are named below.
     """
     rows: list[dict[str, float]] = []
     bands: list[dict[str, float]] = []
@@ -93,7 +95,7 @@ def curve(
         },
     }
     level = across_axis("x", along, percent=percent_across, title=across)
-    layers: list[dict[str, Any]] = []
+    layers: list[dict[str, Any]] = [] if healthy is None else _healthy(healthy, (low, high), upright)
     dashes = iter([{}, {"strokeDash": [6, 3]}, *({"strokeDash": [2, 2]} for _ in lines)])
     for at, line in enumerate(lines):
         dash = {} if line.thin else next(dashes)
@@ -136,6 +138,29 @@ def curve(
     drawn = svg(spec, title=title, description=told)
     named = [(line.name, line.kind) for line in lines if line.name and not line.thin]
     return _alone(drawn, named if len(named) > 1 else [])
+
+
+def _healthy(
+    ends: tuple[float | None, float | None], span: tuple[float, float], upright: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """The part of the axis that is healthy, shaded, with a line at each end that can be seen."""
+    low, high = (given if given is not None else own for given, own in zip(ends, span, strict=True))
+    inside = (max(low, span[0]), min(high, span[1]))
+    if inside[0] >= inside[1]:
+        return []
+    edges = [{"y": one} for one in ends if one is not None and span[0] < one < span[1]]
+    level = {**upright, "field": "y"}
+    found: list[dict[str, Any]] = [
+        {
+            "data": {"values": [{"y": inside[0], "y2": inside[1]}]},
+            "mark": {"type": "rect", "color": "var(--sound)"},
+            "encoding": {"y": level, "y2": {"field": "y2"}},
+        }
+    ]
+    if edges:
+        mark = {"type": "rule", "strokeDash": [2, 3], "color": "var(--good)"}
+        found.append({"data": {"values": edges}, "mark": mark, "encoding": {"y": level}})
+    return found
 
 
 def histogram(

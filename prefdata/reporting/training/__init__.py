@@ -1,0 +1,1 @@
+"""What a report shows of trained stages: their lineage, what they learned, curves, what left healthy ranges."""
