@@ -1,21 +1,36 @@
 """Chats as token ids in which no text can become a control token; the one way that training and answering encode.
 
 A plain `apply_chat_template` renders text and markers into one string and tokenises that, so a customer who writes
-`<|im_end|>` ends their own turn. Here the ids of the markers come from the template alone. Escaping or counting
-forged markers when a log is read belongs to the transforms.
+`<|im_end|>` ends their own turn. Here the markers come from the template alone. Escaping or counting forged markers
+when a log is read belongs to the transforms.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from prefdata.errors import InputError
-from prefdata.schema import ROLES
+from trainers.control import Control, control_of
+from trainers.skeletons import Message, Skeleton, TemplateError, render, skeleton, stripped, texts_of
 
-Message = dict[str, Any]
+__all__ = [
+    "Encoded",
+    "Message",
+    "TemplateError",
+    "control_ids",
+    "control_spellings",
+    "encode_chat",
+    "encode_chats",
+    "encode_row",
+    "encode_sides",
+    "encode_sides_of",
+    "messages_of",
+    "protect",
+    "shared_prefix",
+]
 
 
 class Encoded(NamedTuple):
@@ -34,29 +49,34 @@ def encode_chat(tokenizer: Any, messages: Sequence[Message], *, add_generation_p
     """Token ids of a chat; equal to the plain template's on every chat whose text forges nothing.
 
     The edges of each content are stripped first, since some templates do so and some do not. Raises InputError for a
-    role outside the schema's, and for a template that does not render each content exactly once.
+    role outside the schema's, TemplateError (an InputError) where the template refuses the chat, leaves a text of it
+    out, or makes something else of a text that spells a control token.
     """
-    chat = [_stripped(message) for message in messages]
-    marks = _marks([message["content"] for message in chat])
-    drawn = _render(
-        tokenizer,
-        [{**message, "content": mark} for message, mark in zip(chat, marks, strict=True)],
-        add_generation_prompt,
-    )
-    pieces = _split(drawn, marks)
-    control = control_ids(tokenizer)
-    own = [_piece(tokenizer, piece) for piece in pieces]
-    whole = _plain(tokenizer, _render(tokenizer, chat, add_generation_prompt))
-    if _count(whole, control) == sum(_count(ids, control) for ids in own):
-        return whole
-    bare = _without_added_tokens(tokenizer)
-    ids = list(own[0])
-    for message, piece in zip(chat, own[1:], strict=True):
-        text = bare.encode(message["content"], add_special_tokens=False).ids
-        if _count(text, control):
-            raise InputError("this tokenizer turns text into control tokens even without its added tokens")
-        ids += text + piece
-    return ids
+    found = encode_chats(tokenizer, [(messages, add_generation_prompt)])[0]
+    if isinstance(found, TemplateError):
+        raise found
+    return found
+
+
+def encode_chats(tokenizer: Any, chats: Sequence[tuple[Sequence[Message], bool]]) -> list[list[int] | TemplateError]:
+    """`encode_chat` of many chats, each with its `add_generation_prompt`; what two of them share is encoded once."""
+    bare = [(stripped(messages), prompt) for messages, prompt in chats]
+    drawn = _drawn(tokenizer, bare)
+    control = control_of(tokenizer)
+    ids = iter(_plain(tokenizer, control, [text for text in drawn if isinstance(text, str)]))
+    found: list[list[int] | TemplateError] = []
+    for (chat, prompt), text in zip(bare, drawn, strict=True):
+        if isinstance(text, TemplateError):
+            found.append(text)
+            continue
+        whole = next(ids)
+        try:
+            shape = skeleton(tokenizer, chat, prompt)
+            same = control.sequence(whole) == _markers(tokenizer, control, shape)
+            found.append(whole if same else _spelled(control, shape, chat, text))
+        except TemplateError as error:
+            found.append(error)
+    return found
 
 
 def encode_row(
@@ -89,27 +109,71 @@ def encode_sides(
     The ids of the prompt are the same on every side: what the prompt and all sides begin with, as TRL parts them.
     Without answers the one row given back is the prompt with the marker that asks for an answer.
     """
+    found = encode_sides_of(tokenizer, [(prompt, answers)], max_length=max_length, system=system)[0]
+    if isinstance(found, TemplateError):
+        raise found
+    return found
+
+
+def encode_sides_of(
+    tokenizer: Any,
+    rows: Sequence[tuple[Sequence[Message], Sequence[Sequence[Message]]]],
+    *,
+    max_length: int,
+    system: str | None = None,
+) -> list[list[Encoded] | TemplateError | None]:
+    """`encode_sides` of many rows, each a prompt with its answers; an error stands in the place of its row."""
+    found: list[list[Encoded] | TemplateError | None] = [None] * len(rows)
+    cuts = [_cuts(prompt, system) for prompt, _ in rows]
+    pending = [(at, kept, cut) for at, one in enumerate(cuts) for kept, cut in [next(one)]]
+    while pending:
+        jobs: list[tuple[Sequence[Message], bool]] = []
+        for at, kept, _ in pending:
+            jobs += [([*kept, *answer], False) for answer in rows[at][1]]
+            jobs.append((kept, True))
+        encoded = iter(encode_chats(tokenizer, jobs))
+        left = []
+        for at, kept, cut in pending:
+            answers = rows[at][1]
+            ids = [next(encoded) for _ in range(len(answers) + 1)]
+            error = next((one for one in ids if isinstance(one, TemplateError)), None)
+            if error is not None:
+                found[at] = error
+                continue
+            sides = _sides([one for one in ids if not isinstance(one, TemplateError)], kept, answers, cut, max_length)
+            if sides is not None:
+                found[at] = sides
+            elif (shorter := next(cuts[at], None)) is not None:
+                left.append((at, *shorter))
+        pending = left
+    return found
+
+
+def _cuts(prompt: Sequence[Message], system: str | None) -> Iterator[tuple[list[Message], int]]:
+    """What is left of a prompt when older turns are cut, the whole of it first, and how many turns were cut."""
     head = [message for message in prompt if message["role"] == "system"]
     if system is not None and not head:
         head = [{"role": "system", "content": system}]
     turns = [message for message in prompt if message["role"] != "system"]
-    starts = [at for at, message in enumerate(turns) if message["role"] == "user"]
-    for start in [0, *(at for at in starts if at > 0)]:
-        kept = [*head, *turns[start:]]
-        whole = [encode_chat(tokenizer, [*kept, *answer]) for answer in answers]
-        if max(map(len, whole), default=0) > max_length:
-            continue
-        prompt_ids = encode_chat(tokenizer, kept, add_generation_prompt=True)
-        if not whole:
-            if len(prompt_ids) <= max_length:
-                return [Encoded(kept, [], prompt_ids, [], start)]
-            continue
-        size = min(shared_prefix(prompt_ids, ids) for ids in whole)
-        return [
-            Encoded(kept, list(answer), ids[:size], ids[size:], start)
-            for answer, ids in zip(answers, whole, strict=True)
-        ]
-    return None
+    yield [*head, *turns], 0
+    for at, message in enumerate(turns):
+        if at and message["role"] == "user":
+            yield [*head, *turns[at:]], at
+
+
+def _sides(
+    ids: Sequence[list[int]], kept: list[Message], answers: Sequence[Sequence[Message]], cut: int, max_length: int
+) -> list[Encoded] | None:
+    """The row from the ids of its sides and, last, of its prompt; None where it is too long."""
+    *whole, prompt_ids = ids
+    if max(map(len, whole or [prompt_ids])) > max_length:
+        return None
+    if not whole:
+        return [Encoded(kept, [], prompt_ids, [], cut)]
+    size = min(shared_prefix(prompt_ids, one) for one in whole)
+    return [
+        Encoded(kept, list(answer), one[:size], one[size:], cut) for answer, one in zip(answers, whole, strict=True)
+    ]
 
 
 def protect(tokenizer: Any) -> Any:
@@ -144,7 +208,11 @@ class _Protected:
             raise InputError(f"encoding a chat does not take {', '.join(unknown)}")
         batched = bool(conversation) and not isinstance(conversation[0], Mapping)
         chats = conversation if batched else [conversation]
-        ids = [encode_chat(self, chat, add_generation_prompt=add_generation_prompt) for chat in chats]
+        ids = []
+        for one in encode_chats(self, [(chat, add_generation_prompt) for chat in chats]):
+            if isinstance(one, TemplateError):
+                raise one
+            ids.append(one)
         out: Any = {"input_ids": ids, "attention_mask": [[1] * len(one) for one in ids]}
         if tensors or padding:
             out = self.pad(out, return_tensors=tensors)  # type: ignore[attr-defined]
@@ -165,19 +233,13 @@ def messages_of(value: Sequence[Mapping[str, Any]]) -> list[Message]:
 
 
 def control_ids(tokenizer: Any) -> frozenset[int]:
-    """Ids that stand for markers rather than text: every added token, special or not. Kept on the tokenizer."""
-    known = tokenizer.__dict__.get("_prefdata_control")
-    if known is None:
-        known = tokenizer.__dict__["_prefdata_control"] = frozenset(tokenizer.added_tokens_decoder)
-    return known  # type: ignore[no-any-return]
+    """Ids that stand for markers rather than text: every added token, special or not, but those that are words."""
+    return control_of(tokenizer).ids
 
 
 def control_spellings(tokenizer: Any) -> re.Pattern[str] | None:
     """What texts must hold to spell a control token, longest first; None for a tokenizer without one."""
-    spelled = sorted(
-        {str(token) for token in tokenizer.added_tokens_decoder.values()}, key=lambda one: (-len(one), one)
-    )
-    return re.compile("|".join(map(re.escape, spelled))) if spelled else None
+    return control_of(tokenizer).spellings
 
 
 def shared_prefix(one: Sequence[int], other: Sequence[int]) -> int:
@@ -185,59 +247,74 @@ def shared_prefix(one: Sequence[int], other: Sequence[int]) -> int:
     return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
-def _stripped(message: Message) -> Message:
-    if message["role"] not in ROLES:
-        raise InputError(f"a message has a role outside {', '.join(ROLES)}")
-    return {**message, "content": (message.get("content") or "").strip()}
+def _drawn(tokenizer: Any, chats: Sequence[tuple[list[Message], bool]]) -> list[str | TemplateError]:
+    """The chats as the template writes them; where one is refused, each for itself."""
+    found: list[str | TemplateError] = [""] * len(chats)
+    for prompt in (False, True):
+        places = [at for at, (_, one) in enumerate(chats) if one is prompt]
+        try:
+            texts: Sequence[str | TemplateError] = render(tokenizer, [chats[at][0] for at in places], prompt)
+        except TemplateError:
+            texts = [_alone(tokenizer, chats[at][0], prompt) for at in places]
+        for at, text in zip(places, texts, strict=True):
+            found[at] = text
+    return found
 
 
-def _marks(contents: Sequence[str]) -> list[str]:
-    """A placeholder for each content, of private-use characters, none of which occurs in any of them."""
-    text = "\n".join(contents)
-    tag = next(tag for tag in (f"\ue000{number}\ue001" for number in range(len(text) + 1)) if tag not in text)
-    return [f"{tag}{at}\ue002" for at in range(len(contents))]
+def _alone(tokenizer: Any, chat: Sequence[Message], prompt: bool) -> str | TemplateError:
+    try:
+        return render(tokenizer, [chat], prompt)[0]
+    except TemplateError as error:
+        return error
 
 
-def _render(tokenizer: Any, chat: Sequence[Message], add_generation_prompt: bool) -> str:
-    text: str = tokenizer.apply_chat_template(list(chat), tokenize=False, add_generation_prompt=add_generation_prompt)
-    return text
+def _plain(tokenizer: Any, control: Control, texts: Sequence[str]) -> list[list[int]]:
+    """Ids of rendered chats as the tokenizer gives them, markers and forged markers alike.
+
+    Where markers part a text, what stands between them is encoded once, however many chats hold it: the prompt of a
+    pair stands in both sides and alone.
+    """
+    if not control.apart or control.spellings is None:
+        return _batch(tokenizer, texts)
+    parted = [control.parted.split(text) for text in texts]
+    ids: dict[str, list[int]] = {spelled: [one] for spelled, one in control.spelled.items()}
+    words = list(dict.fromkeys(part for parts in parted for part in parts if part and part not in ids))
+    ids |= zip(words, _batch(tokenizer, words), strict=True)
+    return [[one for part in parts if part for one in ids[part]] for parts in parted]
 
 
-def _split(drawn: str, marks: Sequence[str]) -> list[str]:
-    pieces = []
-    rest = drawn
-    for mark in marks:
-        if rest.count(mark) != 1:
-            raise InputError("the chat template does not render each message once and in order; it cannot be protected")
-        piece, rest = rest.split(mark)
-        pieces.append(piece)
-    return [*pieces, rest]
+def _batch(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+    if not texts:
+        return []
+    machine = tokenizer.backend_tokenizer
+    machine.no_truncation()
+    machine.no_padding()
+    machine.encode_special_tokens = False
+    return [one.ids for one in machine.encode_batch_fast(list(texts), add_special_tokens=False)]
 
 
-def _plain(tokenizer: Any, text: str) -> list[int]:
-    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
-    return ids
+def _markers(tokenizer: Any, control: Control, shape: Skeleton) -> list[int]:
+    """The markers that the template itself writes in chats of this shape."""
+    known: dict[Skeleton, list[int]] = tokenizer.__dict__.setdefault("_prefdata_markers", {})
+    if shape not in known:
+        known[shape] = control.sequence(_batch(tokenizer, [shape.drawn()])[0])
+    return known[shape]
 
 
-def _piece(tokenizer: Any, text: str) -> list[int]:
-    """Ids of a piece of the template; the few there are come again in every chat."""
-    known: dict[str, list[int]] = tokenizer.__dict__.setdefault("_prefdata_pieces", {})
-    if text not in known:
-        known[text] = _plain(tokenizer, text)
-    return known[text]
-
-
-def _count(ids: Sequence[int], control: frozenset[int]) -> int:
-    return sum(one in control for one in ids)
-
-
-def _without_added_tokens(tokenizer: Any) -> Any:
-    """A copy of the tokenizer's own machine that knows no added token; kept on the tokenizer, building it is slow."""
-    bare = tokenizer.__dict__.get("_prefdata_bare")
-    if bare is None:
-        from tokenizers import Tokenizer
-
-        plan = json.loads(tokenizer.backend_tokenizer.to_str())
-        plan["added_tokens"] = []
-        bare = tokenizer.__dict__["_prefdata_bare"] = Tokenizer.from_str(json.dumps(plan))
-    return bare
+def _spelled(control: Control, shape: Skeleton, chat: Sequence[Message], drawn: str) -> list[int]:
+    """Ids of a chat whose texts spell markers: only what the template wrote around them counts as such."""
+    texts = shape.filled(drawn, texts_of(chat))
+    if texts is None:
+        raise TemplateError(
+            "the chat template makes something else of a text that spells a control token (reasoning, tool calls); "
+            "write such texts without the token, or set another chat_template"
+        )
+    lead = control.lead([*texts, *shape.pieces])
+    marked = shape.drawn()
+    named, at = [], 0
+    for start, end, token in control.spans(marked):
+        named += [marked[at:start], control.name(lead, token)]
+        at = end
+    pieces = shape.parted("".join([*named, marked[at:]]))
+    whole = "".join(piece + text for piece, text in zip(pieces, [*texts, ""], strict=True))
+    return control.encode(lead, whole)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ import polars as pl
 
 from prefdata.errors import InputError
 from prefdata.schema import RecordType, check
-from trainers.rendering import Encoded, encode_sides, messages_of
+from trainers.rendering import Encoded, TemplateError, encode_sides_of, messages_of
 
 ANSWERS: Mapping[RecordType, tuple[str, ...]] = {
     RecordType.SFT: ("completion",),
@@ -20,6 +20,9 @@ ANSWERS: Mapping[RecordType, tuple[str, ...]] = {
     RecordType.PROMPT: (),
 }
 """The sides of a row that answer its prompt."""
+
+BATCH = 512
+"""Rows encoded at once: what they share is encoded once, and only so many texts are held twice."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,19 +134,14 @@ def encode_rows(
     groups: list[str] = []
     sides: dict[str, list[Encoded]] = {side: [] for side in answers or ("prompt",)}
     kept: dict[str, list[Any]] = {column: [] for column in columns}
-    for row in labelled.select("id", "group", "prompt", *answers, *columns).iter_rows(named=True):
-        if not row["prompt"] or row["prompt"][-1]["role"] == "assistant":
-            lost.setdefault("no_customer_turn", []).append(row["id"])
-            continue
-        encoded = encode_sides(
-            tokenizer,
-            messages_of(row["prompt"]),
-            [messages_of(row[side]) for side in answers],
-            max_length=max_length,
-            system=system,
-        )
-        if encoded is None:
-            lost.setdefault("too_long", []).append(row["id"])
+    refused: TemplateError | None = None
+    wanted = labelled.select("id", "group", "prompt", *answers, *columns)
+    for row, encoded in _encoded(wanted, answers, tokenizer, max_length, system):
+        if not isinstance(encoded, list):
+            reason = "too_long" if _asks(row) else "no_customer_turn"
+            if isinstance(encoded, TemplateError):
+                refused, reason = refused or encoded, "template_refuses"
+            lost.setdefault(reason, []).append(row["id"])
             continue
         if len(encoded) == 2 and encoded[0].completion_ids == encoded[1].completion_ids:
             lost.setdefault("equal_sides", []).append(row["id"])
@@ -154,6 +152,8 @@ def encode_rows(
             side.append(one)
         for column, values in kept.items():
             values.append(row[column])
+    if refused is not None and len(lost["template_refuses"]) == labelled.height:
+        raise InputError(f"{name}: all {labelled.height} rows: {refused}")
     return Rows(
         type=record_type,
         ids=ids,
@@ -165,12 +165,34 @@ def encode_rows(
     )
 
 
+def _encoded(
+    frame: pl.DataFrame, answers: Sequence[str], tokenizer: Any, max_length: int, system: str | None
+) -> Iterator[tuple[dict[str, Any], list[Encoded] | TemplateError | None]]:
+    """Each row with its sides, encoded some rows at a time; None for one that is too long or asks nothing."""
+    for part in frame.iter_slices(BATCH):
+        rows = list(part.iter_rows(named=True))
+        asking = [row for row in rows if _asks(row)]
+        encoded = encode_sides_of(
+            tokenizer,
+            [(messages_of(row["prompt"]), [messages_of(row[side]) for side in answers]) for row in asking],
+            max_length=max_length,
+            system=system,
+        )
+        found = iter(encoded)
+        for row in rows:
+            yield row, next(found) if _asks(row) else None
+
+
 def choose(rows: Rows, limit: int | None, *, seed: int) -> Rows:
     """At most `limit` of the rows, by a hash of seed and id, in their order; the others are counted as not chosen."""
     if limit is None or len(rows) <= limit:
         return rows
     ranked = sorted(range(len(rows)), key=lambda at: hashlib.sha256(f"{seed}\x1f{rows.ids[at]}".encode()).digest())
     return rows.take(sorted(ranked[:limit]))
+
+
+def _asks(row: Mapping[str, Any]) -> bool:
+    return bool(row["prompt"]) and row["prompt"][-1]["role"] != "assistant"
 
 
 def _empty(side: str) -> pl.Expr:

@@ -1,0 +1,213 @@
+"""How a chat template renders a chat: its own pieces, and where the chat's texts stand between them.
+
+A template is rendered once for each shape of chat with placeholders in place of the texts; what it wrote around them is
+its own. Nothing here tokenises.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from prefdata.errors import InputError
+from prefdata.schema import ROLES
+
+Message = dict[str, Any]
+
+KEPT = 4096
+"""Shapes of chats that are kept."""
+
+_OPEN, _CLOSE = "\ue000", "\ue002"
+_MARK = re.compile(f"{_OPEN}([0-9]+){_CLOSE}")
+
+
+class TemplateError(InputError):
+    """A chat template refuses a chat, or makes something else of its texts."""
+
+
+class Skeleton(NamedTuple):
+    """What a template writes: pieces of its own and numbers of texts in turn, a piece first and last."""
+
+    pieces: tuple[str, ...]
+    texts: tuple[int, ...]
+    """Which text stands behind each piece but the last; a text may stand several times."""
+
+    def drawn(self) -> str:
+        """The pieces with their placeholders."""
+        return "".join(
+            piece + (f"{_OPEN}{self.texts[at]}{_CLOSE}" if at < len(self.texts) else "")
+            for at, piece in enumerate(self.pieces)
+        )
+
+    def parted(self, drawn: str) -> list[str]:
+        """The pieces of something that was `drawn`."""
+        return _MARK.split(drawn)[::2]
+
+    def filled(self, drawn: str, texts: Sequence[str]) -> list[str] | None:
+        """The texts as they stand in `drawn`, in the order of the skeleton; None where it is not made so.
+
+        A template may write a text as it is or as JSON, with or without escapes.
+        """
+        if not drawn.startswith(self.pieces[0]):
+            return None
+        at, found = len(self.pieces[0]), []
+        for number, piece in zip(self.texts, self.pieces[1:], strict=True):
+            for form in _forms(texts[number]):
+                end = at + len(form)
+                if drawn.startswith(form, at) and drawn.startswith(piece, end):
+                    found.append(form)
+                    at = end + len(piece)
+                    break
+            else:
+                return None
+        return found if at == len(drawn) else None
+
+
+def stripped(messages: Sequence[Message]) -> list[Message]:
+    """The chat with the edges of its texts taken off. Raises InputError for a role outside the schema's."""
+    found = []
+    for message in messages:
+        if message["role"] not in ROLES:
+            raise InputError(f"a message has a role outside {', '.join(ROLES)}")
+        found.append({**message, "content": (message.get("content") or "").strip()})
+    return found
+
+
+def texts_of(chat: Sequence[Message]) -> list[str]:
+    """The texts of a chat that a template writes: contents that are not empty, and what tool calls say."""
+    return [text for text, _ in _taken(chat)]
+
+
+def render(tokenizer: Any, chats: Sequence[Sequence[Message]], add_generation_prompt: bool) -> list[str]:
+    """The chats as the template writes them. Raises TemplateError for the first that it refuses."""
+    if not tokenizer.chat_template:
+        raise InputError(
+            "this tokenizer has no chat template (a base model's?): train SFT with chat_template set, or start from a "
+            "model that has one"
+        )
+    if not chats:
+        return []
+    import jinja2
+
+    try:
+        drawn: list[str] = tokenizer.apply_chat_template(
+            [list(chat) for chat in chats], tokenize=False, add_generation_prompt=add_generation_prompt
+        )
+    except (jinja2.TemplateError, TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
+        told = " ".join(str(error).split())[:200]
+        quotes = any(text[:20] in told for chat in chats for text in texts_of(chat))
+        said = f": {told}" if told and not quotes else ""
+        raise TemplateError(f"the chat template refuses a chat ({type(error).__name__}){said}") from None
+    return drawn
+
+
+def skeleton(tokenizer: Any, chat: Sequence[Message], add_generation_prompt: bool) -> Skeleton:
+    """What the template writes for chats of this shape. Raises TemplateError where it leaves a text out."""
+    kept = tokenizer.__dict__.setdefault("_prefdata_skeletons", {})
+    shape = (tokenizer.chat_template, add_generation_prompt, *(_shape(message) for message in chat))
+    found: Skeleton | None = kept.get(shape)
+    if found is None:
+        found = _made(tokenizer, chat, add_generation_prompt)
+        if len(kept) < KEPT:
+            kept[shape] = found
+    return found
+
+
+def _made(tokenizer: Any, chat: Sequence[Message], add_generation_prompt: bool) -> Skeleton:
+    marked = [_marked(message, place) for message, place in zip(chat, _places(chat), strict=True)]
+    drawn = render(tokenizer, [marked], add_generation_prompt)[0]
+    parts = _MARK.split(drawn)
+    pieces, texts = tuple(parts[::2]), tuple(int(one) for one in parts[1::2])
+    missing = set(range(len(_taken(chat)))) - set(texts)
+    if missing:
+        raise TemplateError("the chat template does not render each message once; a text of the chat is left out")
+    return Skeleton(pieces, texts)
+
+
+def _shape(message: Message) -> Any:
+    calls = message.get("tool_calls")
+    return (message["role"], bool(message["content"]), json.dumps(_emptied(calls), sort_keys=True) if calls else None)
+
+
+def _taken(chat: Sequence[Message]) -> list[tuple[str, bool]]:
+    """Texts in the order of their numbers, and whether each is of a tool call."""
+    found = []
+    for message in chat:
+        if message["content"]:
+            found.append((message["content"], False))
+        found += [(text, True) for text in _leaves(message.get("tool_calls"))]
+    return found
+
+
+def _places(chat: Sequence[Message]) -> Iterator[int]:
+    """The number of each message's first text."""
+    at = 0
+    for message in chat:
+        yield at
+        at += bool(message["content"]) + sum(1 for _ in _leaves(message.get("tool_calls")))
+
+
+def _marked(message: Message, first: int) -> Message:
+    found = dict(message)
+    if message["content"]:
+        found["content"] = f"{_OPEN}{first}{_CLOSE}"
+        first += 1
+    if message.get("tool_calls"):
+        numbers = iter(range(first, first + 1_000_000))
+        found["tool_calls"] = _replaced(message["tool_calls"], lambda text: f"{_OPEN}{next(numbers)}{_CLOSE}")
+    return found
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    """Texts in plain data, keys of arguments included; what the protocol itself names stays."""
+    if isinstance(value, str):
+        if value not in _PROTOCOL and value:
+            yield value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            if key not in _PROTOCOL and key:
+                yield key
+            yield from _leaves(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _leaves(inner)
+
+
+_PROTOCOL = frozenset({"type", "function", "name", "arguments", "id", "parameters"})
+
+
+def _replaced(value: Any, change: Any) -> Any:
+    """The same data with every text of `_leaves` changed, in that order."""
+    if isinstance(value, str):
+        return value if value in _PROTOCOL or not value else change(value)
+    if isinstance(value, dict):
+        found = {}
+        for key, inner in value.items():
+            name = key if key in _PROTOCOL or not key else change(key)
+            found[name] = _replaced(inner, change)
+        return found
+    if isinstance(value, list):
+        return [_replaced(inner, change) for inner in value]
+    return value
+
+
+def _emptied(value: Any) -> Any:
+    """Tool calls without their texts: what two of one shape have in common."""
+    if isinstance(value, str):
+        return value if value in _PROTOCOL or not value else "*"
+    if isinstance(value, dict):
+        return [[key if key in _PROTOCOL else "*", _emptied(inner)] for key, inner in value.items()]
+    if isinstance(value, list):
+        return [_emptied(inner) for inner in value]
+    return value
+
+
+def _forms(text: str) -> Iterator[str]:
+    """How a template may write a text: as it is, or inside a JSON string."""
+    yield text
+    for ascii_ in (False, True):
+        quoted = json.dumps(text, ensure_ascii=ascii_)[1:-1]
+        if quoted != text:
+            yield quoted
