@@ -68,16 +68,23 @@ def compare_losses(
     draws = random.multinomial(len(names), np.full(len(names), 1 / len(names)), size=n_bootstrap)
     weights = np.vstack([np.ones(len(names), dtype=np.int64), draws]).astype(np.float64)
     old, new, count = (weights @ line for line in sums)
-    losses = [-old / count, -new / count]
-    before_loss, after_loss = (
-        Loss(len(group), len(names), int(sums[2].sum()), _estimate(one), _estimate(np.exp(one))) for one in losses
+    size = (len(group), len(names), int(sums[2].sum()))
+    before_loss, after_loss = _estimate(-old / count), _estimate(-new / count)
+    return Comparison(
+        before=Loss(*size, before_loss, _perplexity(before_loss)),
+        after=Loss(*size, after_loss, _perplexity(after_loss)),
+        change=_estimate((old - new) / count),
     )
-    return Comparison(before_loss, after_loss, _estimate(losses[1] - losses[0]))
 
 
 def rounded(estimate: Estimate) -> dict[str, float]:
-    """An estimate as JSON data, to 1e-4; a perplexity beyond any float is told as the largest there is."""
-    return {name: round(min(value, 1e300), 4) for name, value in estimate._asdict().items() if not math.isnan(value)}
+    """An estimate as JSON data, to 1e-4."""
+    return {name: round(value, 4) for name, value in estimate._asdict().items()}
+
+
+def _perplexity(loss: Estimate) -> Estimate:
+    """Of a model that has run away it is told as e to the 700th: JSON has no infinity."""
+    return Estimate(*(math.exp(min(value, 700.0)) for value in loss))
 
 
 def _estimate(values: Any) -> Estimate:

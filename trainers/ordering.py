@@ -1,7 +1,8 @@
-"""The order of unpaired rows for KTO: labels mixed in every micro-batch, neighbours of like length, no twin inside.
+"""The order of rows: for KTO labels mixed in every micro-batch, neighbours of like length, no twin inside.
 
 TRL reads KTO rows in the order given and pairs each prompt with its neighbour's completion to estimate the KL term.
-So the order decides whether a micro-batch holds both labels and whether that estimate means anything.
+So the order decides whether a micro-batch holds both labels and whether that estimate means anything. For the other
+methods it decides how much of a batch is padding.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from typing import NamedTuple
 
 WINDOW = 8
 """Micro-batches within which rows are sorted by length: enough to save padding, few enough to stay mixed."""
+
+LENGTH_WINDOW = 50
+"""Batches within which rows are sorted where length alone decides; as many as transformers takes."""
 
 
 class Order(NamedTuple):
@@ -41,6 +45,25 @@ class Order(NamedTuple):
 def as_given(count: int) -> Order:
     """All rows in their own order, for methods that leave shuffling to TRL."""
     return Order(list(range(count)), [], 0, fixed=False)
+
+
+def by_length(lengths: Sequence[int], ids: Sequence[str], *, batch: int, seed: int) -> Order:
+    """Rows of like length in one batch, and batches of all lengths mixed; the same order on every machine and epoch.
+
+    Decided beforehand, since the sampler of transformers draws anew when a killed run goes on, and would not end in
+    the same weights. The batch with the longest row comes first: where memory does not suffice, that shows at once.
+    """
+    ranked = sorted(range(len(ids)), key=lambda row: _rank(ids[row], seed))
+    used = len(ranked) // batch * batch
+    rows, left_out = ranked[:used], sorted(ranked[used:])
+    made: list[list[int]] = []
+    for start in range(0, used, batch * LENGTH_WINDOW):
+        window = sorted(rows[start : start + batch * LENGTH_WINDOW], key=lambda row: (lengths[row], ids[row]))
+        batches = [window[at : at + batch] for at in range(0, len(window), batch)]
+        made += sorted(batches, key=lambda rows: _rank(ids[rows[0]], seed))
+    longest = max(range(len(made)), key=lambda at: max(lengths[row] for row in made[at]), default=0)
+    made[: longest + 1] = [*made[longest : longest + 1], *made[:longest]]
+    return Order([row for rows in made for row in rows], left_out, 0)
 
 
 def interleave(

@@ -19,7 +19,7 @@ from trainers.evaluate_loss import compare_losses, rounded
 from trainers.evaluate_rewards import completion_logps
 from trainers.job import Stage
 from trainers.method import Default, Held, Plan, Reads
-from trainers.ordering import Order, as_given
+from trainers.ordering import Order, as_given, by_length
 from trainers.rows import Rows, encode_rows
 from trainers.settings import Settings
 from trainers.start import Start
@@ -39,7 +39,7 @@ class SFTSettings(Settings):
     loss_type: Literal["nll", "dft"] = "nll"
     """nll, or dft (Wu et al., 2025): each token's loss times its probability, so unlikely answers pull less."""
     order: Literal["random", "by_length"] = "random"
-    """random, or by_length: rows of like length in one batch, so that less of it is padding; batches stay mixed."""
+    """random, or by_length: rows of like length in one batch, so that less of it is padding; the same in each epoch."""
     packing: bool = False
     """Put several rows into one sequence of max_length tokens, each blind to the others: many short rows on a GPU."""
 
@@ -84,7 +84,9 @@ class SFT:
         )
 
     def arrange(self, rows: Rows, settings: SFTSettings) -> Order:
-        return as_given(len(rows))
+        if settings.order == "random":
+            return as_given(len(rows))
+        return by_length(rows.lengths(), rows.ids, batch=settings.per_device_batch, seed=settings.seed)
 
     def defaults(self, settings: SFTSettings, start: Start) -> dict[str, Default]:
         kind = "full" if settings.tuner == "full" else "adapter"
@@ -102,14 +104,15 @@ class SFT:
     def reads(self, plan: Plan, model: Any) -> Reads:
         settings = plan.settings
         side = plan.rows.sides["completion"]
+        used = plan.used() if plan.order.fixed else plan.order.rows
         return Reads(
-            dataset=[{"prompt": side[at].prompt, "completion": side[at].completion} for at in plan.order.rows],
+            dataset=[{"prompt": side[at].prompt, "completion": side[at].completion} for at in used],
             arguments={
                 "loss_type": settings.loss_type,
                 "max_length": settings.max_length,
                 "packing": settings.packing,
                 "completion_only_loss": True,
-                "train_sampling_strategy": "group_by_length" if settings.order == "by_length" else "random",
+                "train_sampling_strategy": "sequential" if plan.order.fixed else "random",
             },
         )
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainers.ordering import interleave
+from trainers.ordering import by_length, interleave
 
 
 def order(labels: list[bool], *, batch: int = 4, seed: int = 0, completions: list[str] | None = None):  # type: ignore[no-untyped-def]
@@ -52,3 +52,29 @@ def test_the_rarer_class_is_spread_when_there_is_less_than_one_a_batch(batch: in
     labels = [True] * 38 + [False] * 2
     found = order(labels, batch=batch)
     assert found.single_label_batches == 40 // batch - 2
+
+
+@given(st.lists(st.integers(1, 500), min_size=1, max_size=120), st.integers(1, 8))
+def test_batches_by_length_hold_every_row_once_and_begin_with_the_longest(lengths: list[int], batch: int) -> None:
+    found = by_length(lengths, [f"id{at}" for at in range(len(lengths))], batch=batch, seed=0)
+    assert sorted(found.rows + found.left_out) == list(range(len(lengths)))
+    assert len(found.left_out) == len(lengths) % batch
+    assert found.fixed
+    if found.rows:
+        assert max(lengths[row] for row in found.rows) == max(lengths[row] for row in found.rows[:batch])
+
+
+def test_batches_by_length_are_padded_little_and_mixed() -> None:
+    lengths = [at * 7 % 400 + 1 for at in range(400)]
+    found = by_length(lengths, [f"id{at}" for at in range(400)], batch=4, seed=0)
+    batches = [[lengths[row] for row in found.rows[at : at + 4]] for at in range(0, 400, 4)]
+    padded = sum(max(one) * 4 for one in batches)
+    assert padded / sum(lengths) < 1.03
+    means = [sum(one) / 4 for one in batches]
+    assert abs(sum(means[:50]) / 50 - sum(means[50:]) / 50) < 40
+    again = by_length(lengths, [f"id{at}" for at in range(400)], batch=4, seed=1)
+    assert again.rows != found.rows
+
+
+def test_rows_too_few_for_a_batch_are_all_left_out() -> None:
+    assert by_length([3, 2], ["a", "b"], batch=4, seed=0).rows == []
