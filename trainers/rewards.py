@@ -14,6 +14,7 @@ import json
 import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
@@ -327,9 +328,16 @@ def check_rewards(rewards: Mapping[str, Mapping[str, Any] | None], *, scorers: C
     return faults + read_rewards(rewards)[1]
 
 
-def build_rewards(rewards: Mapping[str, Mapping[str, Any] | None], scorers: Scorers) -> list[Rewarder]:
+def build_rewards(
+    rewards: Mapping[str, Mapping[str, Any] | None],
+    scorers: Scorers,
+    *,
+    folders: Mapping[str, str | Path] | None = None,
+    root: Path | None = None,
+) -> list[Rewarder]:
     """The rewards in the order of the recipe. `scorers` are by name of the reward, or of the scorer.
 
+    `folders` hold the places of reward models that settings call by a name: a place is no part of what a reward is.
     Raises RecipeError for wrong settings and for a name that nothing stands behind.
     """
     faults = check_rewards(rewards, scorers=list(scorers))
@@ -339,7 +347,7 @@ def build_rewards(rewards: Mapping[str, Mapping[str, Any] | None], scorers: Scor
     made = []
     for name, settings in read_rewards(rewards)[0].items():
         if isinstance(settings, RewardModel):
-            made.append(_by_model(name, settings))
+            made.append(_by_model(name, settings, (folders or {}).get(settings.model, settings.model), root))
         elif isinstance(settings, Scored):
             given = scorers[name] if name in scorers else scorers[wanted[name]["scorer"]]
             made.append(_by_function(name, settings, given) if callable(given) else _by_scorer(name, settings, given))
@@ -370,10 +378,10 @@ def _by_text(name: str, settings: Measured) -> Rewarder:
     return Rewarder(name, settings, ask, {"reward": type(settings).__name__, **dataclasses.asdict(settings)})
 
 
-def _by_model(name: str, settings: RewardModel) -> Rewarder:
-    from trainers.reward import load_reward
+def _by_model(name: str, settings: RewardModel, folder: str | Path, root: Path | None) -> Rewarder:
+    from trainers.scoring import load_reward
 
-    scorer = load_reward(settings.model, max_length=settings.max_length)
+    scorer = load_reward(folder, root=root, max_length=settings.max_length)
 
     def ask(prompts: Any, completions: Any, answers: pl.DataFrame) -> Values:
         return scorer.score(prompts, completions)
