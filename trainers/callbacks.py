@@ -44,7 +44,8 @@ class FirstLoss(TrainerCallback):
         self.found = float(logs["loss"])
         cure = (
             "the reference model is not the model that training starts from. Check that the model folder was not "
-            "changed while it was in use, and that `args` sets neither a reference model nor dropout"
+            "changed while it was in use, and that `args` sets neither a reference model nor dropout; where its "
+            "log-probabilities were kept from an earlier run, try reference_store: never"
         )
         if self.expected is not None and not abs(self.found - self.expected) <= TOLERANCE * abs(self.expected):
             raise CanaryError(f"the first step's loss is {self.found:.4f}, expected {self.expected:.4f}: {cure}")

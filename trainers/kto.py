@@ -17,10 +17,16 @@ import polars as pl
 from prefdata.balance import Weights, kto_weights
 from prefdata.errors import InputError
 from prefdata.schema import RecordType
-from trainers.evaluate_rewards import completion_logps, summarise
+from trainers.adapters import start_model
+from trainers.evaluate_pairs import moved_from
+from trainers.evaluate_rewards import summarise
+from trainers.first_loss import kto_first_loss
 from trainers.job import Stage
 from trainers.method import Default, Held, Plan, Reads
 from trainers.ordering import Order, interleave
+from trainers.reference import held_logps, reference_options, unproven_for
+from trainers.reference_store import AUTO, kept_logps
+from trainers.rendering import Encoded
 from trainers.rows import Rows, encode_rows
 from trainers.settings import Settings
 from trainers.start import Start
@@ -45,12 +51,16 @@ class KTOSettings(Settings):
     """Weight of desirable rows; null for both weights sets them from the counts, between 1:1 and 4:3."""
     undesirable_weight: float | None = None
     """Weight of undesirable rows; see desirable_weight."""
+    reference_store: str = AUTO
+    """Where the reference's log-probabilities are kept for later epochs and runs: auto (beside the pulled models, in
+    float32 where it saves time), always, never, or a folder."""
 
     def bounds(self) -> list[tuple[str, bool, str]]:
         return [
             *super().bounds(),
             ("beta", self.beta > 0, "more than 0"),
             ("per_device_batch", self.per_device_batch >= 2, "at least 2: KTO estimates its KL term within it"),
+            ("reference_store", self.reference_store != "", "auto, always, never, or a folder"),
         ]
 
     def contradictions(self) -> list[str]:
@@ -109,17 +119,27 @@ class KTO:
         return {"weights": class_weights(rows.labels, settings)._asdict()}
 
     def load(self, plan: Plan, dtype: Any) -> Any:
-        return plan.start.load(dtype=dtype)
+        return start_model(plan, dtype)
 
     def reads(self, plan: Plan, model: Any) -> Reads:
         settings, weights = plan.settings, plan.facts["weights"]
-        side = plan.rows.sides["completion"]
         used = plan.used()
+        side = [plan.rows.sides["completion"][at] for at in used]
+        labels = [plan.rows.labels[at] for at in used]
+        estimated = [] if settings.loss_type == "apo_zero_unpaired" else kl_rows(side, plan)
+        reads = plan.rows_read() * (2 if estimated else 1)
+        kept = kept_logps(plan, model, [*side, *estimated], reads=reads, what="training rows")
+        dataset = [
+            {"prompt": row.prompt, "completion": row.completion, "label": label}
+            for row, label in zip(side, labels, strict=True)
+        ]
+        if kept is not None:
+            for name, logps in (("ref_logps", kept.logps[: len(used)]), ("ref_KL_logps", kept.logps[len(used) :])):
+                for row, logp in zip(dataset, logps, strict=False):  # no KL rows, no column
+                    row[name] = logp
+        unproven = unproven_for(plan, model)
         return Reads(
-            dataset=[
-                {"prompt": side[at].prompt, "completion": side[at].completion, "label": plan.rows.labels[at]}
-                for at in used
-            ],
+            dataset=dataset,
             arguments={
                 "beta": settings.beta,
                 "loss_type": settings.loss_type,
@@ -128,18 +148,21 @@ class KTO:
                 "undesirable_weight": weights["undesirable"],
                 "train_sampling_strategy": "sequential",
             },
-            options={"ref_model": plan.start.load(dtype=model.dtype)} if settings.tuner == "full" else {},
-            first_loss=expected_first_loss([plan.rows.labels[at] for at in used], weights, settings),
+            first_loss=None
+            if unproven
+            else kto_first_loss(labels, weights, batch=plan.batch(), accumulation=settings.gradient_accumulation),
+            unproven=unproven,
+            **reference_options(plan, model, kept),
         )
 
     def before(self, plan: Plan, model: Any) -> dict[str, list[float]]:
-        return {"completion": _logps(plan, model, "start model")}
+        return held_logps(plan, model, reference=True)
 
     def after(self, plan: Plan, model: Any, before: dict[str, list[float]]) -> Held:
         held_out, settings = plan.held_out, plan.settings
         assert held_out is not None
         rows = held_out.sides["completion"]
-        logps = _logps(plan, model, "trained model")
+        logps = held_logps(plan, model, reference=False)["completion"]
         rewards = [settings.beta * (new - old) for new, old in zip(logps, before["completion"], strict=True)]
         frame = pl.DataFrame(
             {
@@ -156,10 +179,15 @@ class KTO:
         still = summarise(held_out.labels, [0.0] * len(rewards), held_out.groups, **options)
         found = summarise(held_out.labels, rewards, held_out.groups, **options)
         length = summarise(held_out.labels, [-float(one) for one in frame["tokens"]], held_out.groups, **options)
+        after = found.record()
         return Held(
             {
                 "before": still.record(),
-                "after": found.record(),
+                "after": after,
+                "change": {
+                    **{name: moved_from(0.5, after[name]) for name in ("auc", "accuracy")},
+                    "margin": after["margin"],
+                },
                 "shorter_is_better_auc": length.record()["auc"],
             },
             frame,
@@ -169,6 +197,8 @@ class KTO:
         return [
             ("auc", "share of good/bad pairs ranked right"),
             ("margin", "mean reward, good minus bad"),
+            ("accuracy_good", "share of good answers whose reward rose"),
+            ("accuracy_bad", "share of bad answers whose reward fell"),
             ("mean_good", "mean reward of good answers"),
             ("mean_bad", "mean reward of bad answers"),
         ]
@@ -222,21 +252,16 @@ def class_weights(labels: Sequence[bool], settings: KTOSettings) -> Weights:
     return Weights(settings.desirable_weight, settings.undesirable_weight, round(ratio, 4))
 
 
-def expected_first_loss(labels: Sequence[bool], weights: Mapping[str, float], settings: KTOSettings) -> float:
-    """0.5 times the mean weight of the labels of the first update: policy and reference are still one model."""
-    size = settings.per_device_batch
-    micro = [labels[start : start + size] for start in range(0, len(labels), size)][: settings.gradient_accumulation]
-    means = [
-        sum(weights["desirable"] if label else weights["undesirable"] for label in batch) / len(batch)
-        for batch in micro
-    ]
-    return 0.5 * sum(means) / len(means)
+def kl_rows(rows: Sequence[Encoded], plan: Plan) -> list[Encoded]:
+    """Each prompt with the answer of the row before it in its batch, the first with the last one's, cut to max_length.
 
-
-def _logps(plan: Plan, model: Any, what: str) -> list[float]:
-    from trainers.callbacks import progress
-
-    assert plan.held_out is not None
-    rows = plan.held_out.sides["completion"]
-    with progress(f"held-out rows, {what}", len(rows), "row") as bar:
-        return completion_logps(model, rows, pad_id=plan.tokenizer.pad_token_id, advance=lambda done: bar.update(done))
+    What TRL estimates its KL term from; it turns the batch of one device by one and cuts what is too long.
+    """
+    size, longest = plan.settings.per_device_batch, plan.settings.max_length
+    found = []
+    for start in range(0, len(rows), size):
+        batch = rows[start : start + size]
+        for row, other in zip(batch, [batch[-1], *batch[:-1]], strict=True):
+            answer = other.completion_ids[: longest - len(row.prompt_ids)]
+            found.append(row._replace(completion=other.completion, completion_ids=answer))
+    return found

@@ -113,8 +113,10 @@ def open_store(plan: Plan) -> ReferenceStore | None:
 
 
 def kept_logps(plan: Plan, model: Any, rows: Sequence[Encoded], *, reads: float | None, what: str) -> Kept | None:
-    """What `model`, the start model as loaded, finds of `rows`; None where no store is to be used.
+    """What the reference finds of `rows`; None where no store is to be used.
 
+    It is `model`, the start model as loaded, where an adapter is going to be trained; for full fine-tuning it is
+    loaded by itself while it is needed, so that the first step still proves that policy and reference are one model.
     `reads` is how many rows of these training will read: fewer than those not kept yet, and "auto" leaves them to be
     computed as they are read. None is for rows that are needed anyhow.
     """
@@ -129,11 +131,12 @@ def kept_logps(plan: Plan, model: Any, rows: Sequence[Encoded], *, reads: float 
         log.info("%s: %d of %d not kept, %d will be read; left to training", what, missing, len(first), reads)
         return None
     if missing or count() > 1:
-        _compute(plan, model, store, first, found, what)
-    if len(found) < len(first):  # written by other processes, on a disk of ours or not
-        found = store.read(list(first))
-        left = {key: row for key, row in first.items() if key not in found}
-        found |= _scored(plan, model, list(left), list(left.values()), what)
+        reference = _reference(plan, model) if missing else model
+        _compute(plan, reference, store, first, found, what)
+        if len(found) < len(first):  # written by other processes, on a disk of ours or not
+            found = store.read(list(first))
+            left = {key: row for key, row in first.items() if key not in found}
+            found |= _scored(plan, reference, list(left), list(left.values()), what)
     log.info(
         "%s: %d log-probabilities of the reference, %d of them kept before", what, len(first), len(first) - missing
     )
@@ -158,13 +161,17 @@ def _compute(
     barrier()
 
 
+def _reference(plan: Plan, model: Any) -> Any:
+    return plan.start.load(dtype=model.dtype).to(plan.machine.device) if plan.settings.tuner == "full" else model
+
+
 def _scored(plan: Plan, model: Any, keys: Sequence[str], rows: Sequence[Encoded], what: str) -> dict[str, float]:
     from trainers.callbacks import progress
 
     if not rows:
         return {}
     with progress(f"reference, {what}", len(rows), "row") as bar, as_trained(plan):
-        logps = completion_logps(model, rows, pad_id=plan.tokenizer.pad_token_id, advance=lambda done: bar.update(done))
+        logps = completion_logps(model, rows, pad_id=plan.tokenizer.pad_token_id, advance=bar.update)
     return dict(zip(keys, logps, strict=True))
 
 

@@ -45,7 +45,8 @@ def test_a_stage_holds_the_adapter_and_the_proof_of_what_it_learned(
     )
     record = stage.record
     assert record["canary"] == {"expected": 0.5, "found": 0.5}
-    assert record["reference"] == {"probes": 4, "largest_change": 0.0}
+    assert (record["reference"]["probes"], record["reference"]["largest_change"]) == (4, 0.0)
+    assert record["reference"]["store"]["rows"] == 48  # 24 rows and as many KL pairs
     assert record["weights"] == {"desirable": 1.0, "undesirable": 1.0, "ratio": 1.0}
     assert record["data"]["good"] == 12
     assert record["data"]["used"] == 24
