@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from prefdata.io import sha256_file, write_json, write_parquet
 from prefdata.recipe import Recipe
 from prefdata.schema import stable_hash
 from prefdata.stages import State
+from prefdata.training_stages import OTHERS, ROWS, TRAINED_ON
 
 RECEIPTS = "receipts"
 
@@ -70,8 +72,9 @@ def erase(
                 "this customer's rows would not be found; run it again with this one first"
             )
         found = _find(state, customer, source)
+        others = sorted(one.name for one in (directory.path / OTHERS).glob("*"))
         if dry_run:
-            return Erased(found, None, _told(found))
+            return Erased(found, None, _told(found, others))
         if found.rows.height == marker["result"]["rows"]:
             raise RecipeError(f"{path}: every row is of this customer; delete the whole directory")
         before = _hashes(directory.path)
@@ -79,7 +82,7 @@ def erase(
         _take_out(state, facts, marker, found)
         after = runner.conclude(state, facts["inputs"], json.loads(directory.marker("ingest").read_text())["result"])
         told = {
-            **_told(found),
+            **_told(found, others),
             "kept": {"before": kept, "after": after.kept},
             "files": _touched(before, _hashes(directory.path)),
         }
@@ -129,13 +132,13 @@ def _models(run: Path) -> list[str]:
     rows = json.loads((run / "report.json").read_text(encoding="utf-8"))["training_rows"]
     found = []
     for stage in sorted((run / "model").glob("*")):
-        known = stage / runner.TRAINED_ON
+        known = stage / TRAINED_ON
         if not known.is_file() or json.loads(known.read_text(encoding="utf-8"))["training_rows"] == rows:
             found.append(str(stage.relative_to(run)))
     return found
 
 
-def _told(found: Found) -> dict[str, Any]:
+def _told(found: Found, others: Sequence[str] = ()) -> dict[str, Any]:
     places = found.rows.select(pl.coalesce("split", "place").alias("place"))
     return {
         "format": 1,
@@ -152,6 +155,7 @@ def _told(found: Found) -> dict[str, Any]:
             "quarantine.parquet names lines by place and hash; whose they were is not known",
             "a trained model cannot unlearn rows: train those under `models` again, or delete them",
             "copies of the exports made elsewhere are not known here",
+            *(f"{OTHERS}/{name} is a run of its own: erase there too" for name in others),
         ],
     }
 
@@ -216,7 +220,7 @@ def _scores(
 def _forget(state: State) -> None:
     """Remove what is made again, what nothing names any more, and row-level files of trained stages."""
     run = state.run.path
-    for folder in ("kept", "dropped", "kept.tmp", "dropped.tmp", "edges", "exports", "ablation"):
+    for folder in ("kept", "dropped", "kept.tmp", "dropped.tmp", "edges", "exports", "ablation", ROWS):
         shutil.rmtree(run / folder, ignore_errors=True)
     for name in ("labels.parquet", "splits.parquet"):
         (run / name).unlink(missing_ok=True)

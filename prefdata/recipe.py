@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,7 +128,7 @@ def from_data(
 
     Without `others` recipes that its stages take data from are not looked for.
     """
-    reader = _Reader(lines or {}, others=others)
+    reader = _Reader(lines or {}, load=functools.partial(load, training=False) if others else None)
     recipe = reader.recipe(data, root)
     if reader.faults or recipe is None:
         raise RecipeError(reader.faults, where=where)

@@ -259,6 +259,8 @@ class TrainingStage:
     start: str | None = None
     """The earlier stage that it starts from; null starts from a model."""
     data: StageData = StageData()
+    scored_by: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Reward -> the earlier stage whose model gives it."""
     lines: Mapping[tuple[Any, ...], int] = dataclasses.field(default_factory=dict, compare=False, repr=False)
     """Setting -> line of the recipe, for faults that are found once TRL is loaded; () is the stage's own."""
     place: tuple[Any, ...] = dataclasses.field(default=(), compare=False, repr=False)
@@ -272,13 +274,17 @@ class TrainingStage:
 
     def resolved(self) -> dict[str, Any]:
         """As plain JSON data."""
+        settings = plain(self.settings)
+        for name, stage in self.scored_by.items():
+            settings["rewards"][name]["from"] = stage
+            del settings["rewards"][name]["model"]
         return {
             "name": self.name,
             "method": self.method,
             "model": self.model,
             "from": self.start,
             "data": self.data.resolved(),
-            "settings": plain(self.settings),
+            "settings": settings,
         }
 
 
@@ -323,6 +329,11 @@ class Recipe:
     def model(self) -> str | None:
         """The model that training begins with."""
         return self.stages[0].model if self.stages else None
+
+    def resolved_match(self) -> dict[str, Any]:
+        """How replies of logs become pairs, as plain JSON data."""
+        found: dict[str, Any] = plain(self.match)
+        return found
 
     def of_logs(self) -> bool:
         """Whether it makes labelled replies of logs and nothing else."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,12 @@ SCORES = "reward"
 
 
 class TrainingReader(SettingsReader):
-    """Reads `train` and `stages`. With `others`, recipes that stages take data from are read too."""
+    """Reads `train` and `stages`. `load` reads the recipes that stages take data from; null looks for none."""
 
-    def __init__(self, lines: dict[tuple[Any, ...], int], *, others: bool = True) -> None:
+    def __init__(self, lines: dict[tuple[Any, ...], int], *, load: Callable[[Path], Recipe] | None = None) -> None:
         super().__init__(lines)
-        self.others = others
+        self.load = load
+        self.loaded: dict[str, str] = {}
 
     def training(
         self, data: dict[str, Any], sources: Sequence[str], record_type: RecordType | None, root: Path
@@ -89,13 +90,14 @@ class TrainingReader(SettingsReader):
             return None
         model, start = self._start(values, path, known)
         rest = {key: value for key, value in values.items() if key not in OF_STAGES}
-        scored_by = self._reward_stage(rest, path, known)
-        settings = self.settings(kind, scored_by, path)
+        rest, scored_by = self._reward_stages(rest, path, known)
+        settings = self.settings(kind, rest, path)
         data = self._data(values.get("data"), (*path, "data"), sources, root)
         known.setdefault(name, str(method))
         if settings is None or data is None:
             return None
-        return self._made(path, name=name, method=str(method), settings=settings, model=model, start=start, data=data)
+        facts: dict[str, Any] = {"name": name, "method": str(method), "settings": settings, "scored_by": scored_by}
+        return self._made(path, **facts, model=model, start=start, data=data)
 
     def _made(self, path: tuple[Any, ...], **facts: Any) -> TrainingStage:
         lines = {key[len(path) :]: line for key, line in self.lines.items() if key[: len(path)] == path}
@@ -134,22 +136,27 @@ class TrainingReader(SettingsReader):
             self.fault((*path, "from"), f"no earlier stage {start!r}; {told}. A model is named with `model`")
         return None, start
 
-    def _reward_stage(self, values: dict[str, Any], path: tuple[Any, ...], known: dict[str, str]) -> dict[str, Any]:
-        """`values`, where a reward model that is a stage (`from: reward`) is named by `model`."""
+    def _reward_stages(
+        self, values: dict[str, Any], path: tuple[Any, ...], known: dict[str, str]
+    ) -> tuple[dict[str, Any], dict[str, str]]:
+        """`values`, where reward models that are stages (`from: reward`) are named by `model`; and reward -> stage."""
         rewards = values.get("rewards")
         if not isinstance(rewards, dict):
-            return values
-        made = dict(rewards)
+            return values, {}
+        made, found = dict(rewards), {}
         for name, reward in rewards.items():
             if not isinstance(reward, dict) or "from" not in reward:
                 continue
-            stage, rest = reward["from"], {key: value for key, value in reward.items() if key != "from"}
+            stage, rest = reward["from"], {key: value for key, value in reward.items() if key not in ("from", "model")}
+            if "model" in reward:
+                self.fault((*path, "rewards", name, "from"), "`model` is there too; a reward is given by one of them")
             if not isinstance(stage, str) or known.get(stage) != SCORES:
                 able = [one for one, method in known.items() if method == SCORES]
                 told = nearest(str(stage), able) if able else "none stands before it"
                 self.fault((*path, "rewards", name, "from"), f"no earlier reward stage {stage!r}; {told}")
             made[name] = {**rest, "model": str(stage)}
-        return {**values, "rewards": made}
+            found[name] = str(stage)
+        return {**values, "rewards": made}, found
 
     def _data(self, data: Any, path: tuple[Any, ...], sources: Sequence[str], root: Path) -> StageData | None:
         """What a stage is given; null after a fault."""
@@ -165,7 +172,7 @@ class TrainingReader(SettingsReader):
         other, recipe = data.get("recipe"), None
         if other is not None and (not isinstance(other, str) or not other):
             self.fault((*path, "recipe"), "expected the file of a recipe")
-        elif other is not None and self.others:
+        elif other is not None and self.load is not None:
             recipe = self._recipe(other, (*path, "recipe"), root)
             sources = [source.name for source in recipe.sources] if recipe is not None else sources
         wanted = data.get("sources")
@@ -180,17 +187,19 @@ class TrainingReader(SettingsReader):
         return StageData(sources=None if wanted is None else tuple(wanted), path=other, recipe=recipe)
 
     def _recipe(self, path: str, at: tuple[Any, ...], root: Path) -> Recipe | None:
-        from prefdata.recipe import load
-
+        assert self.load is not None
         if not (root / path).is_file():
             self.fault(at, f"{path}: no such file")
             return None
         try:
-            return load(root / path, training=False)
+            found = self.load(root / path)
         except RecipeError as error:
             for fault in error.faults:
                 self.fault(at, f"{path}: {fault}")
             return None
+        if self.loaded.setdefault(found.name, path) != path:
+            self.fault(at, f"{path}: its name, {found.name!r}, is that of {self.loaded[found.name]} too")
+        return found
 
 
 def stage_data(resolved: dict[str, Any]) -> dict[str, Any]:

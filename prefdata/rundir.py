@@ -39,8 +39,11 @@ class RunDir:
                 raise LockedError(
                     f"{self.path}: another process is writing this run; wait for it, or name another --out"
                 ) from None
-            for leftover in self.path.rglob(".*.tmp"):  # what a killed run was writing
-                leftover.unlink(missing_ok=True)
+            for leftover in list(self.path.rglob(".*.tmp")):  # what a killed run was writing
+                if leftover.is_dir():
+                    shutil.rmtree(leftover)
+                else:
+                    leftover.unlink(missing_ok=True)
             yield
         finally:
             os.close(handle)

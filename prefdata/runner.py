@@ -1,22 +1,23 @@
 """Recipe + engine -> run directory: the one module that joins the others.
 
-Stages: ingest -> score -> label -> group -> decide -> split -> export -> train -> report. The first four are kept in
+Stages: ingest -> score -> label -> group -> decide -> split -> export -> report -> train. The first four are kept in
 prefdata.stages; a killed run goes on at the first that is not finished.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
 
-from prefdata import importing, judging, mixture, splitting, stages
+from prefdata import importing, judging, mixture, splitting, stages, training_stages
 from prefdata import ingest as mining
 from prefdata.card import write_card
 from prefdata.engine import Engine, LocalEngine
-from prefdata.errors import InputError
+from prefdata.errors import InputError, RecipeError
 from prefdata.io import write_json
 from prefdata.judging import Decision
 from prefdata.recipe import Recipe
@@ -25,14 +26,11 @@ from prefdata.reporting import numbers
 from prefdata.reporting.accounts import accounts
 from prefdata.reporting.page import write_page
 from prefdata.rows import dropped_rows, kept_rows, scan_rows, told, write_rows
-from prefdata.rundir import RunDir, key_of
+from prefdata.rundir import RunDir, existing, key_of
 from prefdata.schema import RecordType
 from prefdata.stages import FORMAT, Progress, State, version
 
-__all__ = ["RunResult", "dropped_rows", "kept_rows", "run", "scan_rows"]
-
-TRAINED_ON = "rows.json"
-"""Beside a trained stage: which rows it was trained on, so that the report never shows it beside others."""
+__all__ = ["RunResult", "dropped_rows", "kept_rows", "run", "scan_rows", "train"]
 
 
 class RunResult(NamedTuple):
@@ -46,6 +44,7 @@ class RunResult(NamedTuple):
     quarantined: int
     report: Path
     model: Path | None
+    """The folder of the last stage of training."""
 
 
 def run(
@@ -77,19 +76,21 @@ def run(
 
 
 def _run(state: State, *, train: bool) -> RunResult:
-    training = _prepare_training(state) if train and state.recipe.train is not None else None
+    training = training_stages.checked(state.recipe, state.progress) if train and state.recipe.stages else None
     hashes = mining.input_hashes(state.recipe)
     ingested = stages.ingest(state, hashes)
     if mining.input_hashes(state.recipe) != hashes:
         raise InputError("an input file changed while it was read; run again once it is complete")
     stages.check_quarantine(state.recipe, ingested)
-    return conclude(state, hashes, ingested, training=training)
+    result = conclude(state, hashes, ingested)
+    if training is None:
+        return result
+    _run_others(state)
+    return result._replace(model=_trained(state, training))
 
 
-def conclude(
-    state: State, hashes: dict[str, dict[str, str]], ingested: dict[str, Any], *, training: str | None = None
-) -> RunResult:
-    """Everything after reading: scores, labels, decision, splits, exports, report, and training where a model is given.
+def conclude(state: State, hashes: dict[str, dict[str, str]], ingested: dict[str, Any]) -> RunResult:
+    """Everything after reading and before training: scores, labels, decision, splits, exports, report.
 
     Nothing is read but the run directory itself.
     """
@@ -142,10 +143,6 @@ def conclude(
     state.progress("report", 0, 1)
     page = write_page(state.run.path)
     state.progress("report", 1, 1)
-    stage = None
-    if training is not None:
-        stage = _train(state, training, report["training_rows"])
-        page = write_page(state.run.path)
     counts = report["counts"]
     return RunResult(
         path=state.run.path,
@@ -155,7 +152,7 @@ def conclude(
         unjudged=counts["unjudged"],
         quarantined=counts["quarantined"],
         report=page,
-        model=stage,
+        model=None,
     )
 
 
@@ -206,35 +203,91 @@ def _write_run_json(
     )
 
 
-def _prepare_training(state: State) -> str:
-    """The model to start from, with everything checked that can fail before the data is touched."""
-    from trainers.job import require_training
-    from trainers.arguments import check_arguments
-    from trainers.kto import KTO
-    from trainers.models import resolve
+def train(
+    recipe: Recipe | str | Path,
+    *,
+    out: str | Path | None = None,
+    stage: str | None = None,
+    trainer: training_stages.Trainer | None = None,
+    progress: Progress | None = None,
+) -> RunResult:
+    """Train the stages of a recipe on a run whose data part is done; with `stage` that one and what it is built on.
 
-    entry, model = state.recipe.train, str(state.recipe.model)
-    assert entry is not None
-    require_training()
-    check_arguments(KTO.config, entry.settings.args, KTO.reserved)
-    local = state.recipe.root / model
-    model = str(local) if local.is_dir() else model
-    state.progress("model", 0, 1)
-    resolve(model)
-    state.progress("model", 1, 1)
-    return model
+    Finished stages of the same rows, settings and start are taken as they are. Raises RecipeError where the recipe
+    trains nothing, or makes other rows than those of the run.
+    """
+    read = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    where = "recipe" if isinstance(recipe, Recipe) else str(recipe)
+    if not read.stages:
+        raise RecipeError("neither `train` nor `stages`; nothing to train", where=where)
+    directory = existing(Path(out) if out is not None else Path("runs") / read.name)
+    read = importing.typed(read)
+    state = State(
+        recipe=read,
+        run=directory,
+        engine=LocalEngine(threads=1),
+        progress=progress or (lambda step, done, total: None),
+    )
+    with directory.locked():
+        directory.claim(read.name)
+        facts = json.loads((directory.path / "run.json").read_text(encoding="utf-8"))
+        _require_same_data(facts["recipe"], read, directory)
+        models = training_stages.checked(read, state.progress)
+        for name in ("run.json", "report.json"):
+            whole = json.loads((directory.path / name).read_text(encoding="utf-8"))
+            write_json(directory.path / name, {**whole, "recipe": read.resolved()})
+        _run_others(state)
+        last = _trained(state, models, only=stage, trainer=trainer)
+    counts = facts["counts"]
+    return RunResult(
+        path=directory.path,
+        read=counts["units"],
+        kept=counts["kept"],
+        dropped=counts["dropped"],
+        unjudged=counts["unjudged"],
+        quarantined=counts["quarantined"],
+        report=directory.path / "report.html",
+        model=last,
+    )
 
 
-def _train(state: State, model: str, rows: str) -> Path:
-    """model/<method>/: the trained stage; reused where data, model and settings are the same."""
-    from trainers.kto import train_kto
+def _require_same_data(found: dict[str, Any], recipe: Recipe, directory: RunDir) -> None:
+    """Raises RecipeError unless a run was made by what the recipe says of its rows."""
+    of_training = ("train", "stages", "match", "use")
+    own = {name: value for name, value in recipe.resolved().items() if name not in of_training}
+    other = [name for name in sorted({*own, *found} - {*of_training}) if own.get(name) != found.get(name)]
+    if other:
+        raise RecipeError(
+            f"{directory.path} was made with other {', '.join(other)} than the recipe has now; "
+            "`prefdata run` makes it anew, and training goes on from there"
+        )
 
-    entry = state.recipe.train
-    assert entry is not None
-    train, evaluation = kept_rows(state.run.path, "train"), kept_rows(state.run.path, "evaluation")
-    out = state.run.path / "model" / entry.name
-    state.progress(f"train {entry.name}", 0, 1)
-    train_kto(train.drop("split"), evaluation.drop("split"), model=model, output_dir=out, settings=entry.settings)
-    write_json(out / TRAINED_ON, {"training_rows": rows})
-    state.progress(f"train {entry.name}", 1, 1)
-    return out
+
+def _run_others(state: State) -> None:
+    """The runs of other recipes that stages take rows from, in data/<name>/."""
+    others = {stage.data.recipe.name: stage.data.recipe for stage in state.recipe.stages if stage.data.recipe}
+    for other in others.values():
+
+        def progress(step: str, done: int, total: int, *, name: str = other.name) -> None:
+            state.progress(f"{name}: {step}", done, total)
+
+        out = training_stages.other_run(state.run.path, other)
+        run(other, out=out, train=False, engine=state.engine, progress=progress)
+
+
+def _trained(
+    state: State, models: dict[str, str], *, only: str | None = None, trainer: training_stages.Trainer | None = None
+) -> Path:
+    """model/<stage>/ for each stage, reused where nothing that it depends on has changed; and the page with them."""
+    report = json.loads((state.run.path / "report.json").read_text(encoding="utf-8"))
+    accounts = training_stages.train(
+        state.run,
+        state.recipe,
+        models,
+        training_rows=report["training_rows"],
+        only=only,
+        trainer=trainer,
+        progress=state.progress,
+    )
+    write_page(state.run.path)
+    return training_stages.folder_of(state.run.path, accounts[-1]["stage"])

@@ -1,0 +1,393 @@
+"""The stages of training of a run: checked before the data is touched, each given its rows, trained, accounted for.
+
+What a method does is trainers'. Here is what joins it to a run: rows of the type that it reads, each side of the split
+built by itself; the start of each stage; the scorers that are rewards; and the lineage back to the input files.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import polars as pl
+
+from prefdata import building, catalogue, judging
+from prefdata.build.retype import prompt_keys
+from prefdata.errors import MissingExtraError, PrefdataError, RecipeError, UnknownNameError
+from prefdata.io import sha256_file, write_json, write_parquet
+from prefdata.recipe import Recipe, settings_of
+from prefdata.recipe_parts import TrainingStage
+from prefdata.recipe_settings import SettingsReader
+from prefdata.recipe_types import told, unreachable
+from prefdata.rows import kept_rows
+from prefdata.rundir import RunDir, key_of
+from prefdata.schema import RecordType
+from prefdata.stages import FORMAT, Progress, version
+
+if TYPE_CHECKING:
+    from trainers.job import Stage
+
+TRAINED_ON = "rows.json"
+"""Beside a trained stage: which rows it was trained on, so that the report never shows it beside others."""
+
+ROWS = "training"
+"""Folder of the rows that stages are given, as their methods read them."""
+
+OTHERS = "data"
+"""Folder of the runs of other recipes that stages take rows from."""
+
+SIDES = ("train", "evaluation")
+
+Trainer = Callable[[TrainingStage, str, "Given"], "Stage"]
+"""Trains one stage from a start (a model, or the folder of a stage) on what it is given."""
+
+
+class Given(NamedTuple):
+    """What a stage is given, in its method's type, and the account of it."""
+
+    train: pl.DataFrame
+    evaluation: pl.DataFrame
+    folder: Path
+    account: dict[str, Any]
+
+
+def folder_of(run: Path, stage: str) -> Path:
+    """Where a stage is trained."""
+    return run / "model" / stage
+
+
+def other_run(run: Path, recipe: Recipe) -> Path:
+    """Where the run of another recipe is that a stage takes rows from."""
+    return run / OTHERS / recipe.name
+
+
+def checked(recipe: Recipe, progress: Progress) -> dict[str, str]:
+    """Stage -> the model that it starts from, of those that start from one, everything checked that can be.
+
+    Arguments of TRL, tuners, types, models, their templates and lineage, rewards and their scorers. Raises RecipeError
+    with every fault, each with its line.
+    """
+    from trainers.adapters import require_tuner
+    from trainers.arguments import check_arguments
+    from trainers.job import require_training
+
+    require_training()
+    faults = _Faults()
+    models: dict[str, str] = {}
+    progress("model", 0, 1)
+    for stage in recipe.stages:
+        method = catalogue.method(stage.method)
+        with faults.of(stage):
+            check_arguments(method.config, stage.settings.args, method.reserved)
+        with faults.of(stage):
+            require_tuner(stage.settings)
+        with faults.of(stage):
+            scorers_of(stage, recipe)
+        if stage.data.recipe is not None:
+            with faults.of(stage, "data"):
+                _other_type(stage.data.recipe, method.type)
+        if stage.model is not None:
+            with faults.of(stage, "model"):
+                models[stage.name] = _model(recipe, stage.model)
+    for stage in recipe.stages:
+        with faults.of(stage):
+            _require_start(recipe, stage, models)
+    progress("model", 1, 1)
+    faults.end()
+    return models
+
+
+def scorers_of(stage: TrainingStage, recipe: Recipe) -> dict[str, Any]:
+    """The scorers among a stage's rewards, built: reward -> TextScorer. Raises RecipeError where one cannot be."""
+    rewards = getattr(stage.settings, "rewards", None)
+    if not rewards:
+        return {}
+    from trainers.rewards import check_rewards, wanted_scorers
+
+    wanted = wanted_scorers(rewards)
+    found = [f"rewards.{fault}" for fault in check_rewards(rewards, scorers=list(catalogue.FILTERS))]
+    built = {}
+    for name, facts in wanted.items():
+        values = {key: value for key, value in facts.items() if key != "scorer"}
+        try:
+            settings = settings_of("filter", facts["scorer"], values)
+            built[name] = judging.rooted(settings, recipe.root).build().scorer
+        except UnknownNameError:
+            pass  # told by check_rewards, with the names of all rewards
+        except RecipeError as error:
+            found += [f"rewards.{name}: {fault}" for fault in error.faults]
+    if found:
+        raise RecipeError(found)
+    return built
+
+
+def rows_for(run: RunDir, recipe: Recipe, stage: TrainingStage) -> Given:
+    """The rows of a stage, kept in training/<stage>/ under what they depend on.
+
+    Each side of the split is built by itself, so that what is held out stays held out.
+    """
+    source = recipe if stage.data.recipe is None else stage.data.recipe
+    place = run.path if stage.data.recipe is None else other_run(run.path, stage.data.recipe)
+    facts = json.loads((place / "run.json").read_text(encoding="utf-8"))
+    record_type = RecordType(facts["recipe"].get("type", RecordType.UNPAIRED))
+    wanted = catalogue.method(stage.method).type
+    kept = {file.name: sha256_file(file) for file in sorted((place / "kept").glob("*.parquet"))}
+    key = key_of(FORMAT, version("prefdata"), kept, stage.data.resolved(), record_type, wanted, source.resolved_match())
+    folder = run.path / ROWS / stage.name
+    files = {side: folder / f"{side}.parquet" for side in SIDES}
+    account = run.finished(f"rows-{stage.name}", key)
+    if account is None:
+        run.fresh(f"{ROWS}/{stage.name}")
+        account = {
+            "run": "." if stage.data.recipe is None else str(place.relative_to(run.path)),
+            "sources": None if stage.data.sources is None else list(stage.data.sources),
+            "type": told(record_type),
+            "as": told(wanted),
+        }
+        for side in SIDES:
+            rows = kept_rows(place, side).drop("split")  # type: ignore[arg-type]
+            if stage.data.sources is not None:
+                rows = rows.filter(pl.col("source").is_in(stage.data.sources))
+            made = building.made(rows, record_type, source, wanted, source=stage.name)
+            write_parquet(files[side], made.rows)
+            account[side] = {
+                "rows": made.rows.height,
+                "sha256": sha256_file(files[side]),
+                "unmade": building.counts(made.unmade),
+            }
+        named = {name: one for name, one in facts["inputs"].items() if name in (stage.data.sources or facts["inputs"])}
+        account["inputs"] = named
+        account = run.finish(f"rows-{stage.name}", key, files.values(), account)
+    train, evaluation = (pl.read_parquet(files[side], glob=False) for side in SIDES)
+    return Given(train, evaluation, folder, account)
+
+
+def train(
+    run: RunDir,
+    recipe: Recipe,
+    models: Mapping[str, str],
+    *,
+    training_rows: str,
+    only: str | None = None,
+    trainer: Trainer | None = None,
+    progress: Progress,
+) -> list[dict[str, Any]]:
+    """Trains the stages in order and gives their account, which run.json and report.json hold after each.
+
+    A stage that is finished from the same rows, start and settings is taken as it is. With `only` the stages that it is
+    built on and itself. `trainer` is where the work is done: in this process, unless another one is given.
+    """
+    stages = recipe.stages if only is None else ancestors(recipe, only)
+    accounts: list[dict[str, Any]] = []
+    prompts: dict[str, pl.Series] = {}
+    done: dict[str, dict[str, Any]] = {}
+    for stage in stages:
+        given = rows_for(run, recipe, stage)
+        given = _unseen(given, [prompts[one.name] for one in ancestors(recipe, stage.name)[:-1]])
+        prompts[stage.name] = prompt_keys(given.train)
+        start = models[stage.name] if stage.start is None else str(folder_of(run.path, stage.start))
+        progress(f"train {stage.name}", 0, 1)
+        run.log("training_started", stage=stage.name, rows=given.train.height)
+        trained = (trainer or in_process(run.path, recipe))(stage, start, given)
+        write_json(folder_of(run.path, stage.name) / TRAINED_ON, {"training_rows": training_rows})
+        names = [one.name for one in line(recipe, stage.name)]
+        accounts.append(_account(stage, trained, given, names, done))
+        done[stage.name] = accounts[-1]
+        _record(run, accounts, [one.name for one in recipe.stages])
+        run.log("training_finished", stage=stage.name, key=trained.record["key"])
+        progress(f"train {stage.name}", 1, 1)
+    return accounts
+
+
+def in_process(run: Path, recipe: Recipe) -> Trainer:
+    """Trains in this process."""
+
+    def trained(stage: TrainingStage, start: str, given: Given) -> Stage:
+        from trainers import training
+
+        evaluation = given.evaluation if given.evaluation.height else None
+        settings = settings_for(stage, run)
+        method = method_for(stage.method, scorers_of(stage, recipe))
+        out = folder_of(run, stage.name)
+        return training.train(method, given.train, evaluation, model=start, output_dir=out, settings=settings)
+
+    return trained
+
+
+def method_for(method: str, scorers: Mapping[str, Any]) -> Any:
+    """The method, with the scorers that are its rewards."""
+    if not scorers:
+        return catalogue.method(method)
+    return type(catalogue.method(method))(scorers=scorers)
+
+
+def settings_for(stage: TrainingStage, run: Path) -> Any:
+    """The settings of a stage in which a reward model that is a stage is named by its folder."""
+    rewards = getattr(stage.settings, "rewards", None)
+    if not rewards or not stage.scored_by:
+        return stage.settings
+    named = {
+        name: {**reward, "model": str(folder_of(run, stage.scored_by[name]))} if name in stage.scored_by else reward
+        for name, reward in rewards.items()
+    }
+    return dataclasses.replace(stage.settings, rewards=named)
+
+
+def ancestors(recipe: Recipe, name: str) -> list[TrainingStage]:
+    """The stages that the stage `name` needs, in order: its starts, its reward models and theirs, itself last."""
+    known = {stage.name: stage for stage in recipe.stages}
+    if name not in known:
+        raise UnknownNameError("stage", name, known)
+    wanted, waiting = set(), [name]
+    while waiting:
+        stage = known[waiting.pop()]
+        wanted.add(stage.name)
+        waiting += [one for one in (stage.start, *stage.scored_by.values()) if one is not None and one not in wanted]
+    return [stage for stage in recipe.stages if stage.name in wanted]
+
+
+def line(recipe: Recipe, name: str) -> list[TrainingStage]:
+    """The stages whose weights are in the stage `name`, oldest first, itself last."""
+    known = {stage.name: stage for stage in recipe.stages}
+    found = [known[name]]
+    while found[0].start is not None:
+        found.insert(0, known[found[0].start])
+    return found
+
+
+def _unseen(given: Given, before: Sequence[pl.Series]) -> Given:
+    """Held-out rows whose prompt no earlier stage was trained on; how many were left out is in the account."""
+    if not before or not given.evaluation.height:
+        return given
+    seen = prompt_keys(given.evaluation).is_in(pl.concat(before).unique().to_list())
+    account = {**given.account, "shared_prompts": int(seen.sum())}
+    return given._replace(evaluation=given.evaluation.filter(~seen), account=account)
+
+
+def _account(
+    stage: TrainingStage, trained: Stage, given: Given, names: list[str], done: Mapping[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """What run.json says of a trained stage: how it came about, back to the hashes of the input files."""
+    from trainers.job import digest
+
+    record = trained.record
+    parent = None if stage.start is None else {"stage": stage.start, "key": done[stage.start]["key"]}
+    rewards = {name: {"stage": one, "key": done[one]["key"]} for name, one in stage.scored_by.items()}
+    return {
+        "stage": stage.name,
+        "method": stage.method,
+        "path": f"model/{stage.name}",
+        "key": record["key"],
+        "sha256": digest(record["files"]),
+        "model": stage.model,
+        "base": dict(record["base"]),
+        "parent": parent,
+        **({"rewards": rewards} if rewards else {}),
+        "lineage": names,
+        "data": {"shared_prompts": 0, **given.account, "tokens_sha256": record["data"]["sha256"]},
+    }
+
+
+def _record(run: RunDir, accounts: Iterable[dict[str, Any]], order: Sequence[str]) -> None:
+    """run.json and report.json with the stages trained so far, beside those of an earlier call that still stand."""
+    new = {account["stage"]: account for account in accounts}
+    for name in ("run.json", "report.json"):
+        file = run.path / name
+        whole = json.loads(file.read_text(encoding="utf-8"))
+        known = {account["stage"]: account for account in whole.get("training", [])} | new
+        standing: dict[str, dict[str, Any]] = {}
+        for one in order:
+            if one in known and all(
+                link["stage"] in standing and standing[link["stage"]]["key"] == link["key"]
+                for link in (known[one]["parent"], *known[one].get("rewards", {}).values())
+                if link is not None
+            ):
+                standing[one] = known[one]
+        write_json(file, {**whole, "training": list(standing.values())})
+
+
+def _model(recipe: Recipe, model: str) -> str:
+    """A start model, found: a folder seen from the recipe, or whatever the table or a hub calls so."""
+    from trainers.job import RECORD, read_stage
+    from trainers.models import resolve
+
+    local = recipe.root / model
+    model = str(local) if local.is_dir() else model
+    if (Path(model) / RECORD).is_file():
+        read_stage(Path(model))
+    else:
+        resolve(model)
+    return model
+
+
+def _require_start(recipe: Recipe, stage: TrainingStage, models: Mapping[str, str]) -> None:
+    """Raises RecipeError for a preference stage on a model without SFT, InputError where no template is to be had."""
+    from trainers.chat_templates import given
+    from trainers.lineage import INSIST, NEEDS_SFT, evidence, refusal
+    from trainers.start import open_start
+
+    stages = line(recipe, stage.name)
+    first = stages[0]
+    model = models.get(first.name)
+    if model is None:
+        return
+    start = open_start(model)
+    tokenizer = start.tokenizer()
+    found = evidence(start, tokenizer)
+    before = [one.method for one in stages[:-1]]
+    needs = stage.method in NEEDS_SFT and "sft" not in before and INSIST not in stage.settings.insist
+    if needs and found.tuned is False:
+        raise RecipeError(refusal(stage.method, start.name, found.because))
+    if stage is first:
+        given(tokenizer, stage.settings.chat_template, default=stage.method == "sft", model=start.name)
+
+
+def _other_type(recipe: Recipe, wanted: RecordType) -> None:
+    from prefdata.importing import typed
+
+    record_type = typed(recipe).type
+    assert record_type is not None
+    fault = unreachable(record_type, wanted)
+    if fault is not None:
+        raise RecipeError(f"its run makes {told(record_type)} rows; {fault}")
+
+
+class _Faults(SettingsReader):
+    """Faults of stages, each told with the line of the recipe that it is about."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self.stage: TrainingStage | None = None
+        self.within: tuple[str, ...] = ()
+
+    def of(self, stage: TrainingStage, *within: str) -> _Faults:
+        self.stage, self.within = stage, within
+        self.lines = {(*stage.place, *path): number for path, number in stage.lines.items()}
+        return self
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> bool:
+        if not isinstance(error, PrefdataError) or isinstance(error, MissingExtraError):
+            return False
+        assert self.stage is not None
+        for fault in error.faults if isinstance(error, RecipeError) else [str(error)]:
+            head, colon, message = fault.partition(": ")
+            parts = tuple(head.split(".")) if colon and re.fullmatch(r"[\w.]+", head) else ()
+            if not parts or not hasattr(self.stage.settings, parts[0]):
+                self.fault((*self.stage.place, *self.within), fault)
+                continue
+            key = re.match(r"unknown key '([^']+)'|(\w+) is not passed through", message)
+            if key and parts == ("args",):
+                parts = ("args", key.group(1) or key.group(2))
+            self.fault((*self.stage.place, *parts), message)
+        return True
+
+    def end(self) -> None:
+        if self.faults:
+            raise RecipeError(list(dict.fromkeys(self.faults)))
