@@ -388,7 +388,7 @@ RANGES: tuple[Range, ...] = (
         what="the KL term stays 0",
         meaning="On answers that belong to other prompts the model has become less sure, and TRL cuts that off at 0: "
         "good and bad rows are then compared with the start model itself.",
-        advice="Nothing, as long as the margin grows. If it does not: larger batches, at least 4 rows each.",
+        advice="Nothing as long as the margin grows; where it does not, larger batches of at least 4 rows.",
         source="huggingface/trl#1911",
     ),
     Range(

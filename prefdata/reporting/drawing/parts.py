@@ -70,7 +70,14 @@ def across_axis(field: str, span: tuple[float, float], *, percent: bool = False,
         "field": field,
         "type": "quantitative",
         "scale": {"domain": list(span), "nice": False, "zero": False},
-        "axis": {"title": title or None, "tickCount": 5, "labelFlush": True, "labelOverlap": True, **ticks_as(percent)},
+        "axis": {
+            "title": title or None,
+            "tickCount": 5,
+            "labelFlush": True,
+            "labelOverlap": True,
+            "labelSeparation": 8,
+            **ticks_as(percent),
+        },
     }
 
 

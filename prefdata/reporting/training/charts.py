@@ -10,7 +10,7 @@ import polars as pl
 
 from prefdata.reporting import charts, drawing
 from prefdata.reporting.distributions import histogram
-from prefdata.reporting.drawing import Interval, Line
+from prefdata.reporting.drawing import Interval, Kind, Line, Series
 from prefdata.reporting.training import words
 from prefdata.reporting.training.stages import Trained
 
@@ -21,8 +21,8 @@ RIGHT_OVER = 20
 """Steps behind each value of `batches_right`."""
 
 
-SIDES = ("chosen_reward", "rejected_reward")
-"""Columns of eval_rewards.parquet for pairs."""
+SIDES = (("chosen_reward", "rejected_reward"), ("chosen", "rejected"))
+"""Columns of eval_rewards.parquet for pairs: rewards of DPO, scores of a reward model."""
 
 
 class Drawn(NamedTuple):
@@ -96,7 +96,16 @@ def held(stage: Trained) -> dict[str, Any] | None:
         ),
     }
     others = [(called, after[name]) for name, called in asked.others.items() if name in after]
-    change = [(name.replace("_", " ").replace("/", ": "), one) for name, one in metrics.get("change", {}).items()]
+    change = [
+        (name.replace("_", " ").replace("/", ": "), one)
+        for name, one in metrics.get("change", {}).items()
+        if name == asked.headline or name.startswith("rewards/")
+    ]
+    found["also"] = [
+        (words.ALSO.get(name, name.replace("_", " ")), before[name]["value"], one["value"])
+        for name, one in after.items()
+        if _estimate(one) and name in before and not {name} & {asked.headline, *asked.others} and "/" not in name
+    ]
     found["others"] = charts.estimates(others, reference=0.0, title="Held-out rewards") if others else None
     found["change"] = (
         charts.estimates(change, reference=0.0, title="Change on the held-out rows") if change and not others else None
@@ -115,13 +124,20 @@ def spread(stage: Trained) -> dict[str, Any] | None:
             "title": "Rewards of the held-out rows, by label",
             "scores": charts.scores(histogram(frame, "reward", nothing), nothing, title="Rewards by label", root=False),
         }
-    better, worse = SIDES
-    if set(SIDES) <= set(frame.columns):
+    for better, worse in SIDES:
+        if not {better, worse} <= set(frame.columns):
+            continue
         margin = frame.select(margin=pl.col(better) - pl.col(worse)).with_columns(label=pl.col("margin") > 0)
-        return {
-            "title": "Margins of the held-out pairs: told apart rightly, or not",
-            "scores": charts.scores(histogram(margin, "margin", nothing), nothing, title="Margins", root=False),
-        }
+        counts = histogram(margin, "margin", nothing)
+        drawn = charts.scores(counts, nothing, title="Margins", root=False)
+        if drawn.chart is not None:
+            named: list[tuple[str, str, Kind]] = [
+                ("undesirable", "not told apart", "bad"),
+                ("desirable", "told apart", "good"),
+            ]
+            series = [Series(called, counts[name], kind) for name, called, kind in named]
+            drawn = drawn._replace(chart=drawing.histogram(series, counts["edges"], title="Margins"))
+        return {"title": "Margins of the held-out pairs", "scores": drawn}
     return None
 
 

@@ -156,5 +156,5 @@ def number(value: Any) -> str:
     """A number with four digits; anything else as text."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return "–" if value is None else str(value)
-    value = rounded(value)
+    value = rounded(value) or 0
     return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"

@@ -103,6 +103,13 @@ HELD: Mapping[str, Held] = {
     ),
 }
 
+ALSO = {
+    "tokens": "mean length of answers, in tokens,",
+    "unfinished": "share of answers that did not end",
+    "perplexity": "perplexity",
+}
+"""Further estimates that are told in a sentence."""
+
 _GRADIENT = Curve("gradient", (("grad_norm", "", ""),), "its length, before it is cut")
 _ENTROPY = Curve("entropy", (("entropy", "", ""),), "how unsure the model is of its words, in nats")
 _PAIR: tuple[tuple[str, str, Kind], ...] = (("rewards/chosen", "better", "good"), ("rewards/rejected", "worse", "bad"))
