@@ -1,0 +1,312 @@
+"""Two updates of the real trainer on made-up rows of the longest length, to see what they take at most.
+
+The trainer is built as a stage builds it. Weights are random: from the config alone (`made`), or the real start
+model's (`measure`). Loads torch; the closed form is in `estimate`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import polars as pl
+import torch
+import transformers
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+
+from prefdata.schema import MESSAGES, RecordType, conform
+from trainers import reference_store
+from trainers.adapters import frozen_layers
+from trainers.job import Machine, quiet
+from trainers.loop import _trainer, completions_only
+from trainers.memory.live import LiveBytes, shapes_only
+from trainers.method import Method, Plan
+from trainers.reference_store import NEVER
+from trainers.rendering import encode_sides, protect
+from trainers.start import Start
+from trainers.trunk import SharedTrunk
+
+CHATML = (
+    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+MESSAGE_COLUMNS = frozenset(["prompt", "completion", "chosen", "rejected"])
+
+UPDATES = 2
+"""The first makes the optimizer's states; the second is measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What the second update took at most, in bytes."""
+
+    peak: int
+    held: int
+    """Live when it began."""
+    real: bool
+    """Whether tensors were real, or shapes alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MadeStart(Start):
+    """A start model with random weights in the shape of a config; there are no files."""
+
+    config: Mapping[str, Any]
+
+    def tokenizer(self) -> Any:
+        """Bytes as tokens, so that a text of n letters is n tokens long."""
+        return protect(byte_tokenizer())
+
+    def base(self) -> dict[str, Any]:
+        return {"name": self.name, "sha256": "", "rounded_to": None}
+
+    def lineage(self) -> list[dict[str, Any]]:
+        return []
+
+    def identity(self) -> str:
+        return ""
+
+    def load(self, *, dtype: Any = None, quantization_config: Any = None) -> Any:
+        return AutoModelForCausalLM.from_config(self.settings_of_model(), dtype=dtype or torch.float32)
+
+    def settings_of_model(self) -> Any:
+        """transformers' config, its special tokens those of the byte tokenizer."""
+        given = {key: value for key, value in self.config.items() if key not in ("model_type", "dtype", "torch_dtype")}
+        special = {"bos_token_id": None, "eos_token_id": 2, "pad_token_id": 0}
+        return AutoConfig.for_model(self.config["model_type"], **{**given, **special})
+
+
+def byte_tokenizer() -> Any:
+    """A tokenizer of 256 bytes and ChatML's markers."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    names = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *alphabet]
+    machine = Tokenizer(models.BPE(vocab={name: at for at, name in enumerate(names)}, merges=[]))
+    machine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    machine.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=machine,
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        additional_special_tokens=["<|im_start|>"],
+    )
+    tokenizer.chat_template = CHATML
+    return tokenizer
+
+
+def rehearse(
+    method: Method,
+    settings: Any,
+    start: Start,
+    *,
+    prompt: int,
+    completion: int,
+    bfloat16: bool,
+    fake: bool,
+    as_on_gpu: bool = False,
+) -> Measured:
+    """The peak of the second update on the CPU, all rows `prompt` + `completion` tokens long.
+
+    `fake` computes nothing, and `as_on_gpu` then scores as Triton's kernels do there: within the tile.
+    """
+    settings = dataclasses.replace(settings, **_rehearsed(settings, prompt, completion))
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="prefdata-memory-")))
+        if getattr(settings, "reference_store", NEVER) != NEVER:
+            settings = dataclasses.replace(settings, reference_store=str(folder / "reference"))
+        stack.enter_context(quiet())
+        stack.enter_context(completions_only())
+        stack.enter_context(_without_reading_the_reference(start))
+        transformers.set_seed(0)
+        sides = 2 if method.type is RecordType.PREFERENCE else 1
+        plan = _plan(method, settings, start, prompt, completion, bfloat16=bfloat16, folder=folder)
+        live: LiveBytes
+        if fake:
+            live = stack.enter_context(shapes_only(chosen=settings.per_device_batch * sides * completion))
+            stack.enter_context(in_order())
+        else:
+            live = stack.enter_context(LiveBytes())
+        if as_on_gpu:
+            stack.enter_context(_kernels_in_place())
+        model = plan.method.load(plan, plan.dtype())
+        frozen = frozen_layers(plan, model)
+        if frozen:
+            SharedTrunk(model, frozen)
+        reads = plan.method.reads(plan, model)
+        trainer, _ = _trainer(plan, model, reads)
+        if reads.after_build is not None:
+            reads.after_build(trainer)
+        begun = Second(live)
+        trainer.add_callback(begun)
+        trainer.train()
+        return Measured(peak=live.peak, held=begun.held, real=not fake)
+
+
+def _rehearsed(settings: Any, prompt: int, completion: int) -> dict[str, Any]:
+    """What a rehearsal sets otherwise than the stage: two updates, nothing written, answers of full length."""
+    changed: dict[str, Any] = {
+        "max_steps": UPDATES,
+        "save_steps": 0,
+        "samples": 0,
+        "report_to": (),
+        "max_length": prompt + completion,
+    }
+    if hasattr(settings, "max_completion_length"):
+        changed |= {
+            "max_completion_length": completion,
+            "probe_prompts": 0,
+            "rewards": {"length": {"max": completion}},
+            "generation": {"min_new_tokens": completion},
+        }
+    return changed
+
+
+@contextlib.contextmanager
+def _without_reading_the_reference(start: Start) -> Iterator[None]:
+    """A store that knows every row already; and TRL's own references, which it would load by a path, from `start`."""
+    from trl.trainer import grpo_trainer, rloo_trainer
+
+    def scored(plan: Any, model: Any, keys: Any, rows: Any, what: str) -> dict[str, float]:
+        return dict.fromkeys(keys, -1.0)
+
+    def made(path: str, **options: Any) -> Any:
+        return start.load(dtype=options.get("dtype"))
+
+    with (
+        mock.patch.object(reference_store, "_scored", scored),
+        mock.patch.object(grpo_trainer, "create_model_from_path", made),
+        mock.patch.object(rloo_trainer, "create_model_from_path", made),
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def _kernels_in_place() -> Iterator[None]:
+    """The head's tile folded in place, as Triton does it; torch's stand-in for other devices makes copies of it."""
+    from trl.kernels import chunked_logprob
+
+    def fold(*_: Any, **__: Any) -> None:
+        return None
+
+    with (
+        mock.patch.object(chunked_logprob, "_forward_tile", fold),
+        mock.patch.object(chunked_logprob, "_backward_tile", fold),
+    ):
+        yield
+
+
+class Second(transformers.TrainerCallback):  # type: ignore[misc]
+    """Begins to count when the second update begins."""
+
+    def __init__(self, live: LiveBytes) -> None:
+        self.live = live
+        self.held = 0
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step == UPDATES - 1:
+            self.live.begin()
+            self.held = self.live.live
+
+
+@contextlib.contextmanager
+def in_order() -> Iterator[None]:
+    """Rows in order: an order cannot be drawn where tensors are shapes alone."""
+    from torch.utils.data import SequentialSampler
+
+    with mock.patch.object(
+        transformers.Trainer, "_get_train_sampler", lambda self, dataset=None: SequentialSampler(self.train_dataset)
+    ):
+        yield
+
+
+def _plan(
+    method: Method, settings: Any, start: Start, prompt: int, completion: int, *, bfloat16: bool, folder: Path
+) -> Plan:
+    tokenizer = start.tokenizer()
+    frame = made_rows(method.type, UPDATES * rows_of_update(settings), prompt, completion, tokenizer)
+    encoded = method.encode(frame, tokenizer, settings, name="training rows")
+    return Plan(
+        method=method,
+        settings=settings,
+        defaults=method.defaults(settings, start),
+        facts=method.facts(encoded, settings),
+        rows=encoded,
+        order=method.arrange(encoded, settings),
+        held_out=None,
+        start=start,
+        machine=Machine(device="cpu", bfloat16=bfloat16, threads=torch.get_num_threads()),
+        tokenizer=tokenizer,
+        output_dir=folder,
+        key="",
+        root=folder,
+    )
+
+
+def rows_of_update(settings: Any) -> int:
+    """Rows that one update reads; of prompts as many as groups of answers."""
+    rows: int = settings.per_device_batch * settings.gradient_accumulation
+    return rows
+
+
+def made_rows(record_type: RecordType, rows: int, prompt: int, completion: int, tokenizer: Any) -> pl.DataFrame:
+    """Canonical rows whose prompt and answers have so many tokens each, as near as words of one token come to it."""
+    asked = _fitting(tokenizer, prompt, completion=False)
+    told = _fitting(tokenizer, completion, completion=True)
+    sides = {
+        RecordType.PREFERENCE: {"chosen": "g", "rejected": "b"},
+        RecordType.PROMPT: {},
+    }.get(record_type, {"completion": "g"})
+    frame = []
+    for at in range(rows):
+        row: dict[str, Any] = {
+            "id": f"r{at:05d}",
+            "source": "made",
+            "group": f"r{at:05d}",
+            "prompt": [_turn("user", _text(asked, "q", at))],
+        }
+        row |= {side: [_turn("assistant", _text(told, letter, at))] for side, letter in sides.items()}
+        if record_type is RecordType.UNPAIRED:
+            row["label"] = at % 2 == 0
+        frame.append(row)
+    typed = dict.fromkeys(MESSAGE_COLUMNS & frame[0].keys(), MESSAGES)
+    return conform(pl.DataFrame(frame, schema_overrides=typed), record_type)
+
+
+def _fitting(tokenizer: Any, wanted: int, *, completion: bool) -> int:
+    """How many letters of `_text` come to `wanted` tokens, markers included; never more of them."""
+
+    def tokens(letters: int) -> int:
+        row = encode_sides(
+            tokenizer,
+            [_turn("user", "q" if completion else _text(letters, "q", 0))],
+            [[_turn("assistant", _text(letters, "g", 0) if completion else "g")]],
+            max_length=1 << 30,
+        )
+        assert row is not None
+        return len(row[0].completion_ids if completion else row[0].prompt_ids)
+
+    low, high = 1, 2
+    while tokens(high) < wanted:
+        low, high = high, high * 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if tokens(middle) <= wanted else (low, middle)
+    return high if tokens(high) <= wanted else low
+
+
+def _text(letters: int, letter: str, at: int) -> str:
+    """So many letters, spaced in words; those of another row begin otherwise."""
+    name = f"{chr(97 + at % 26)}{chr(97 + at // 26 % 26)} "
+    return (name + f"{letter} " * letters)[: max(letters, 1)].rstrip().ljust(max(letters, 1), letter)
+
+
+def _turn(role: str, text: str) -> dict[str, Any]:
+    return {"role": role, "content": text, "tool_calls": None}
