@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prefdata import cli_ablate, cli_audit, cli_convert, cli_data, cli_diff
+from prefdata import cli_ablate, cli_audit, cli_convert, cli_data, cli_diff, cli_preflight, cli_train
 from prefdata.cli_bars import Bars
 
 if TYPE_CHECKING:
@@ -114,17 +114,19 @@ def last_line(result: RunResult) -> str:
     """What a run came to, in one line."""
     total = result.kept + result.dropped
     share = f" ({100 * result.kept / total:.1f} %)" if total else ""
-    adapter = f"; adapter {result.model / 'adapter'}" if result.model else ""
+    trained = f"; {cli_train.weights(result.model)}" if result.model else ""
     return (
         f"kept {result.kept:,} of {total:,} rows{share}, dropped {result.dropped:,}, {result.unjudged:,} unjudged, "
-        f"{result.quarantined:,} quarantined of {result.read:,} units read; report {result.report}{adapter}"
+        f"{result.quarantined:,} quarantined of {result.read:,} units read; report {result.report}{trained}"
     )
 
 
 app.command("convert")(cli_convert.convert_command)
 app.command("audit")(cli_audit.audit_command)
+app.command("train")(cli_train.train_command)
 app.command("diff")(cli_diff.diff_command)
 app.command("ablate")(cli_ablate.ablate_command)
+app.command("preflight")(cli_preflight.preflight_command)
 cli_data.register(app)
 
 
@@ -203,27 +205,6 @@ def export(
     for reason, number in written["refused"].items():
         typer.echo(f"refused {number:,}: {reason}, {rules.REASONS[reason]}")
     typer.echo(f"written to {folder}")
-
-
-@app.command()
-def train(
-    run: RunPath,
-    recipe: Annotated[Path, typer.Option("--recipe", help="The recipe whose `train` block is used.")],
-    quiet: Quiet = False,
-    as_json: Json = False,
-) -> None:
-    """Train on the kept rows of a run, as the recipe's `train` block says, and rebuild its report.
-
-    Example: prefdata train runs/demo --recipe recipes/support_kto.yaml
-    """
-    from prefdata import rundir
-    from prefdata.errors import RecipeError
-    from prefdata.recipe import load
-
-    rundir.existing(run)
-    if load(recipe).train is None:
-        raise RecipeError("no `train` block; nothing to train", where=str(recipe))
-    _run(recipe, out=run, threads=1, as_json=as_json, dry_run=False, quiet=quiet, train=True)
 
 
 @app.command()

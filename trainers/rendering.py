@@ -28,6 +28,7 @@ __all__ = [
     "encode_sides",
     "encode_sides_of",
     "messages_of",
+    "plain_chats",
     "protect",
     "shared_prefix",
 ]
@@ -77,6 +78,17 @@ def encode_chats(tokenizer: Any, chats: Sequence[tuple[Sequence[Message], bool]]
         except TemplateError as error:
             found.append(error)
     return found
+
+
+def plain_chats(tokenizer: Any, chats: Sequence[tuple[Sequence[Message], bool]]) -> list[list[int] | TemplateError]:
+    """The chats as every other trainer encodes them: rendered whole and tokenised, forged markers and all.
+
+    Only for telling what others would do; nothing of ours is trained or served this way.
+    """
+    bare = [([dict(message) for message in messages], prompt) for messages, prompt in chats]
+    drawn = _drawn(tokenizer, bare)
+    ids = iter(_plain(tokenizer, control_of(tokenizer), [text for text in drawn if isinstance(text, str)]))
+    return [text if isinstance(text, TemplateError) else next(ids) for text in drawn]
 
 
 def encode_row(

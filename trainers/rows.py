@@ -118,11 +118,11 @@ def encode_rows(
     """
     frame = check(frame, record_type)
     answers = ANSWERS[record_type]
-    empty = frame.filter(pl.any_horizontal([_empty(side) for side in answers] or [pl.lit(False)]))
-    if empty.height:
+    bare = frame.filter(empty(record_type))
+    if bare.height:
         raise InputError(
-            f"{name}: an empty {' or '.join(answers)} in {empty.height} of {frame.height} rows, first id "
-            f"{empty['id'][0]}; drop them first (the filter chat_quality does)"
+            f"{name}: an empty {' or '.join(answers)} in {bare.height} of {frame.height} rows, first id "
+            f"{bare['id'][0]}; drop them first (the filter chat_quality does)"
         )
     if record_type is RecordType.UNPAIRED:
         columns = ["label", *columns]
@@ -181,6 +181,11 @@ def _encoded(
         found = iter(encoded)
         for row in rows:
             yield row, next(found) if _asks(row) else None
+
+
+def empty(record_type: RecordType) -> pl.Expr:
+    """Whether an answer of a row says nothing."""
+    return pl.any_horizontal([_empty(side) for side in ANSWERS[record_type]] or [pl.lit(False)])
 
 
 def choose(rows: Rows, limit: int | None, *, seed: int) -> Rows:

@@ -7,7 +7,7 @@ Tokenising is done once: the rows are those that training reads. What plain TRL 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from trainers.preflight.finding import Check, Finding, Levels, Severity
 from trainers.preflight.seen import Seen
 from trainers.rows import Rows
 
-__all__ = ["Check", "Finding", "Levels", "Preflight", "Seen", "Severity", "examine", "findings"]
+__all__ = ["Check", "Finding", "Levels", "Preflight", "Seen", "Severity", "examine", "findings", "ranked"]
 
 FAMILIES = (lengths, answers, labels, sameness, texts, template)
 """Modules with a function `look`, in the order in which they look."""
@@ -50,15 +50,15 @@ class Preflight:
         rank = Severity(level).rank
         return [one for one in self.findings if one.severity.rank <= rank and one.check not in insist]
 
-    def record(self) -> dict[str, Any]:
-        """For stage.json: counts by severity, figures, and findings with the first row ids."""
+    def record(self, *, ids: int = RECORDED_IDS) -> dict[str, Any]:
+        """Counts by severity, figures, and findings with the first row ids; for stage.json."""
         counts = Counter(one.severity.value for one in self.findings)
         return {
             "rows": self.rows,
             "total": self.total,
             "counts": {severity.value: counts[severity.value] for severity in Severity},
             "figures": dict(self.figures),
-            "findings": [one.record(ids=RECORDED_IDS) for one in self.findings],
+            "findings": [one.record(ids=ids) for one in self.findings],
         }
 
     def require(self, insist: Sequence[str] = ()) -> None:
@@ -101,7 +101,11 @@ def examine(
 
 def findings(seen: Seen) -> tuple[Finding, ...]:
     """Of all families, worst first."""
-    found = [one for family in FAMILIES for one in family.look(seen)]
+    return ranked(one for family in FAMILIES for one in family.look(seen))
+
+
+def ranked(found: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Worst first, then the most frequent."""
     return tuple(sorted(found, key=lambda one: (one.severity.rank, -one.share, one.check)))
 
 

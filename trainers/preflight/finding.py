@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -9,6 +10,9 @@ from typing import Any, Literal, NamedTuple
 
 View = Literal["ours", "trl"]
 """Whose rows are spoken of: as prefdata trains them, or as plain TRL would train the same ones."""
+
+_NAMED = re.compile(r"\{([a-z0-9_]+)\}")
+"""A measure named in a cure."""
 
 IDS = 1_000
 """Row ids that a finding keeps."""
@@ -130,7 +134,7 @@ class Check:
             ids=tuple(ids[:IDS]),
             title=self.title,
             why=self.why,
-            cure=self.cure,
+            cure=_NAMED.sub(lambda name: f"{measures.get(name[1], name[0])}", self.cure),
             threads=self.threads,
             measures=measures,
         )

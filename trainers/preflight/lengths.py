@@ -19,7 +19,7 @@ DROPPED = {
         family="rows",
         title="The last turn with its answer does not fit into max_length: the row is dropped",
         why="Answers are never cut here, since a cut answer loses its end token; rows that do not fit are left out.",
-        cure="max_length: {needed}  # the longest such row; or leave long rows out on purpose",
+        cure="Raise max_length, or leave long rows out on purpose; the lengths tell what each limit costs",
         threads=("modelscope/ms-swift#5712", "huggingface/trl#3382", "hiyouga/LlamaFactory#4617"),
         levels=LOST,
     ),

@@ -1,0 +1,314 @@
+"""Rows of a file or of a recipe's run as a trainer will read them, and what is to be known before it does.
+
+The checks are trainers'; here the rows are read, encoded with the model's tokenizer and handed to them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import polars as pl
+
+from prefdata import building, catalogue
+from prefdata.errors import InputError, RecipeError, UnknownNameError
+from prefdata.formats.core import PLACES, identify, pieces
+from prefdata.opening import open_dataset, with_columns_of
+from prefdata.rows import kept_rows
+from prefdata.schema import RecordType
+
+if TYPE_CHECKING:
+    from prefdata.recipe import Recipe
+    from trainers.preflight import Preflight
+    from trainers.preflight.plain_trl import Plain
+    from trainers.preflight.seen import Seen
+
+METHOD_OF = {
+    RecordType.SFT: "sft",
+    RecordType.PREFERENCE: "dpo",
+    RecordType.UNPAIRED: "kto",
+    RecordType.PROMPT: "grpo",
+}
+"""The method that is meant where none is named."""
+
+RECIPES = (".yaml", ".yml")
+
+MOST_IDS = 1_000
+"""Row ids of a finding in JSON."""
+
+
+class Checked(NamedTuple):
+    """What the preflight of one stage came to."""
+
+    name: str
+    """Of the file, or of the recipe's stage."""
+    method: str
+    model: str
+    read_as: str
+    """Format and type of the rows."""
+    refused: Mapping[str, int]
+    """Reason -> records of the file that are no rows."""
+    preflight: Preflight
+    seen: Seen
+    plain: Plain | None
+    """The rows as TRL makes them, where that was asked for."""
+
+    def record(self) -> dict[str, Any]:
+        """As plain JSON data."""
+        told = self.preflight.record(ids=MOST_IDS)
+        return {
+            "name": self.name,
+            "method": self.method,
+            "model": self.model,
+            "read_as": self.read_as,
+            "refused": dict(self.refused),
+            "view": "trl" if self.plain is not None else "ours",
+            **told,
+        }
+
+
+class Data(NamedTuple):
+    """Rows that were read."""
+
+    name: str
+    type: RecordType
+    read_as: str
+    rows: pl.DataFrame
+    raw: pl.DataFrame | None
+    refused: Mapping[str, int]
+
+
+def preflight(
+    path: str | Path,
+    *,
+    model: str | Path | None = None,
+    method: str | None = None,
+    max_length: int | None = None,
+    as_trl: bool = False,
+    held_out: str | Path | None = None,
+    source: str = "auto",
+    type: RecordType | str | None = None,
+    labels: Mapping[str, bool] | None = None,
+    columns: Mapping[str, str] | None = None,
+    run: str | Path | None = None,
+    stage: str | None = None,
+    root: Path | None = None,
+    **settings: Any,
+) -> list[Checked]:
+    """Examines the rows of a dataset, or those of every stage of a recipe, as they will be trained.
+
+    `model` names the tokenizer, template and vocabulary (a name, a folder or a hub id); a recipe has its own. `as_trl`
+    tells what plain TRL would do with the same rows beside what prefdata does. `settings` are those of the method
+    (`per_device_batch=8`). Example: `prefdata.preflight("pairs.jsonl", model="smollm2-135m")[0].preflight.findings`.
+    Raises InputError where no row can be read, RecipeError for settings that contradict the rows.
+    """
+    given = {"max_length": max_length, **settings}
+    wanted = {name: value for name, value in given.items() if value is not None}
+    if Path(path).suffix in RECIPES:
+        if model is not None or method is not None:
+            raise RecipeError("a recipe names its model and methods itself; leave --model and --method out")
+        return _of_recipe(Path(path), run, stage, wanted, as_trl=as_trl, root=root)
+    if stage is not None:
+        raise RecipeError("--stage names a stage of a recipe; this is a dataset")
+    if model is None:
+        raise RecipeError("name the model whose tokenizer and template are used: --model smollm2-135m, or its folder")
+    options: dict[str, Any] = {"source": source, "type": type, "labels": labels, "columns": columns}
+    data = read(path, **options)
+    held = read(held_out, **options).rows if held_out is not None else None
+    name = method or METHOD_OF[data.type]
+    return [examined(data, name, str(model), _settings(name, wanted), held_out=held, as_trl=as_trl, root=root)]
+
+
+def read(
+    path: str | Path,
+    *,
+    source: str = "auto",
+    type: RecordType | str | None = None,
+    labels: Mapping[str, bool] | None = None,
+    columns: Mapping[str, str] | None = None,
+) -> Data:
+    """Canonical rows of a dataset of any format, each called by its file and line, or the kept rows of a run."""
+    if (Path(path) / "run.json").is_file():
+        import json
+
+        recipe = json.loads((Path(path) / "run.json").read_text(encoding="utf-8"))["recipe"]
+        kind = RecordType(recipe.get("type", RecordType.UNPAIRED))
+        return Data(Path(path).name, kind, f"a run, {kind.value}", kept_rows(path, "train").drop("split"), None, {})
+    opened = open_dataset(path, source=source, type=type, labels=labels, columns=columns)
+    form, kind = opened.reading.format, opened.reading.type
+    refused: Counter[str] = Counter()
+    parts, raw = [], []
+    for chunk in opened.chunks:
+        refused.update(chunk.quarantine["reason"].to_list())
+        if not chunk.frame.height:
+            continue
+        raw.append(chunk.frame)
+        outcome = form.decode(with_columns_of(chunk.frame, opened.schema), kind)
+        refused.update(outcome.refused["reasons"].explode().drop_nulls().to_list())
+        if outcome.rows.height:
+            kept = [name for name in ("source", "group") if name in outcome.rows.columns]
+            parts.append(pieces(outcome.rows, kind).hstack(outcome.rows.select(kept).get_columns()))
+    if not parts:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in refused.most_common(3))
+        raise InputError(f"{opened.name}: no row could be read as {form.name}, {kind.value} ({reasons})")
+    rows = pl.concat(parts, how="diagonal_relaxed")
+    number = pl.int_range(pl.len(), dtype=pl.UInt32).over(*PLACES[:2])
+    place = pl.format("{}:{}", *PLACES[:2])
+    rows = rows.with_columns(id=pl.when(number > 0).then(pl.format("{}#{}", place, number + 1)).otherwise(place))
+    return Data(
+        opened.name,
+        kind,
+        f"{form.name}, {kind.value}",
+        identify(rows, kind, source=opened.name),
+        pl.concat(raw, how="diagonal_relaxed"),
+        dict(refused.most_common()),
+    )
+
+
+def examined(
+    data: Data,
+    method: str,
+    model: str,
+    settings: Any,
+    *,
+    held_out: pl.DataFrame | None = None,
+    as_trl: bool = False,
+    root: Path | None = None,
+) -> Checked:
+    """The preflight of rows that were read. Nothing stops it: what would stop training is a critical finding."""
+    from trainers.models import load_tokenizer, resolve
+    from trainers.preflight import columns, plain_trl
+    from trainers.preflight import findings as looked
+    from trainers.preflight.model import vocabulary
+    from trainers.preflight.seen import Seen
+
+    folder = resolve(model, root=root)
+    tokenizer = load_tokenizer(folder)
+    template = getattr(settings, "chat_template", None)
+    if template is not None or not tokenizer.chat_template:
+        from trainers.chat_templates import given
+
+        given(tokenizer, template, default=method == "sft", model=model)
+    encode: dict[str, Any] = {"tokenizer": tokenizer, "max_length": settings.max_length, "system": settings.system}
+    rows = _encoded(data.rows, data.type, **encode)
+    seen = Seen(
+        method=method,
+        rows=rows,
+        tokenizer=tokenizer,
+        settings=settings,
+        vocabulary=vocabulary(folder),
+        frame=data.rows,
+        held_out=None if held_out is None else _encoded(held_out, data.type, **encode),
+    )
+    found = list(looked(seen))
+    wanted = catalogue.method(method).type
+    if wanted is not data.type and not (as_trl and method == "kto"):
+        raise RecipeError(
+            f"{method} reads {wanted.value} rows, {data.name} holds {data.type.value}; "
+            f"prefdata convert DATA --to trl --type {wanted.value} makes them, or name another --method"
+        )
+    made = None
+    if as_trl:
+        made = plain_trl.plain(seen)
+        found += plain_trl.look(seen, made)
+        if data.raw is not None:
+            found += columns.look(data.raw)
+    else:
+        found = [one for one in found if one.view == "ours"]
+    return Checked(
+        name=data.name,
+        method=method,
+        model=Path(model).name if Path(model).is_dir() else model,
+        read_as=data.read_as,
+        refused=data.refused,
+        preflight=_preflight(seen, found, made),
+        seen=seen,
+        plain=made,
+    )
+
+
+def _preflight(seen: Seen, found: Sequence[Any], made: Plain | None) -> Preflight:
+    from trainers.preflight import Preflight, figures, ranked
+    from trainers.preflight.plain_trl import figures as trl_figures
+
+    told = figures(seen)
+    if made is not None:
+        told = {**told, "trl": trl_figures(seen, made)}
+    return Preflight(method=seen.method, rows=len(seen.rows), total=seen.total, findings=ranked(found), figures=told)
+
+
+def _encoded(frame: pl.DataFrame, kind: RecordType, *, tokenizer: Any, max_length: int, system: str | None) -> Any:
+    """Encoded rows; empty answers, which training refuses, are one more reason to be dropped."""
+    from trainers.rows import ANSWERS, empty, encode_rows
+
+    gone = frame.filter(empty(kind)) if ANSWERS[kind] else frame.clear()
+    kept = frame.filter(~empty(kind)) if gone.height else frame
+    rows = encode_rows(kept, tokenizer, kind, max_length=max_length, system=system, name="rows")
+    if not gone.height:
+        return rows
+    return dataclasses.replace(
+        rows,
+        dropped={**rows.dropped, "empty_answer": gone.height},
+        lost={**rows.lost, "empty_answer": gone["id"].to_list()},
+    )
+
+
+def _settings(method: str, given: Mapping[str, Any]) -> Any:
+    from prefdata.recipe import settings_of
+
+    if method not in catalogue.METHODS:
+        raise UnknownNameError("method", method, catalogue.METHODS)
+    return settings_of("trainer", method, dict(given))
+
+
+def _of_recipe(
+    path: Path, run: str | Path | None, only: str | None, given: Mapping[str, Any], *, as_trl: bool, root: Path | None
+) -> list[Checked]:
+    from prefdata.recipe import load
+
+    recipe = load(path)
+    if not recipe.stages:
+        raise RecipeError(f"{path.name}: no `train` or `stages`; name a dataset and --model instead")
+    names = [stage.name for stage in recipe.stages]
+    if only is not None and only not in names:
+        raise UnknownNameError("stage", only, names)
+    folder = Path(run) if run is not None else Path("runs") / recipe.name
+    if not (folder / "run.json").is_file():
+        raise InputError(
+            f"{folder}: no finished run there; prefdata build {path} makes its rows, or name it with --run"
+        )
+    return [
+        _stage(recipe, stage, folder, given, as_trl=as_trl, root=root)
+        for stage in recipe.stages
+        if only is None or stage.name == only
+    ]
+
+
+def _stage(
+    recipe: Recipe, stage: Any, folder: Path, given: Mapping[str, Any], *, as_trl: bool, root: Path | None
+) -> Checked:
+    """The rows of one stage as training_stages would give them, with the model that its line begins with."""
+    import json
+
+    source, place = (recipe, folder) if stage.data.recipe is None else (stage.data.recipe, folder / "data")
+    if stage.data.recipe is not None:
+        place = place / source.name
+    facts = json.loads((place / "run.json").read_text(encoding="utf-8"))
+    kind = RecordType(facts["recipe"].get("type", RecordType.UNPAIRED))
+    wanted = catalogue.method(stage.method).type
+    sides = []
+    for side in ("train", "evaluation"):
+        rows = kept_rows(place, side).drop("split")
+        if stage.data.sources is not None:
+            rows = rows.filter(pl.col("source").is_in(stage.data.sources))
+        sides.append(building.made(rows, kind, source, wanted, source=stage.name).rows)
+    first = stage
+    while first.model is None:
+        first = next(one for one in recipe.stages if one.name == first.start)
+    data = Data(stage.name, wanted, f"stage of {recipe.name}, {wanted.value}", sides[0], None, {})
+    settings = dataclasses.replace(stage.settings, **given) if given else stage.settings
+    held = sides[1] if sides[1].height else None
+    return examined(data, stage.method, first.model, settings, held_out=held, as_trl=as_trl, root=root)

@@ -1,0 +1,120 @@
+"""One row as its tokens are trained: what is masked, what is trained on, what is cut, and which tokens are markers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from trainers.control import control_of
+from trainers.preflight.plain_trl import NO_LIMIT, Plain
+from trainers.preflight.seen import Seen, text_of
+from trainers.rendering import TemplateError, encode_sides_of, messages_of
+
+Kind = Literal["masked", "trained", "cut"]
+
+
+class Span(NamedTuple):
+    """Tokens in a row that are treated alike."""
+
+    kind: Kind
+    text: str
+    marker: bool
+    """A control token, by its spelling."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """A row, taken apart."""
+
+    id: str
+    sides: Mapping[str, list[Span]]
+    """Side -> its spans: the prompt with the answer of that side."""
+    cut: list[tuple[str, str]]
+    """Role and text of the older turns that are cut off."""
+    facts: Mapping[str, Any]
+    """Tokens of each side, how many are trained on, and why the row is dropped where it is."""
+
+    def record(self) -> dict[str, Any]:
+        """As plain JSON data."""
+        return {
+            "id": self.id,
+            "sides": {name: [span._asdict() for span in spans] for name, spans in self.sides.items()},
+            "cut": [{"role": role, "content": text} for role, text in self.cut],
+            "facts": dict(self.facts),
+        }
+
+
+def show(seen: Seen, row: str, plain: Plain | None = None) -> Shown | None:
+    """The row called `row`; as TRL would train it where `plain` is given. None where there is no such row."""
+    assert seen.frame is not None
+    found = seen.frame.filter(seen.frame["id"] == row)
+    if not found.height:
+        return None
+    if plain is not None:
+        return _by_trl(seen, row, plain)
+    given = found.row(0, named=True)
+    facts: dict[str, Any] = {name: given[name] for name in ("label", "margin") if given.get(name) is not None}
+    if row in seen.rows.ids:
+        at = seen.rows.ids.index(row)
+        encoded = {name: side[at] for name, side in seen.rows.sides.items()}
+    else:
+        facts["dropped"] = next((reason for reason, ids in seen.rows.lost.items() if row in ids), "unknown")
+        prompt, answers = messages_of(given["prompt"]), [messages_of(given[side]) for side in seen.answers]
+        whole = encode_sides_of(seen.tokenizer, [(prompt, answers)], max_length=NO_LIMIT, system=seen.settings.system)[
+            0
+        ]
+        if whole is None or isinstance(whole, TemplateError):
+            facts["refused"] = str(whole)
+            whole = []
+        encoded = dict(zip(seen.answers or ("prompt",), whole, strict=False))
+    sides, cut = {}, []
+    for name, one in encoded.items():
+        sides[name] = [
+            *spans(seen.tokenizer, one.prompt_ids, "masked"),
+            *spans(seen.tokenizer, one.completion_ids, "trained"),
+        ]
+        facts[f"{name}_tokens"] = len(one.prompt_ids) + len(one.completion_ids)
+        facts[f"{name}_trained"] = len(one.completion_ids)
+        turns = [turn for turn in messages_of(given["prompt"]) if turn["role"] != "system"]
+        cut = [(turn["role"], text_of([turn])) for turn in turns[: one.turns_cut]]
+    return Shown(id=row, sides=sides, cut=cut, facts={**facts, "max_length": seen.settings.max_length})
+
+
+def _by_trl(seen: Seen, row: str, plain: Plain) -> Shown:
+    facts: dict[str, Any] = {"max_length": seen.settings.max_length}
+    if row not in plain.ids:
+        return Shown(id=row, sides={}, cut=[], facts={**facts, "dropped": "template or label"})
+    sides = plain.sides[plain.ids.index(row)]
+    limit, shown = seen.settings.max_length, {}
+    if len(sides[0].prompt) >= limit:
+        facts["dropped"] = "the prompt alone fills max_length"
+    for name, side in zip(seen.answers or ("prompt",), sides, strict=True):
+        room = max(0, limit - len(side.prompt))
+        shown[name] = [
+            *spans(seen.tokenizer, side.prompt[:limit], "masked"),
+            *spans(seen.tokenizer, side.prompt[limit:], "cut"),
+            *spans(seen.tokenizer, side.answer[:room], "trained"),
+            *spans(seen.tokenizer, side.answer[room:], "cut"),
+        ]
+        facts[f"{name}_tokens"] = len(side.prompt) + len(side.answer)
+        facts[f"{name}_trained"] = min(room, len(side.answer))
+    return Shown(id=row, sides=shown, cut=[], facts=facts)
+
+
+def spans(tokenizer: Any, ids: Sequence[int], kind: Kind) -> list[Span]:
+    """The ids as text, markers apart."""
+    markers = control_of(tokenizer).ids
+    found: list[Span] = []
+    run: list[int] = []
+    for one in [*ids, None]:
+        if one is not None and one not in markers:
+            run.append(one)
+            continue
+        if run:
+            text = tokenizer.decode(run, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+            found.append(Span(kind, text, marker=False))
+            run = []
+        if one is not None:
+            found.append(Span(kind, str(tokenizer.convert_ids_to_tokens(one)), marker=True))
+    return found
