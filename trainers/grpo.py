@@ -32,7 +32,7 @@ class GRPOSettings(OnlineSettings):
 
 
 class GRPO(Online):
-    """GRPO on prompts, shuffled by TRL."""
+    """GRPO on prompts, read in an order decided beforehand."""
 
     name = "grpo"
     version = 1

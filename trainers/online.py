@@ -20,7 +20,7 @@ from prefdata.errors import RecipeError
 from prefdata.schema import RecordType
 from trainers.adapters import start_model
 from trainers.method import Default, Held, Plan, Reads
-from trainers.ordering import Order, as_given
+from trainers.ordering import Order, by_length
 from trainers.processes import count
 from trainers.rewards import Rewarder, Scorers, build_rewards, read_rewards
 from trainers.rollouts import TOTAL, compared, draw, forbidden_ids, judged, mean, probed, require_spread
@@ -47,6 +47,7 @@ RESERVED = frozenset(
         "sync_ref_model",
         "model_init_kwargs",
         "remove_unused_columns",
+        "shuffle_dataset",
         "log_completions",
         "log_completions_hub_repo",
         "chat_template_kwargs",
@@ -170,7 +171,8 @@ class Online:
         )
 
     def arrange(self, rows: Rows, settings: OnlineSettings) -> Order:
-        return as_given(len(rows))
+        """Decided beforehand: TRL's sampler draws anew at each pass, and begins again when a killed run goes on."""
+        return by_length(rows.lengths(), rows.ids, batch=self.least_rows(settings), seed=settings.seed)
 
     def defaults(self, settings: OnlineSettings, start: Start) -> dict[str, Default]:
         kind = "full" if settings.tuner == "full" else "adapter"
@@ -216,6 +218,7 @@ class Online:
                 "generation_kwargs": {**({"suppress_tokens": suppressed} if suppressed else {}), **settings.generation},
                 "disable_dropout": True,
                 "remove_unused_columns": False,
+                "shuffle_dataset": False,
                 "save_steps": whole_samplings(settings),
                 **self.arguments(settings),
             },

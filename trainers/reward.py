@@ -20,7 +20,7 @@ from trainers.evaluate_rewards import Estimate, estimate, resampled
 from trainers.heads import SCORE, with_score_head
 from trainers.job import Stage
 from trainers.method import Default, Held, Plan, Reads
-from trainers.ordering import Order, as_given
+from trainers.ordering import Order, as_given, by_length
 from trainers.rows import Rows, encode_rows
 from trainers.scoring import RewardScorer, load_reward, scores
 from trainers.settings import Settings
@@ -68,8 +68,6 @@ class Reward:
             "pad_token",
             "model_init_kwargs",
             "dataset_num_proc",
-            "remove_unused_columns",
-            "length_column_name",
         ]
     )
     task = "SEQ_CLS"
@@ -95,7 +93,9 @@ class Reward:
         return rows
 
     def arrange(self, rows: Rows, settings: RewardSettings) -> Order:
-        return as_given(len(rows))
+        if settings.order == "random":
+            return as_given(len(rows))
+        return by_length(rows.lengths(), rows.ids, batch=settings.per_device_batch, seed=settings.seed)
 
     def defaults(self, settings: RewardSettings, start: Start) -> dict[str, Default]:
         kind = "full" if settings.tuner == "full" else "adapter"
@@ -112,13 +112,8 @@ class Reward:
 
     def reads(self, plan: Plan, model: Any) -> Reads:
         rows, settings = plan.rows, plan.settings
-        lengths = rows.lengths()
         dataset: list[dict[str, Any]] = [
-            {
-                "chosen_ids": _ids(rows.sides["chosen"][at]),
-                "rejected_ids": _ids(rows.sides["rejected"][at]),
-                "length": lengths[at],
-            }
+            {"chosen_ids": _ids(rows.sides["chosen"][at]), "rejected_ids": _ids(rows.sides["rejected"][at])}
             for at in plan.order.rows
         ]
         if plan.facts["margins"]["rows"]:
@@ -128,8 +123,7 @@ class Reward:
             dataset=dataset,
             arguments={
                 "max_length": settings.max_length,
-                "remove_unused_columns": False,
-                "train_sampling_strategy": "group_by_length" if settings.order == "by_length" else "random",
+                "train_sampling_strategy": "sequential" if settings.order == "by_length" else "random",
             },
         )
 

@@ -31,7 +31,7 @@ class RLOOSettings(OnlineSettings):
 
 
 class RLOO(Online):
-    """RLOO on prompts, shuffled by TRL."""
+    """RLOO on prompts, read in an order decided beforehand."""
 
     name = "rloo"
     version = 1

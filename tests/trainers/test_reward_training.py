@@ -96,3 +96,30 @@ def test_the_stage_reloads_and_scores_the_same(stage: Stage) -> None:
         pytest.approx(frame["chosen"][0], abs=2e-4)
     ]
     assert scorer.score(["Where?"], ["long " * 500]) == [None]
+
+
+@pytest.mark.parametrize("order", ["random", "by_length"])
+def test_a_run_that_was_cut_off_ends_in_the_weights_of_an_unbroken_one(
+    tiny_model: Path, stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: str
+) -> None:
+    from trainers import callbacks
+
+    real = callbacks.Bar.on_step_end
+
+    def cut(self: Any, args: Any, state: Any, control: Any, **rest: Any) -> None:
+        real(self, args, state, control, **rest)
+        if state.global_step == 5:
+            raise KeyboardInterrupt
+
+    settings = RewardSettings(**QUICK, order=order)
+    unbroken = stage
+    if order == "by_length":
+        unbroken = train_reward(TRAIN, HELD_OUT, model=tiny_model, output_dir=tmp_path / "u", settings=settings)
+    monkeypatch.setattr(callbacks.Bar, "on_step_end", cut)
+    with pytest.raises(KeyboardInterrupt):
+        train_reward(TRAIN, HELD_OUT, model=tiny_model, output_dir=tmp_path / "s", settings=settings)
+    monkeypatch.setattr(callbacks.Bar, "on_step_end", real)
+    assert (tmp_path / "s" / "checkpoints" / "checkpoint-3").is_dir()
+    again = train_reward(TRAIN, HELD_OUT, model=tiny_model, output_dir=tmp_path / "s", settings=settings)
+    assert weights(again.folder) == weights(unbroken.folder)
+    assert again.metrics == unbroken.metrics
