@@ -6,7 +6,6 @@ built by itself; the start of each stage; the scorers that are rewards; and the 
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,7 +16,7 @@ import polars as pl
 
 from prefdata import building, catalogue, judging
 from prefdata.build.retype import prompt_keys
-from prefdata.errors import MissingExtraError, PrefdataError, RecipeError, UnknownNameError
+from prefdata.errors import InputError, MissingExtraError, PrefdataError, RecipeError, UnknownNameError
 from prefdata.io import sha256_file, write_json, write_parquet
 from prefdata.recipe import Recipe, settings_of
 from prefdata.recipe_parts import TrainingStage
@@ -86,7 +85,7 @@ def checked(recipe: Recipe, progress: Progress) -> dict[str, str]:
         with faults.of(stage):
             require_tuner(stage.settings)
         with faults.of(stage):
-            scorers_of(stage, recipe)
+            _check_rewards(stage, recipe)
         if stage.data.recipe is not None:
             with faults.of(stage, "data"):
                 _other_type(stage.data.recipe, method.type)
@@ -101,23 +100,24 @@ def checked(recipe: Recipe, progress: Progress) -> dict[str, str]:
     return models
 
 
-def scorers_of(stage: TrainingStage, recipe: Recipe) -> dict[str, Any]:
-    """The scorers among a stage's rewards, built: reward -> TextScorer. Raises RecipeError where one cannot be."""
-    rewards = getattr(stage.settings, "rewards", None)
+def scorers_of(rewards: Mapping[str, Any] | None, root: Path) -> dict[str, Any]:
+    """The scorers among rewards, built: reward -> TextScorer; their files are looked up from `root`.
+
+    Raises RecipeError where one cannot be built, or where nothing stands behind the name of a reward.
+    """
     if not rewards:
         return {}
     from trainers.rewards import check_rewards, wanted_scorers
 
-    wanted = wanted_scorers(rewards)
-    found = [f"rewards.{fault}" for fault in check_rewards(rewards, scorers=list(catalogue.FILTERS))]
+    found = check_rewards(rewards, scorers=list(catalogue.FILTERS))
     built = {}
-    for name, facts in wanted.items():
+    for name, facts in wanted_scorers(rewards).items():
         values = {key: value for key, value in facts.items() if key != "scorer"}
+        if facts["scorer"] not in catalogue.FILTERS:
+            continue  # told by check_rewards, with the names of all rewards
         try:
             settings = settings_of("filter", facts["scorer"], values)
-            built[name] = judging.rooted(settings, recipe.root).build().scorer
-        except UnknownNameError:
-            pass  # told by check_rewards, with the names of all rewards
+            built[name] = judging.rooted(settings, root).build().scorer
         except RecipeError as error:
             found += [f"rewards.{name}: {fault}" for fault in error.faults]
     if found:
@@ -182,12 +182,13 @@ def train(
     built on and itself. `trainer` is where the work is done: in this process, unless another one is given.
     """
     stages = recipe.stages if only is None else ancestors(recipe, only)
+    all_given = {stage.name: rows_for(run, recipe, stage) for stage in stages}
+    _require_rows(all_given)
     accounts: list[dict[str, Any]] = []
     prompts: dict[str, pl.Series] = {}
     done: dict[str, dict[str, Any]] = {}
     for stage in stages:
-        given = rows_for(run, recipe, stage)
-        given = _unseen(given, [prompts[one.name] for one in ancestors(recipe, stage.name)[:-1]])
+        given = _unseen(all_given[stage.name], [prompts[one.name] for one in ancestors(recipe, stage.name)[:-1]])
         prompts[stage.name] = prompt_keys(given.train)
         start = models[stage.name] if stage.start is None else str(folder_of(run.path, stage.start))
         progress(f"train {stage.name}", 0, 1)
@@ -203,38 +204,46 @@ def train(
     return accounts
 
 
+def _require_rows(given: Mapping[str, Given]) -> None:
+    """Raises InputError with every stage that was given nothing to train on, and why."""
+    faults = []
+    for name, one in given.items():
+        if one.train.height:
+            continue
+        account = one.account
+        why = ", ".join(f"{count} {reason}" for reason, count in account["train"]["unmade"].items()) or "none kept"
+        of = "" if account["type"] == account["as"] else f" made of {account['type']} rows"
+        faults.append(f"stage {name}: no {account['as']} rows{of} to train on ({why})")
+    if faults:
+        raise InputError(
+            "; ".join(faults) + ". `prefdata explain` tells of a row; `match:` and `labels:` decide what is made"
+        )
+
+
 def in_process(run: Path, recipe: Recipe) -> Trainer:
     """Trains in this process."""
 
     def trained(stage: TrainingStage, start: str, given: Given) -> Stage:
         from trainers import training
 
-        evaluation = given.evaluation if given.evaluation.height else None
-        settings = settings_for(stage, run)
-        method = method_for(stage.method, scorers_of(stage, recipe))
-        out = folder_of(run, stage.name)
-        return training.train(method, given.train, evaluation, model=start, output_dir=out, settings=settings)
+        rewards = getattr(stage.settings, "rewards", None)
+        folders = {name: str(folder_of(run, name)) for name in stage.scored_by.values()}
+        return training.train(
+            method_for(stage.method, scorers_of(rewards, recipe.root), folders),
+            given.train,
+            given.evaluation if given.evaluation.height else None,
+            model=start,
+            output_dir=folder_of(run, stage.name),
+            settings=stage.settings,
+        )
 
     return trained
 
 
-def method_for(method: str, scorers: Mapping[str, Any]) -> Any:
-    """The method, with the scorers that are its rewards."""
-    if not scorers:
-        return catalogue.method(method)
-    return type(catalogue.method(method))(scorers=scorers)
-
-
-def settings_for(stage: TrainingStage, run: Path) -> Any:
-    """The settings of a stage in which a reward model that is a stage is named by its folder."""
-    rewards = getattr(stage.settings, "rewards", None)
-    if not rewards or not stage.scored_by:
-        return stage.settings
-    named = {
-        name: {**reward, "model": str(folder_of(run, stage.scored_by[name]))} if name in stage.scored_by else reward
-        for name, reward in rewards.items()
-    }
-    return dataclasses.replace(stage.settings, rewards=named)
+def method_for(method: str, scorers: Mapping[str, Any], folders: Mapping[str, str]) -> Any:
+    """The method, with the scorers that are its rewards and the folders of its reward models."""
+    made = catalogue.method(method)
+    return type(made)(scorers=scorers, folders=folders) if scorers or folders else made
 
 
 def ancestors(recipe: Recipe, name: str) -> list[TrainingStage]:
@@ -322,6 +331,19 @@ def _model(recipe: Recipe, model: str) -> str:
     else:
         resolve(model)
     return model
+
+
+def _check_rewards(stage: TrainingStage, recipe: Recipe) -> None:
+    """Raises RecipeError unless each reward can be built and a batch holds whole groups of answers."""
+    rewards = getattr(stage.settings, "rewards", None)
+    if rewards is None:
+        return
+    from trainers.online import require_whole_groups
+
+    if not rewards:
+        raise RecipeError("rewards: none; name at least one, as in `rewards: {length: {max: 200}}`")
+    scorers_of(rewards, recipe.root)
+    require_whole_groups(stage.settings)
 
 
 def _require_start(recipe: Recipe, stage: TrainingStage, models: Mapping[str, str]) -> None:

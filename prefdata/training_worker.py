@@ -1,0 +1,80 @@
+"""A stage of training in several processes: what it needs is left in a folder, which each of them reads.
+
+`python -m prefdata.training_worker FOLDER` is one process; accelerate starts as many as it is told, see
+trainers.launching.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from prefdata.io import write_json, write_parquet
+from prefdata.recipe import Recipe, plain, settings_of
+from prefdata.recipe_parts import TrainingStage
+from prefdata.training_stages import Given, Trainer, folder_of, method_for, scorers_of
+
+if TYPE_CHECKING:
+    from trainers.job import Stage
+
+MODULE = "prefdata.training_worker"
+
+JOB = "job.json"
+
+
+def launched(run: Path, recipe: Recipe, *, config: str | None, processes: int | None) -> Trainer:
+    """Trains in the processes that accelerate starts by `config`: a file, or the name of a shipped one."""
+
+    def trained(stage: TrainingStage, start: str, given: Given) -> Stage:
+        from trainers.job import read_stage
+        from trainers.launching import launch
+
+        out = folder_of(run, stage.name)
+        write_parquet(given.folder / "held_out.parquet", given.evaluation)
+        job = {
+            "method": stage.method,
+            "settings": plain(stage.settings),
+            "start": start,
+            "out": str(out),
+            "folders": {name: str(folder_of(run, name)) for name in stage.scored_by.values()},
+            "root": str(recipe.root),
+        }
+        write_json(given.folder / JOB, job)
+        launch(MODULE, [str(given.folder)], config=config, processes=processes)
+        return read_stage(out)
+
+    return trained
+
+
+def work(folder: Path) -> Stage:
+    """Trains the stage whose job and rows are in `folder`: one process of those that do so together."""
+    from trainers import training
+
+    job: dict[str, Any] = json.loads((folder / JOB).read_text(encoding="utf-8"))
+    settings = settings_of("trainer", job["method"], job["settings"])
+    scorers = scorers_of(getattr(settings, "rewards", None), Path(job["root"]))
+    evaluation = pl.read_parquet(folder / "held_out.parquet", glob=False)
+    return training.train(
+        method_for(job["method"], scorers, job["folders"]),
+        pl.read_parquet(folder / "train.parquet", glob=False),
+        evaluation if evaluation.height else None,
+        model=job["start"],
+        output_dir=job["out"],
+        settings=settings,
+    )
+
+
+def main() -> None:
+    """One process."""
+    from trainers.launching import telling
+
+    with telling():
+        work(Path(sys.argv[1]))
+
+
+if __name__ == "__main__":
+    main()
