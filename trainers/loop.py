@@ -15,7 +15,7 @@ import transformers
 from transformers.integrations import TensorBoardCallback
 from transformers.trainer_callback import PrinterCallback
 
-from prefdata.errors import PrefdataError
+from prefdata.errors import PrefdataError, RecipeError
 from prefdata.io import write_json, write_parquet
 from trainers.adapters import adapter_config, frozen_layers, save
 from trainers.arguments import config_class
@@ -28,6 +28,7 @@ from trainers.processes import barrier, shard_on_cpu, shared, whole_weights, wri
 from trainers.reference import proof
 from trainers.reporters import tell
 from trainers.samples import sampled, write_samples
+from trainers.shortages import KEPT_CHECKPOINTS, require_room, shortages
 from trainers.trunk import SharedTrunk
 
 LEFT_OUT = ("runtime", "per_second", "total_flos", "num_tokens", "step_time")
@@ -58,7 +59,8 @@ def run(plan: Plan) -> Outcome:
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(True, warn_only=True)
     try:
-        return _run(plan)
+        with shortages(plan):
+            return _run(plan)
     finally:
         torch.use_deterministic_algorithms(before)
 
@@ -72,16 +74,19 @@ def _run(plan: Plan) -> Outcome:
     if frozen:
         SharedTrunk(model, frozen)
     before = _before(plan, model)
+    transformers.set_seed(settings.seed)  # a run that finds `before` on disk draws what one that measured it draws
     reads = plan.method.reads(plan, model)
     checkpoint = shared(_go_on_from(plan) if writes() else None)
     trainer, arguments = _trainer(plan, model, reads)
-    if reads.after_build is not None:
-        reads.after_build(trainer)
-    expected = reads.first_loss(trainer) if callable(reads.first_loss) else reads.first_loss
+    with torch.random.fork_rng():  # what is looked up on disk once draws nothing, what is computed may
+        if reads.after_build is not None:
+            reads.after_build(trainer)
+        expected = reads.first_loss(trainer) if callable(reads.first_loss) else reads.first_loss
     if expected is not None or plan.method.reference:
         trainer.add_callback(FirstLoss(expected, reads.reward_tolerance))
     monitor = Monitor(plan.method.name)
     trainer.add_callback(monitor)
+    require_room(plan, trainer)
     with completions_only() if plan.machine.device == "cpu" else contextlib.nullcontext():
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     history = [
@@ -103,6 +108,8 @@ def _run(plan: Plan) -> Outcome:
         "first": history[0] if history else None,
         "last": history[-1] if history else None,
     }
+    if reads.summary is not None:
+        metrics |= reads.summary(history)
     weights = whole_weights(trainer)
     if writes():
         write_json(plan.output_dir / "metrics.json", history)
@@ -172,7 +179,7 @@ def _trainer(plan: Plan, model: Any, reads: Reads) -> tuple[Any, dict[str, Any]]
         "gradient_checkpointing": place.device == "cuda" if checkpointing is None else checkpointing,
         "save_strategy": "steps" if settings.save_steps else "no",
         "save_steps": settings.save_steps or 500,
-        "save_total_limit": 2,
+        "save_total_limit": KEPT_CHECKPOINTS,
         "logging_steps": 1,
         "logging_nan_inf_filter": False,
         "dataloader_pin_memory": place.device == "cuda",
@@ -187,7 +194,7 @@ def _trainer(plan: Plan, model: Any, reads: Reads) -> tuple[Any, dict[str, Any]]
             **arguments,
         )
     except (TypeError, ValueError) as error:
-        raise PrefdataError(f"train: TRL refuses the settings: {error}") from error
+        raise RecipeError(f"train: TRL refuses the settings: {error}") from error
     callbacks: list[Any] = [TrustedCheckpoints(), *([Bar()] if writes() else [])]
     if "tensorboard" in settings.report_to and writes():
         from torch.utils.tensorboard import SummaryWriter
