@@ -105,7 +105,7 @@ class Control:
         found = self._tokenizer.backend_tokenizer.encode(text, add_special_tokens=False)
         spans = []
         for one, (start, end) in zip(found.ids, found.offsets, strict=True):
-            if one in self.ids:
+            if one in self.marking:
                 whole = text[start:end]
                 bare = whole.strip()
                 start += len(whole) - len(whole.lstrip()) if bare else 0

@@ -97,7 +97,7 @@ def render(tokenizer: Any, chats: Sequence[Sequence[Message]], add_generation_pr
         )
     except (jinja2.TemplateError, TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
         told = " ".join(str(error).split())[:200]
-        quotes = any(text[:20] in told for chat in chats for text in texts_of(chat))
+        quotes = any(len(text) >= 4 and text[:20] in told for chat in chats for text in texts_of(chat))
         said = f": {told}" if told and not quotes else ""
         raise TemplateError(f"the chat template refuses a chat ({type(error).__name__}){said}") from None
     return drawn
