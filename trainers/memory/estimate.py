@@ -73,7 +73,8 @@ def estimate_step(shape: Shape, step: Step) -> Estimate:
         "adapter": parts["adapter"],
         "optimizer": parts["optimizer"],
         "reference": parts["reference"],
-        "gathered layer": parts["gathered"],
+        "gathered layers": parts["gathered"],
+        "frozen layers' outputs": terms.trunk(shape, step),
     }
     phases = _phases(shape, step, parts)
     live = sum(states.values()) + max(sum(found.values()) for found in phases.values())

@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_leaves
 ATEN = torch.ops.aten
 
 
-class LiveBytes(TorchDispatchMode):
+class LiveBytes(TorchDispatchMode):  # type: ignore[misc]
     """Counts `live` bytes and their `peak` while it is entered."""
 
     def __init__(self) -> None:
@@ -101,12 +101,23 @@ def _masked(indices: Any) -> bool:
 
 
 @contextmanager
-def shapes_only(*, chosen: int) -> Iterator[FakeBytes]:
-    """A context in which tensors are shapes alone; everything runs on one device, so moving a module does nothing."""
+def shapes_only(*, chosen: int, padded: bool) -> Iterator[FakeBytes]:
+    """A context in which tensors are shapes alone; everything runs on one device, so moving a module does nothing.
+
+    transformers looks into a mask to see whether it can do without, and never does where tensors are traced; here it is
+    told what it would have found: whether rows are `padded`.
+    """
+    from transformers import masking_utils
 
     def stays(module: torch.nn.Module, *_: Any, **__: Any) -> torch.nn.Module:
         return module
 
     count = FakeBytes(chosen=chosen)
-    with FakeTensorMode(allow_non_fake_inputs=True), mock.patch.object(torch.nn.Module, "to", stays), count:
+    with (
+        mock.patch.object(masking_utils, "is_tracing", return_value=False),
+        mock.patch.object(masking_utils, "fast_all", return_value=not padded),
+        mock.patch.object(torch.nn.Module, "to", stays),
+        FakeTensorMode(allow_non_fake_inputs=True),
+        count,
+    ):
         yield count

@@ -111,11 +111,13 @@ def rehearse(
     completion: int,
     bfloat16: bool,
     fake: bool,
+    padded: bool = False,
     as_on_gpu: bool = False,
 ) -> Measured:
     """The peak of the second update on the CPU, all rows `prompt` + `completion` tokens long.
 
-    `fake` computes nothing, and `as_on_gpu` then scores as Triton's kernels do there: within the tile.
+    Where `padded`, every other row's prompt is shorter. `fake` computes nothing, and `as_on_gpu` then scores as
+    Triton's kernels do there: within the tile.
     """
     settings = dataclasses.replace(settings, **_rehearsed(settings, prompt, completion))
     with contextlib.ExitStack() as stack:
@@ -127,10 +129,11 @@ def rehearse(
         stack.enter_context(_without_reading_the_reference(start))
         transformers.set_seed(0)
         sides = 2 if method.type is RecordType.PREFERENCE else 1
-        plan = _plan(method, settings, start, prompt, completion, bfloat16=bfloat16, folder=folder)
+        plan = _plan(method, settings, start, prompt, completion, bfloat16=bfloat16, padded=padded, folder=folder)
         live: LiveBytes
         if fake:
-            live = stack.enter_context(shapes_only(chosen=settings.per_device_batch * sides * completion))
+            chosen = settings.per_device_batch * sides * completion
+            live = stack.enter_context(shapes_only(chosen=chosen, padded=padded))
             stack.enter_context(in_order())
         else:
             live = stack.enter_context(LiveBytes())
@@ -228,10 +231,19 @@ def in_order() -> Iterator[None]:
 
 
 def _plan(
-    method: Method, settings: Any, start: Start, prompt: int, completion: int, *, bfloat16: bool, folder: Path
+    method: Method,
+    settings: Any,
+    start: Start,
+    prompt: int,
+    completion: int,
+    *,
+    bfloat16: bool,
+    padded: bool,
+    folder: Path,
 ) -> Plan:
     tokenizer = start.tokenizer()
-    frame = made_rows(method.type, UPDATES * rows_of_update(settings), prompt, completion, tokenizer)
+    rows = UPDATES * rows_of_update(settings)
+    frame = made_rows(method.type, rows, prompt, completion, tokenizer, padded=padded)
     encoded = method.encode(frame, tokenizer, settings, name="training rows")
     return Plan(
         method=method,
@@ -256,7 +268,9 @@ def rows_of_update(settings: Any) -> int:
     return rows
 
 
-def made_rows(record_type: RecordType, rows: int, prompt: int, completion: int, tokenizer: Any) -> pl.DataFrame:
+def made_rows(
+    record_type: RecordType, rows: int, prompt: int, completion: int, tokenizer: Any, *, padded: bool
+) -> pl.DataFrame:
     """Canonical rows whose prompt and answers have so many tokens each, as near as words of one token come to it."""
     asked = _fitting(tokenizer, prompt, completion=False)
     told = _fitting(tokenizer, completion, completion=True)
@@ -270,7 +284,7 @@ def made_rows(record_type: RecordType, rows: int, prompt: int, completion: int, 
             "id": f"r{at:05d}",
             "source": "made",
             "group": f"r{at:05d}",
-            "prompt": [_turn("user", _text(asked, "q", at))],
+            "prompt": [_turn("user", _text(asked // 2 if padded and at % 2 else asked, "q", at))],
         }
         row |= {side: [_turn("assistant", _text(told, letter, at))] for side, letter in sides.items()}
         if record_type is RecordType.UNPAIRED:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,15 +73,31 @@ class Shape:
         """Parameters of the whole model."""
         return self.body + self.embedding * (1 if self.tied else 2)
 
-    def adapter(self, rank: int, *, layers: int | None = None) -> int:
-        """Parameters of a LoRA adapter on the seven linear modules of every layer, or of the last `layers`."""
+    @property
+    def modules(self) -> Mapping[str, tuple[int, int]]:
+        """Name of each linear module of a layer -> width of its input and of its output."""
         h, q, k, f = self.hidden, self.query, self.key, self.intermediate
-        return (self.layers if layers is None else layers) * rank * (2 * (h + q) + 2 * (h + k) + 3 * (h + f))
+        return {
+            "q_proj": (h, q),
+            "k_proj": (h, k),
+            "v_proj": (h, k),
+            "o_proj": (q, h),
+            "gate_proj": (h, f),
+            "up_proj": (h, f),
+            "down_proj": (f, h),
+        }
 
-    def magnitudes(self, *, layers: int | None = None) -> int:
+    def adapter(self, rank: int, *, layers: int, targets: Collection[str] | None = None) -> int:
+        """Parameters of a LoRA adapter on the linear modules (those of `targets`) of so many layers."""
+        return layers * rank * sum(sum(self.modules[name]) for name in self.targets(targets))
+
+    def magnitudes(self, *, layers: int, targets: Collection[str] | None = None) -> int:
         """What DoRA trains beyond LoRA: one number an output of each adapted module."""
-        outputs = self.query + 2 * self.key + 2 * self.hidden + 2 * self.intermediate
-        return (self.layers if layers is None else layers) * outputs
+        return layers * sum(self.modules[name][1] for name in self.targets(targets))
+
+    def targets(self, names: Collection[str] | None) -> list[str]:
+        """The linear modules that are meant; all without names. Names that no layer has are passed over."""
+        return [name for name in self.modules if names is None or name in names]
 
 
 def _config(

@@ -26,6 +26,9 @@ TILE_TOKENS = 4096
 TILE_VOCABULARY = 32768
 """TRL 1.16 scores in tiles of so many positions and entries of the vocabulary; the full logits are never made."""
 
+TRUNK = 1 << 30
+"""The most that `trainers.trunk` keeps of frozen layers' outputs."""
+
 NF4_BYTES = 0.5 + 0.127 / 8
 """A weight in NF4 with double quantisation: 4 bits and 0.127 for the constants (Dettmers et al. 2023, section 3)."""
 
@@ -46,6 +49,8 @@ class Step:
     """Of what linear modules read and write: 4 in float32, 2 in bfloat16."""
     lora_r: int = 16
     lora_layers: int | None = None
+    """The last layers only; the frozen ones below keep nothing for the backward pass."""
+    lora_targets: tuple[str, ...] | None = None
     accumulation: int = 1
     """Forward passes before an update; from the second on, gradients are there during the forward pass."""
     checkpointing: bool = False
@@ -54,8 +59,6 @@ class Step:
     optimizer: Literal["adamw", "adamw_8bit"] = "adamw"
     generations: int = 0
     """Completions that are generated at once."""
-    generated: int = 0
-    """Tokens of the longest completion."""
     device: Device = "cuda"
     devices: int = 1
     sharding: Sharding = "none"
@@ -87,6 +90,10 @@ class Step:
         """Whether an adapter is trained over frozen weights."""
         return self.tuner != "full"
 
+    def adapted(self, shape: Shape) -> int:
+        """Layers that are trained, or that an adapter is on."""
+        return shape.layers if self.lora_layers is None or not self.adapter else min(self.lora_layers, shape.layers)
+
     @property
     def weight_bytes(self) -> int:
         """Of one weight as loaded, and of the residual stream: weights that are trained stay float32."""
@@ -101,8 +108,10 @@ class Step:
 def trained(shape: Shape, step: Step) -> int:
     """Parameters that are trained."""
     if step.adapter:
-        extra = shape.magnitudes(layers=step.lora_layers) if step.tuner == "dora" else 0
-        return shape.adapter(step.lora_r, layers=step.lora_layers) + extra + (shape.hidden if _scores(step) else 0)
+        layers, targets = step.adapted(shape), step.lora_targets
+        extra = shape.magnitudes(layers=layers, targets=targets) if step.tuner == "dora" else 0
+        head = shape.hidden if _scores(step) else 0
+        return shape.adapter(step.lora_r, layers=layers, targets=targets) + extra + head
     return held(shape, step)
 
 
@@ -187,10 +196,13 @@ def layer_forward(shape: Shape, step: Step) -> int:
 def activations(shape: Shape, step: Step) -> int:
     """What all layers keep when the forward pass ends; only their inputs under checkpointing."""
     stream = step.tokens * shape.hidden * step.weight_bytes
-    if step.checkpointing:
-        return (shape.layers + 1) * stream
-    layers = shape.layers if step.lora_layers is None or not step.adapter else step.lora_layers
-    return layers * layer_saved(shape, step) + stream
+    layers = step.adapted(shape)
+    return (layers * stream if step.checkpointing else layers * layer_saved(shape, step)) + stream
+
+
+def trunk(shape: Shape, step: Step) -> int:
+    """Outputs of the frozen layers below an adapter on the last ones, kept for batches to come (`trainers.trunk`)."""
+    return TRUNK if step.adapted(shape) < shape.layers else 0
 
 
 def rounded_weights(shape: Shape, step: Step) -> int:
