@@ -22,7 +22,7 @@ from trainers.first_loss import SIDED, SMOOTHED, dpo_first_loss
 from trainers.job import Stage
 from trainers.method import Default, Held, Plan, Reads
 from trainers.models import parameters
-from trainers.ordering import Order, as_given
+from trainers.ordering import Order, as_given, by_length
 from trainers.reference import chosen_nll, held_logps, reference_options, unproven_for
 from trainers.reference_store import ALWAYS, AUTO, kept_logps
 from trainers.rows import Rows, encode_rows
@@ -185,7 +185,9 @@ class DPO:
         )
 
     def arrange(self, rows: Rows, settings: DPOSettings) -> Order:
-        return as_given(len(rows))
+        if settings.order == "random":
+            return as_given(len(rows))
+        return by_length(rows.lengths(), rows.ids, batch=settings.per_device_batch, seed=settings.seed)
 
     def defaults(self, settings: DPOSettings, start: Start) -> dict[str, Default]:
         kind = "full" if settings.tuner == "full" else "adapter"
@@ -202,18 +204,12 @@ class DPO:
         return start_model(plan, dtype)
 
     def reads(self, plan: Plan, model: Any) -> Reads:
-        settings, used = plan.settings, plan.order.rows
+        settings, used = plan.settings, plan.used() if plan.order.fixed else plan.order.rows
         chosen, rejected = plan.rows.sides["chosen"], plan.rows.sides["rejected"]
-        lengths = plan.rows.lengths()
         rows = [chosen[at] for at in used] + [rejected[at] for at in used]
         kept = kept_logps(plan, model, rows, reads=2 * plan.rows_read(), what="training pairs")
         dataset = [
-            {
-                "prompt": chosen[at].prompt,
-                "chosen": chosen[at].completion,
-                "rejected": rejected[at].completion,
-                "length": lengths[at],
-            }
+            {"prompt": chosen[at].prompt, "chosen": chosen[at].completion, "rejected": rejected[at].completion}
             for at in used
         ]
         if kept is not None:
@@ -228,7 +224,7 @@ class DPO:
                 "loss_weights": list(settings.weights),
                 "label_smoothing": settings.label_smoothing,
                 "max_length": settings.max_length,
-                "train_sampling_strategy": "group_by_length" if settings.order == "by_length" else "random",
+                "train_sampling_strategy": "sequential" if plan.order.fixed else "random",
             },
             first_loss=None if unproven else self._first_loss(plan, None if kept is None else kept.logps[: len(used)]),
             unproven=unproven,

@@ -49,8 +49,6 @@ def unproven_for(plan: Plan, model: Any) -> str | None:
         return "use_weighting multiplies the loss by what the policy finds of each pair"
     if hasattr(config, "output_router_logits") and router:
         return "router_aux_loss_coef adds the balance of a mixture of experts to the loss"
-    if "sft" in getattr(plan.settings, "losses", ()) and plan.settings.order == "by_length":
-        return "order by_length draws the first batch while it trains, and sft depends on it"
     return None
 
 
