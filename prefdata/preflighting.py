@@ -210,9 +210,9 @@ def examined(
             f"{method} reads {wanted.value} rows, {data.name} holds {data.type.value}; "
             f"prefdata convert DATA --to trl --type {wanted.value} makes them, or name another --method"
         )
-    made = None
+    made = plain_trl.plain(seen)
+    found += plain_trl.differing(made)
     if as_trl:
-        made = plain_trl.plain(seen)
         found += plain_trl.look(seen, made)
         if data.raw is not None:
             found += columns.look(data.raw)
@@ -224,19 +224,20 @@ def examined(
         model=Path(model).name if Path(model).is_dir() else model,
         read_as=data.read_as,
         refused=data.refused,
-        preflight=_preflight(seen, found, made),
+        preflight=_preflight(seen, found, made, as_trl=as_trl),
         seen=seen,
-        plain=made,
+        plain=made if as_trl else None,
     )
 
 
-def _preflight(seen: Seen, found: Sequence[Any], made: Plain | None) -> Preflight:
+def _preflight(seen: Seen, found: Sequence[Any], made: Plain, *, as_trl: bool) -> Preflight:
     from trainers.preflight import Preflight, figures, ranked
     from trainers.preflight.plain_trl import figures as trl_figures
 
-    told = figures(seen)
-    if made is not None:
-        told = {**told, "trl": trl_figures(seen, made)}
+    whole = trl_figures(seen, made)
+    told = {**figures(seen), "uncut": whole.pop("lengths")}
+    if as_trl:
+        told["trl"] = whole
     return Preflight(method=seen.method, rows=len(seen.rows), total=seen.total, findings=ranked(found), figures=told)
 
 

@@ -85,10 +85,9 @@ FORGED = Check(
     levels=Levels(critical=0.2, major=0),
 )
 DIFFER = Check(
-    name="ids_differ",
+    name="ids_differ_from_plain",
     family="texts",
-    view="trl",
-    title="The ids of the row differ from the plain template's",
+    title="The ids of the row differ from those that a plain template gives",
     why="Edges of texts are stripped here, forged control tokens stay text; elsewhere the rows are the same ids.",
     cure="Nothing; to compare runs with TRL's, strip the texts first",
 )
@@ -210,14 +209,19 @@ def look(seen: Seen, rows: Plain) -> Iterator[Finding]:
     batch = seen.settings.per_device_batch
     if seen.type is RecordType.PREFERENCE and seen.method == "kto":
         yield PAIRED.found([], total, severity=Severity.CRITICAL)
-    if rows.differ:
-        yield DIFFER.found(rows.differ, total, forged=len(rows.forged))
     if rows.forged:
         yield FORGED.found(rows.forged, total)
     if seen.type is not RecordType.PROMPT:
         yield from _cut(seen, rows, limit, total)
     if seen.method == "kto" and rows.labels and len(set(rows.labels)) == 2:
         yield from _batches(seen, rows, batch)
+
+
+def differing(rows: Plain) -> Iterator[Finding]:
+    """How many rows have other ids than the plain template gives: texts with blanks at their edges, forged markers."""
+    if rows.differ:
+        blanks = len(rows.differ) - len(rows.forged)
+        yield DIFFER.found(rows.differ, len(rows.ids), forged=len(rows.forged), blanks_at_edges=blanks)
 
 
 def figures(seen: Seen, rows: Plain) -> dict[str, Any]:

@@ -9,9 +9,15 @@ from itertools import pairwise
 
 import polars as pl
 
+from prefdata.errors import InputError
+from trainers.control import control_of
 from trainers.preflight.finding import Check, Finding, Levels
 from trainers.preflight.seen import Seen
 from trainers.rendering import control_spellings
+from trainers.skeletons import skeleton, stripped
+
+MARKER = re.compile(r"<\|[^|<>\s]{1,40}\|>|\[/?[A-Z_]{3,20}\]|<</?SYS>>|</?[a-z]+_of_[a-z]+>")
+"""What templates mark turns with."""
 
 FORGED = Check(
     name="control_tokens_in_text",
@@ -30,6 +36,23 @@ UNKNOWN = Check(
     why="They become one and the same token: the model can neither read nor write them.",
     cure="Take a model whose tokenizer knows the language of the rows",
     levels=Levels(critical=0.5, major=0.05, minor=0),
+)
+PLAIN_MARKERS = Check(
+    name="plain_text_markers",
+    family="texts",
+    title="A text spells a marker that the template writes and the tokenizer has no token for",
+    why="Templates such as Zephyr's and Llama 2's mark turns by mere text ([INST], <|user|>): no encoding can tell "
+    "what a customer typed from the template's own.",
+    cure="prefdata convert DATA --to FORMAT --control-tokens escape, or leave the rows out",
+    levels=Levels(major=0),
+)
+TOOLS = Check(
+    name="tools_not_rendered",
+    family="texts",
+    title="Rows list tools, and the template is not told of them",
+    why="The answers call tools that the model is not shown: it learns to call what it cannot know of.",
+    cure="Write the tools into the system turn, or leave the rows out",
+    levels=Levels(major=0.5, minor=0),
 )
 ORDER = Check(
     name="turns_out_of_order",
@@ -61,6 +84,9 @@ def look(seen: Seen) -> Iterator[Finding]:
     forged, spelled = forging(seen)
     if forged:
         yield FORGED.found(forged, total, spelled=dict(spelled.most_common(12)))
+    plain = _spelled_in(seen, plain_markers(seen))
+    if plain:
+        yield PLAIN_MARKERS.found(plain, total)
     unknown = getattr(seen.tokenizer, "unk_token_id", None)
     if unknown is not None and unknown not in (seen.tokenizer.eos_token_id, seen.tokenizer.pad_token_id):
         sides = list(rows.sides.values())
@@ -76,9 +102,37 @@ def look(seen: Seen) -> Iterator[Finding]:
     if odd:
         yield ORDER.found(odd, total)
     if seen.frame is not None and seen.frame.schema.get("images") not in (None, pl.Null()):
-        with_pictures = seen.frame.filter(pl.col("images").list.len() > 0)["id"].to_list()
+        with_pictures: list[str] = seen.frame.filter(pl.col("images").list.len() > 0)["id"].to_list()
         if with_pictures:
             yield PICTURES.found(with_pictures, seen.frame.height)
+    if seen.frame is not None and seen.frame.schema.get("tools") == pl.String:
+        listed: list[str] = seen.frame.filter(pl.col("tools").str.len_chars() > 2)["id"].to_list()
+        if listed:
+            yield TOOLS.found(listed, seen.frame.height)
+
+
+def plain_markers(seen: Seen) -> re.Pattern[str] | None:
+    """Markers of turns that the template writes as mere text."""
+    row = seen.rows.first[0]
+    control = control_of(seen.tokenizer)
+    try:
+        shape = skeleton(seen.tokenizer, stripped([*row.prompt, *row.completion]), not row.completion)
+    except InputError:
+        return None
+    found = {one for piece in shape.pieces for one in MARKER.findall(piece)} - set(control.spelled)
+    return re.compile("|".join(map(re.escape, sorted(found, key=len, reverse=True)))) if found else None
+
+
+def _spelled_in(seen: Seen, pattern: re.Pattern[str] | None) -> list[str]:
+    if pattern is None:
+        return []
+    found = []
+    for one, *sides in zip(seen.rows.ids, *seen.rows.sides.values(), strict=True):
+        texts = [turn["content"] for turn in sides[0].prompt]
+        texts += [turn["content"] for row in sides for turn in row.completion]
+        if any(text and pattern.search(text) for text in texts):
+            found.append(one)
+    return found
 
 
 def forging(seen: Seen) -> tuple[list[str], Counter[str]]:

@@ -29,7 +29,7 @@ def lengths(record: Mapping[str, Any]) -> list[str]:
     """Percentiles of the tokens of a row, and the share of rows that limits would cut; of uncut rows where known."""
     if not record["rows"]:
         return []
-    whole = record["figures"].get("trl", {}).get("lengths")
+    whole = record["figures"].get("uncut")
     lines = [_percentiles("tokens of a row as trained", record["figures"]["lengths"])]
     if whole:
         lines.append(_percentiles("tokens of a row uncut", whole))
