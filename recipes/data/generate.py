@@ -1,7 +1,7 @@
 """Writes the sample support log: `python recipes/data/generate.py [--out FOLDER]`. The same bytes every time.
 
 Everything in it is invented. The files are three exports of one help desk (chats.csv, conversations.jsonl,
-transcripts.tsv) and truth.json, which says what is really true of each session.
+transcripts.tsv) and truth.json, which says what is really true of each session; questions.csv is another log.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dice import Dice
 from exports import conversations, events, transcripts
 from mess import BROKEN_CANARY, copied, one_sided, opposite, plant_canary, plant_junk, plant_oddities, plant_tokens
 from people import PEOPLE, Customer, new_customer, new_slots
+from questions import questions
 
 SEED = "prefdata sample 1"
 FIRST_DAY = datetime(2025, 1, 6, 8, 0)
@@ -191,6 +192,7 @@ def main() -> None:
     }.items():
         data, planted[export] = writer(exports[export], Dice(f"{SEED}/export/{export}"))
         (out / name).write_bytes(data)
+    (out / "questions.csv").write_bytes(questions(SEED))
     facts = truth(exports, canaries, planted)
     sessions = facts.pop("list")
     text = json.dumps(facts, ensure_ascii=False, indent=1)
