@@ -298,7 +298,12 @@ def step_losses(stage: Stage) -> list[float]:
     return [entry["loss"] for entry in json.loads((stage.folder / "metrics.json").read_text())]
 
 
-@pytest.mark.parametrize("variant", ["lora", "full", "dft", "packing"])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "variant", ["lora", "full", pytest.param("dft", marks=SLOW), pytest.param("packing", marks=SLOW)]
+)
 def test_step_losses_equal_plain_trl(
     variant: str, tiny_model: Path, tmp_path: Path, rows: pl.DataFrame, stage: Stage
 ) -> None:
