@@ -23,7 +23,7 @@ CASES = json.loads((Path(__file__).parent / "memory_cases.json").read_text(encod
 MIB = 1 << 20
 
 
-def estimated(case: dict[str, Any], device: str = "cpu") -> Estimate:
+def estimated(case: dict[str, Any], device: str = "cpu", *, padded: bool = False) -> Estimate:
     """The closed form's answer to a case."""
     method = case["method"]
     sampled = case["batch"] * case["accumulation"] if method == "grpo" else 0
@@ -39,12 +39,13 @@ def estimated(case: dict[str, Any], device: str = "cpu") -> Estimate:
         checkpointing=case["checkpointing"],
         reference=case.get("reference") or ("adapter" if method in ("dpo", "kto") else "none"),
         generations=sampled,
+        padded=padded,
         device=device,  # type: ignore[arg-type]
     )
     return estimate_step(from_config(CASES["models"][case["model"]], name=case["model"]), step)
 
 
-def measured(case: dict[str, Any], *, fake: bool, as_on_gpu: bool = False) -> int:
+def measured(case: dict[str, Any], *, fake: bool, padded: bool = False, as_on_gpu: bool = False) -> int:
     """The peak of live bytes of the second update of the real trainer."""
     from prefdata.catalogue import METHODS, TRAINERS, load
     from trainers.memory.rehearsal import MadeStart, rehearse
@@ -75,6 +76,7 @@ def measured(case: dict[str, Any], *, fake: bool, as_on_gpu: bool = False) -> in
         completion=case["completion_tokens"],
         bfloat16=case["dtype"] == "bfloat16",
         fake=fake,
+        padded=padded,
         as_on_gpu=as_on_gpu,
     )
     return found.peak
@@ -85,6 +87,7 @@ def main() -> None:
     parser.add_argument("--measure", action="store_true", help="run the cases")
     parser.add_argument("--fake", action="store_true", help="measure all cases on shapes alone")
     parser.add_argument("--gpu", action="store_true", help="on shapes alone, the head as a GPU's kernels work on it")
+    parser.add_argument("--padded", action="store_true", help="every other row is shorter, so that a mask is needed")
     parser.add_argument("--only", action="append", help="names of cases")
     parser.add_argument("--held-out", action="store_true", help="the held-out cases in place of the others")
     parser.add_argument("--out", type=Path, help="JSON file that results are added to")
@@ -93,19 +96,17 @@ def main() -> None:
     for case in CASES["held_out" if given.held_out else "cases"]:
         if given.only and case["id"] not in given.only:
             continue
-        guess = estimated(case, "cuda" if given.gpu else "cpu")
+        guess = estimated(case, "cuda" if given.gpu else "cpu", padded=given.padded)
         line = f"{case['id']:26} {{how:5}} {guess.live / MIB:8.1f} MiB {{rest}}  {guess.phase}"
         if not given.measure:
             print(line.format(how="", rest=" " * 29))
             continue
         fake = given.fake or given.gpu or case["measured"] == "fake"
-        how = "gpu" if given.gpu else "fake" if fake else "real"
+        how = ("gpu" if given.gpu else "fake" if fake else "real") + ("+" if given.padded else "")
         begun = time.monotonic()
-        peak = measured(case, fake=fake, as_on_gpu=given.gpu)
+        peak = measured(case, fake=fake, padded=given.padded, as_on_gpu=given.gpu)
         took = time.monotonic() - begun
-        print(
-            line.format(how=how, rest=f"{peak / MIB:8.1f} MiB {guess.live / peak:6.3f} {took:8.1f}"), flush=True
-        )
+        print(line.format(how=how, rest=f"{peak / MIB:8.1f} MiB {guess.live / peak:6.3f} {took:8.1f}"), flush=True)
         if given.out:
             known = json.loads(given.out.read_text(encoding="utf-8")) if given.out.is_file() else {}
             known[f"{case['id']} {how}"] = {"measured": peak, "estimated": guess.live, "phase": guess.phase}

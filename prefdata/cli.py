@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prefdata import cli_ablate, cli_audit, cli_convert, cli_data, cli_diff, cli_preflight, cli_train
+from prefdata import cli_ablate, cli_audit, cli_convert, cli_data, cli_diff, cli_estimate, cli_preflight, cli_train
 from prefdata.cli_bars import Bars
 
 if TYPE_CHECKING:
@@ -127,6 +127,7 @@ app.command("train")(cli_train.train_command)
 app.command("diff")(cli_diff.diff_command)
 app.command("ablate")(cli_ablate.ablate_command)
 app.command("preflight")(cli_preflight.preflight_command)
+app.command("estimate")(cli_estimate.estimate_command)
 cli_data.register(app)
 
 

@@ -18,8 +18,8 @@ GIB = 1 << 30
 CONTEXT = {"cuda": int(0.6 * GIB), "cpu": int(0.8 * GIB)}
 """Assumed: what the process itself takes, CUDA's context and libraries or torch's."""
 
-FRAGMENTATION = {"cuda": 0.05, "cpu": 0.0}
-"""Assumed: the share of live bytes that the caching allocator cannot hand out."""
+FRAGMENTATION = {"cuda": 0.1, "cpu": 0.0}
+"""Assumed: what the caching allocator cannot hand out, as a share of what comes and goes; states never move."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ def estimate_step(shape: Shape, step: Step) -> Estimate:
         "frozen layers' outputs": terms.trunk(shape, step),
     }
     phases = _phases(shape, step, parts)
-    live = sum(states.values()) + max(sum(found.values()) for found in phases.values())
+    moving = max(sum(found.values()) for found in phases.values())
     return Estimate(
         shape=shape,
         step=step,
@@ -85,7 +85,7 @@ def estimate_step(shape: Shape, step: Step) -> Estimate:
         phases={name: {part: size for part, size in found.items() if size} for name, found in phases.items()},
         assumed={
             "process": CONTEXT[step.device],
-            **({"fragmentation": int(FRAGMENTATION[step.device] * live)} if FRAGMENTATION[step.device] else {}),
+            **({"fragmentation": int(FRAGMENTATION[step.device] * moving)} if FRAGMENTATION[step.device] else {}),
         },
     )
 

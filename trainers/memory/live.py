@@ -24,6 +24,8 @@ ATEN = torch.ops.aten
 class LiveBytes(TorchDispatchMode):  # type: ignore[misc]
     """Counts `live` bytes and their `peak` while it is entered."""
 
+    what = "live tensors"
+
     def __init__(self) -> None:
         super().__init__()
         self.live = 0

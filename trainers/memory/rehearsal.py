@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from unittest import mock
 
 import polars as pl
@@ -20,16 +20,19 @@ import torch
 import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
+from prefdata.errors import RecipeError
 from prefdata.schema import MESSAGES, RecordType, conform
 from trainers import reference_store
 from trainers.adapters import frozen_layers
-from trainers.job import Machine, quiet
+from trainers.job import Machine, machine, quiet
 from trainers.loop import _trainer, completions_only
 from trainers.memory.live import LiveBytes, shapes_only
+from trainers.memory.shapes import config_of
+from trainers.memory.terms import Step
 from trainers.method import Method, Plan
 from trainers.reference_store import NEVER
 from trainers.rendering import encode_sides, protect
-from trainers.start import Start
+from trainers.start import Start, open_start
 from trainers.trunk import SharedTrunk
 
 CHATML = (
@@ -38,6 +41,9 @@ CHATML = (
 )
 
 MESSAGE_COLUMNS = frozenset(["prompt", "completion", "chosen", "rejected"])
+
+LEAST_PROMPT, LEAST_ANSWER = 32, 8
+"""Tokens; markers of a chat template take some of them."""
 
 UPDATES = 2
 """The first makes the optimizer's states; the second is measured."""
@@ -50,8 +56,8 @@ class Measured:
     peak: int
     held: int
     """Live when it began."""
-    real: bool
-    """Whether tensors were real, or shapes alone."""
+    how: str
+    """What was counted, in words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,11 +119,12 @@ def rehearse(
     fake: bool,
     padded: bool = False,
     as_on_gpu: bool = False,
+    device: Literal["cpu", "cuda", "mps"] = "cpu",
 ) -> Measured:
-    """The peak of the second update on the CPU, all rows `prompt` + `completion` tokens long.
+    """The peak of the second update, all rows `prompt` + `completion` tokens long.
 
     Where `padded`, every other row's prompt is shorter. `fake` computes nothing, and `as_on_gpu` then scores as
-    Triton's kernels do there: within the tile.
+    Triton's kernels do there: within the tile. On a CUDA device the peak is that of torch's allocator.
     """
     settings = dataclasses.replace(settings, **_rehearsed(settings, prompt, completion))
     with contextlib.ExitStack() as stack:
@@ -125,21 +132,28 @@ def rehearse(
         if getattr(settings, "reference_store", NEVER) != NEVER:
             settings = dataclasses.replace(settings, reference_store=str(folder / "reference"))
         stack.enter_context(quiet())
-        stack.enter_context(completions_only())
+        if device == "cpu":
+            stack.enter_context(completions_only())
         stack.enter_context(_without_reading_the_reference(start))
         transformers.set_seed(0)
         sides = 2 if method.type is RecordType.PREFERENCE else 1
-        plan = _plan(method, settings, start, prompt, completion, bfloat16=bfloat16, padded=padded, folder=folder)
-        live: LiveBytes
+        plan = _plan(
+            method, settings, start, prompt, completion, bfloat16=bfloat16, padded=padded, device=device, folder=folder
+        )
+        live: LiveBytes | AllocatedBytes
         if fake:
             chosen = settings.per_device_batch * sides * completion
             live = stack.enter_context(shapes_only(chosen=chosen, padded=padded))
             stack.enter_context(in_order())
+        elif device == "cuda":
+            live = AllocatedBytes()
         else:
             live = stack.enter_context(LiveBytes())
         if as_on_gpu:
             stack.enter_context(_kernels_in_place())
         model = plan.method.load(plan, plan.dtype())
+        if device != "cpu":
+            model.to(device)
         frozen = frozen_layers(plan, model)
         if frozen:
             SharedTrunk(model, frozen)
@@ -150,7 +164,52 @@ def rehearse(
         begun = Second(live)
         trainer.add_callback(begun)
         trainer.train()
-        return Measured(peak=live.peak, held=begun.held, real=not fake)
+        what = "live tensors, shapes alone" if fake else live.what
+        return Measured(peak=live.peak, held=begun.held, how=what)
+
+
+def dry_run(method: Method, settings: Any, model: str | Path, step: Step, *, root: Path | None = None) -> Measured:
+    """Two updates on shapes alone, for any text model of transformers whose config is known here.
+
+    Raises RecipeError for QLoRA: bitsandbytes cannot round what has no numbers.
+    """
+    if step.tuner == "qlora":
+        raise RecipeError("--dry-run: shapes alone cannot be rounded to 4 bits; --measure can, on a GPU")
+    name, config = config_of(model, root=root)
+    start = MadeStart(model=name, name=name, folder=Path(name), config=config)
+    return _rehearsed_step(method, settings, start, step, fake=True)
+
+
+def measure(method: Method, settings: Any, model: str | Path, step: Step, *, root: Path | None = None) -> Measured:
+    """Two updates for real, on this machine and with the real start model: a GPU where there is one."""
+    place = machine(settings.precision)
+    start = open_start(model, root=root)
+    return _rehearsed_step(method, settings, start, step, fake=False, device=place.device)
+
+
+def _rehearsed_step(
+    method: Method,
+    settings: Any,
+    start: Start,
+    step: Step,
+    *,
+    fake: bool,
+    device: Literal["cpu", "cuda", "mps"] = "cpu",
+) -> Measured:
+    """A prompt has at least the tokens of its markers, so an answer is never quite the whole row."""
+    prompt = max(step.length - step.scored, LEAST_PROMPT)
+    return rehearse(
+        method,
+        dataclasses.replace(settings, gradient_checkpointing=step.checkpointing),
+        start,
+        prompt=prompt,
+        completion=max(step.length - prompt, LEAST_ANSWER),
+        bfloat16=step.compute_bytes == 2,
+        fake=fake,
+        padded=step.padded,
+        as_on_gpu=fake and step.device == "cuda",
+        device=device,
+    )
 
 
 def _rehearsed(settings: Any, prompt: int, completion: int) -> dict[str, Any]:
@@ -206,10 +265,28 @@ def _kernels_in_place() -> Iterator[None]:
         yield
 
 
+class AllocatedBytes:
+    """The same figures as LiveBytes tells, of torch's allocator on a CUDA device."""
+
+    what = "allocated by torch on the GPU"
+
+    def begin(self) -> None:
+        """Forgets the peak so far."""
+        torch.cuda.reset_peak_memory_stats()
+
+    @property
+    def live(self) -> int:
+        return torch.cuda.memory_allocated()
+
+    @property
+    def peak(self) -> int:
+        return torch.cuda.max_memory_allocated()
+
+
 class Second(transformers.TrainerCallback):  # type: ignore[misc]
     """Begins to count when the second update begins."""
 
-    def __init__(self, live: LiveBytes) -> None:
+    def __init__(self, live: LiveBytes | AllocatedBytes) -> None:
         self.live = live
         self.held = 0
 
@@ -237,7 +314,7 @@ def _plan(
     prompt: int,
     completion: int,
     *,
-    bfloat16: bool,
+    place: Machine,
     padded: bool,
     folder: Path,
 ) -> Plan:
@@ -254,7 +331,7 @@ def _plan(
         order=method.arrange(encoded, settings),
         held_out=None,
         start=start,
-        machine=Machine(device="cpu", bfloat16=bfloat16, threads=torch.get_num_threads()),
+        machine=place,
         tokenizer=tokenizer,
         output_dir=folder,
         key="",

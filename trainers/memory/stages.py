@@ -6,7 +6,7 @@ from typing import Any
 
 from trainers.memory.devices import Memory
 from trainers.memory.longest import Longest
-from trainers.memory.terms import SAMPLING, Reference, Sharding, Step
+from trainers.memory.terms import PAIRED, SAMPLING, Reference, Sharding, Step
 
 
 def step_of(
@@ -37,6 +37,7 @@ def step_of(
         batch=settings.per_device_batch,
         length=settings.max_length if getattr(settings, "packing", False) else length,
         scored=settings.max_length if getattr(settings, "packing", False) else min(scored, length),
+        padded=settings.per_device_batch > 1 or method in (*PAIRED, *SAMPLING) or getattr(settings, "packing", False),
         compute_bytes=2 if bfloat16 or settings.tuner == "qlora" else 4,
         lora_r=settings.lora_r,
         lora_layers=settings.lora_layers,

@@ -45,6 +45,8 @@ class Step:
     """Tokens of the longest row: prompt and one answer."""
     scored: int
     """Of those, tokens that the head scores: the answer."""
+    padded: bool = False
+    """Whether rows of one pass differ in length: attention then needs a mask of length x length for each."""
     compute_bytes: int = 4
     """Of what linear modules read and write: 4 in float32, 2 in bfloat16."""
     lora_r: int = 16
@@ -172,11 +174,19 @@ def layer_saved(shape: Shape, step: Step) -> int:
     cast = step.adapter and step.tuner != "qlora" and a == 2
     norms = 2 * h * 4 + (0 if step.adapter else 2 * h * step.weight_bytes)
     inputs = (5 if cast or step.mixed else 2) * h * a
-    attention = (2 * q + 2 * k + (q if cast else 0)) * a + 4 * shape.heads
+    attention = (2 * q + 2 * (q if step.padded else k) + (q if cast else 0)) * a + 4 * shape.heads
     mlp = 4 * f * a
     lora = 7 * step.lora_r * a if step.adapter else 0
     dora = 2 * (q + 2 * k + 2 * h + 2 * f) * a if step.tuner == "dora" else 0
-    return step.tokens * (norms + inputs + attention + mlp + lora + dora)
+    return step.tokens * (norms + inputs + attention + mlp + lora + dora) + mask(step)
+
+
+def mask(step: Step) -> int:
+    """The mask that one layer's attention keeps where rows are padded, in the type of what it attends to.
+
+    Without padding SDPA is told that attention is causal, and key and value heads need not be repeated either.
+    """
+    return step.sequences * step.length**2 * step.compute_bytes if step.padded else 0
 
 
 def layer_backward(shape: Shape, step: Step) -> int:
@@ -190,14 +200,16 @@ def layer_backward(shape: Shape, step: Step) -> int:
 
 def layer_forward(shape: Shape, step: Step) -> int:
     """What a layer holds at most where nothing is kept for a backward pass: gate, up and activation, and the stream."""
-    return step.tokens * (3 * shape.intermediate * step.compute_bytes + 3 * shape.hidden * step.weight_bytes)
+    stream = 3 * shape.intermediate * step.compute_bytes + 3 * shape.hidden * step.weight_bytes
+    return step.tokens * stream + mask(step)
 
 
 def activations(shape: Shape, step: Step) -> int:
     """What all layers keep when the forward pass ends; only their inputs under checkpointing."""
     stream = step.tokens * shape.hidden * step.weight_bytes
     layers = step.adapted(shape)
-    return (layers * stream if step.checkpointing else layers * layer_saved(shape, step)) + stream
+    shared = step.sequences * step.length**2 if step.padded else 0
+    return (layers * stream if step.checkpointing else layers * layer_saved(shape, step)) + stream + shared
 
 
 def trunk(shape: Shape, step: Step) -> int:
