@@ -117,10 +117,17 @@ class Reads:
     """How far from 0 the mean implicit reward of the first step may be, where TRL logs it."""
     after_build: Callable[[Any], None] | None = None
     """What is done to TRL's trainer once it is built."""
+    summary: Callable[[list[dict[str, Any]]], Mapping[str, Any]] | None = None
+    """Further metrics of the stage, from what its steps logged."""
 
 
 class Method(Protocol):
-    """What one method decides."""
+    """What one method decides.
+
+    Two more are asked for where a method has them: `given(settings)`, JSON data that joins the key of the stage, where
+    more than rows, model and settings decides the weights; `least_rows(settings)`, the fewest rows that fill a batch,
+    where that is not the batch of the settings.
+    """
 
     name: str
     version: int

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import polars as pl
 
 from prefdata.errors import InputError
 from prefdata.schema import RecordType
-from trainers.evaluate_rewards import Estimate, estimate, resampled
+from trainers.evaluate_pairs import changed, moved_from, summarise_pairs, wins
 from trainers.heads import SCORE, with_score_head
 from trainers.job import Stage
 from trainers.method import Default, Held, Plan, Reads
@@ -46,10 +46,13 @@ class RewardSettings(Settings):
     order: Literal["random", "by_length"] = "random"
     """random, or by_length: rows of like length in one batch, so that less of it is padding; batches stay mixed."""
 
-    drops_out: ClassVar[bool] = True
-
     def bounds(self) -> list[tuple[str, bool, str]]:
-        return [*super().bounds(), ("margin_weight", self.margin_weight >= 0, "0 or more")]
+        targets = {name.rpartition(".")[2] for name in self.lora_targets or ()}
+        return [
+            *super().bounds(),
+            ("margin_weight", self.margin_weight >= 0, "0 or more"),
+            ("lora_targets", SCORE not in targets, f"not {SCORE}: the head is trained whole beside the adapter"),
+        ]
 
 
 class Reward:
@@ -152,7 +155,7 @@ class Reward:
             compare_pairs(
                 before,
                 found,
-                [float(one) for one in frame["chosen_tokens"] - frame["rejected_tokens"]],
+                tokens,
                 held_out.groups,
                 n_bootstrap=settings.n_bootstrap,
                 seed=settings.seed,
@@ -196,58 +199,36 @@ def train_reward(
 def compare_pairs(
     before: Mapping[str, Sequence[float]],
     after: Mapping[str, Sequence[float]],
-    longer: Sequence[float],
+    tokens: Mapping[str, Sequence[int]],
     groups: Sequence[str],
     *,
     n_bootstrap: int,
     seed: int,
 ) -> dict[str, Any]:
-    """What two models say of the same pairs, with intervals over resamples of whole groups.
+    """What two models say of the same pairs, with intervals over resamples of whole groups. A tie counts half.
 
-    `before` and `after` hold the rewards of `chosen` and `rejected`, `longer` how many more tokens the chosen answer
-    has. A tie counts half. `change` holds accuracy and margin after minus before, on the same resamples; `over_half`
-    is the accuracy minus .5; `over_length` minus that of taking the longer, or the shorter, answer: the better of the
-    two.
+    All three mappings hold `chosen` and `rejected`. `change` is paired: accuracy and margin after minus before,
+    `over_half` the accuracy minus .5, `over_length` minus that of always taking the longer or the shorter answer,
+    whichever of the two is right more often.
     """
-    import numpy as np
-
-    weights = resampled(groups, n_bootstrap=n_bootstrap, seed=seed)
-
-    def mean(values: Any) -> Any:
-        return weights @ np.asarray(values, dtype=np.float64) / weights.sum(1)
-
-    found: dict[str, dict[str, Any]] = {}
-    drawn: dict[str, dict[str, Any]] = {}
-    for when, rewards in (("before", before), ("after", after)):
-        chosen, rejected = (np.asarray(rewards[side], dtype=np.float64) for side in ("chosen", "rejected"))
-        drawn[when] = {
-            "accuracy": mean(_won(chosen - rejected)),
-            "margin": mean(chosen - rejected),
-            "mean_chosen": mean(chosen),
-            "mean_rejected": mean(rejected),
-        }
-        found[when] = {"rows": len(groups), "groups": len(set(groups)), **_told(drawn[when])}
-    by_length = mean(_won(np.asarray(longer, dtype=np.float64)))
-    best = by_length if by_length[0] >= 0.5 else 1 - by_length
-    accuracy = drawn["after"]["accuracy"]
-    change = {name: drawn["after"][name] - drawn["before"][name] for name in ("accuracy", "margin")}
-    change |= {"over_half": accuracy - 0.5, "over_length": accuracy - best}
-    return {**found, "change": _told(change), "longer_is_better_accuracy": _told({"one": by_length})["one"]}
-
-
-def _told(drawn: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    return {name: _rounded(estimate(values)) for name, values in drawn.items()}
-
-
-def _rounded(one: Estimate) -> dict[str, float]:
-    return {name: round(value, 4) for name, value in one._asdict().items()}
-
-
-def _won(margins: Any) -> Any:
-    """1 where the chosen side has more, 0.5 on a tie, else 0."""
-    import numpy as np
-
-    return (np.sign(margins) + 1) / 2
+    options: dict[str, Any] = {"n_bootstrap": n_bootstrap, "seed": seed}
+    old, new, length = ([one[side] for side in ("chosen", "rejected")] for one in (before, after, tokens))
+    found = summarise_pairs(*new, groups, **options)
+    by_length = summarise_pairs([float(one) for one in length[0]], [float(one) for one in length[1]], groups, **options)
+    longer = wins([float(one) for one in length[0]], [float(one) for one in length[1]])
+    best = longer if by_length["accuracy"]["value"] >= 0.5 else [1 - one for one in longer]
+    margins = [[good - bad for good, bad in zip(*sides, strict=True)] for sides in (old, new)]
+    return {
+        "before": summarise_pairs(*old, groups, **options),
+        "after": found,
+        "change": {
+            "accuracy": changed(wins(*old), wins(*new), groups, **options),
+            "margin": changed(*margins, groups, **options),
+            "over_half": moved_from(0.5, found["accuracy"]),
+            "over_length": changed(best, wins(*new), groups, **options),
+        },
+        "longer_is_better_accuracy": by_length["accuracy"],
+    }
 
 
 def _ids(row: Any) -> list[int]:

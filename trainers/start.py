@@ -64,7 +64,7 @@ class Start:
             for stage in self.parents:
                 from peft import PeftModel
 
-                model = PeftModel.from_pretrained(model, str(stage.trained)).merge_and_unload()
+                model = PeftModel.from_pretrained(model, str(stage.trained)).merge_and_unload().requires_grad_(True)
             return model
         with tempfile.TemporaryDirectory(prefix="prefdata-merged-") as place:
             self.load(dtype=dtype).save_pretrained(place)

@@ -74,10 +74,11 @@ def train(
     if not len(rows):
         lost = ", ".join(f"{count} {reason}" for reason, count in rows.dropped.items()) or "none were given"
         raise InputError(f"training rows: none can be trained on ({lost})")
-    batch = settings.per_device_batch * place.processes
+    least = getattr(method, "least_rows", None)
+    batch = least(settings) if least else settings.per_device_batch * place.processes
     if len(rows) < batch:
         raise RecipeError(
-            f"train: {len(rows)} rows cannot fill one batch of {settings.per_device_batch}"
+            f"train: {len(rows)} rows cannot fill one batch of {batch // place.processes}"
             + (f" on each of {place.processes} processes" if place.processes > 1 else "")
         )
     held_out = None
@@ -86,6 +87,7 @@ def train(
         held_out = choose(encoded, settings.max_evaluation_rows, seed=settings.seed) if len(encoded) else None
     base = start.base()
     parent = parent_record(start, output_dir)
+    asked = getattr(method, "given", None)
     key = digest(
         {
             "method": method.name,
@@ -99,6 +101,7 @@ def train(
             "threads": place.threads,
             "device": place.device,
             "processes": [place.processes, place.spread],
+            **({"given": asked(settings)} if asked else {}),
         }
     )
     done = finished(output_dir, key)
