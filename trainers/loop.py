@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 import transformers
-from transformers.integrations import TensorBoardCallback
 from transformers.trainer_callback import PrinterCallback
 
 from prefdata.errors import PrefdataError, RecipeError
@@ -21,7 +20,7 @@ from trainers.adapters import adapter_config, frozen_layers, save
 from trainers.arguments import config_class
 from trainers.callbacks import Bar, CanaryError, FirstLoss, TrustedCheckpoints, newest_checkpoint
 from trainers.card import write_card
-from trainers.curves import keep_curves
+from trainers.curves import Curves, keep_curves
 from trainers.method import Plan, Reads
 from trainers.monitor import Monitor
 from trainers.processes import barrier, shard_on_cpu, shared, whole_weights, writes
@@ -199,7 +198,7 @@ def _trainer(plan: Plan, model: Any, reads: Reads) -> tuple[Any, dict[str, Any]]
     if "tensorboard" in settings.report_to and writes():
         from torch.utils.tensorboard import SummaryWriter
 
-        callbacks.append(TensorBoardCallback(SummaryWriter(str(plan.output_dir / "tensorboard"))))
+        callbacks.append(Curves(SummaryWriter(str(plan.output_dir / "tensorboard"))))
     shard_on_cpu()
     trainer = config_class(plan.method.trainer)(
         model=model,

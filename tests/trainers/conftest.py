@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+import json
 import os
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +41,14 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with a random two-layer Llama, a byte-level tokenizer of 400 tokens and a ChatML template."""
     torch = pytest.importorskip("torch", reason="needs the extra `train`")
     pytest.importorskip("trl", reason="needs the extra `train`")
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+    gc.freeze()  # the collection that begins every run would walk over all that was imported
     folder = tmp_path_factory.mktemp("tiny")
     machine = Tokenizer(models.BPE())
     machine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -76,7 +81,8 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    return folder
+    yield folder
+    gc.unfreeze()
 
 
 @pytest.fixture
@@ -173,3 +179,83 @@ def held_out_rows() -> pl.DataFrame:
     kind = [(f"Where is order {n}?", f"It will arrive tomorrow, thank you. {n}", True) for n in range(50, 55)]
     rude = [(f"Where is order {n}?", f"Not my problem, stop asking. {n}", False) for n in range(50, 55)]
     return unpaired(kind + rude, prefix="e")
+
+
+class Forge:
+    """A process that waits for runs of training."""
+
+    def __init__(self) -> None:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("FSDP_", "ACCELERATE_"))}
+        self.process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("forge.py"))],
+            env={**kept, "OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(
+        self,
+        folder: Path,
+        jobs: Sequence[dict[str, Any]],
+        *,
+        processes: int = 1,
+        environment: dict[str, str] | None = None,
+        kill_at: str | None = None,
+        kill_after: float | None = None,
+        output: Path | None = None,
+    ) -> list[int]:
+        """Exit code of each process, or minus the signal that ended it.
+
+        `kill_at` is "module:attribute:n": SIGKILL to itself where that function is called the n-th time. `kill_after`
+        is in seconds of training.
+        """
+        request = {
+            "folder": str(folder),
+            "jobs": list(jobs),
+            "processes": processes,
+            "environment": environment or {},
+            "kill_at": kill_at,
+            "kill_after": kill_after,
+            "output": str(output or folder / "output.txt"),
+        }
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        found: list[int] = json.loads(self.process.stdout.readline())
+        return found
+
+    def close(self) -> None:
+        self.process.communicate("", timeout=60)
+
+
+@pytest.fixture(scope="session")
+def forge() -> Iterator[Forge]:
+    """Runs training in processes of its own: several together, or killed."""
+    made = Forge()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def jobs_folder(
+    tmp_path: Path,
+    support_rows: pl.DataFrame,
+    held_out_rows: pl.DataFrame,
+    support_pairs: pl.DataFrame,
+    held_out_pairs: pl.DataFrame,
+) -> Path:
+    """A folder with rows for every method: kto.parquet, kto_held_out.parquet, dpo.parquet, ..."""
+    made = {"kto": (support_rows, held_out_rows), "dpo": (support_pairs, held_out_pairs)}
+    made["reward"] = made["dpo"]
+    for name, rows, held_out in [(name, *both) for name, both in made.items()]:
+        rows.write_parquet(tmp_path / f"{name}.parquet")
+        held_out.write_parquet(tmp_path / f"{name}_held_out.parquet")
+    for name, frame in [("", support_pairs), ("_held_out", held_out_pairs)]:
+        answered = frame.drop("rejected", "margin").rename({"chosen": "completion"})
+        conform(answered, RecordType.SFT).write_parquet(tmp_path / f"sft{name}.parquet")
+        asked = conform(answered.drop("completion"), RecordType.PROMPT)
+        asked.write_parquet(tmp_path / f"grpo{name}.parquet")
+        asked.write_parquet(tmp_path / f"rloo{name}.parquet")
+    return tmp_path

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +10,6 @@ import polars as pl
 import pytest
 
 from prefdata.errors import PrefdataError
-from prefdata.schema import RecordType, conform
 from trainers.job import read_stage
 
 pytestmark = pytest.mark.train
@@ -33,7 +29,7 @@ QUICK: dict[str, Any] = {
     "n_bootstrap": 100,
 }
 FULL = {"tuner": "full", "learning_rate": 1e-3}
-OWN: dict[str, dict[str, Any]] = {"kto": {"loss_type": "apo_zero_unpaired"}, "dpo": {}, "sft": {}}
+OWN: dict[str, dict[str, Any]] = {"kto": {"loss_type": "apo_zero_unpaired"}, "dpo": {}, "sft": {}, "reward": {}}
 """KTO's own loss estimates its KL term over all processes at once, so the other loss shows what is equal."""
 FSDP2 = {
     "ACCELERATE_USE_FSDP": "true",
@@ -44,27 +40,6 @@ FSDP2 = {
     "FSDP_CPU_RAM_EFFICIENT_LOADING": "false",
 }
 """What `accelerate launch` makes of recipes/accelerate/fsdp2_cpu.yaml."""
-
-
-@pytest.fixture
-def folder(
-    tmp_path: Path,
-    support_rows: pl.DataFrame,
-    held_out_rows: pl.DataFrame,
-    support_pairs: pl.DataFrame,
-    held_out_pairs: pl.DataFrame,
-) -> Path:
-    """Rows for every method."""
-    made = {"kto": (support_rows, held_out_rows), "dpo": (support_pairs, held_out_pairs)}
-    made["sft"] = (answered(support_pairs), answered(held_out_pairs))
-    for method, (rows, held_out) in made.items():
-        rows.write_parquet(tmp_path / f"{method}.parquet")
-        held_out.write_parquet(tmp_path / f"{method}_held_out.parquet")
-    return tmp_path
-
-
-def answered(frame: pl.DataFrame) -> pl.DataFrame:
-    return conform(frame.drop("rejected", "margin").rename({"chosen": "completion"}), RecordType.SFT)
 
 
 def job(model: Path, method: str, output: str, settings: dict[str, Any]) -> dict[str, Any]:
@@ -78,7 +53,9 @@ def job(model: Path, method: str, output: str, settings: dict[str, Any]) -> dict
     }
 
 
-def compare(folder: Path, model: Path, cases: dict[str, tuple[str, dict[str, Any]]], **environment: str) -> None:
+def compare(
+    forge: Any, folder: Path, model: Path, cases: dict[str, tuple[str, dict[str, Any]]], **environment: str
+) -> None:
     """Trains with two processes and with one over the same updates, and holds curves and weights to each other.
 
     One process takes two micro-batches for an update where two take one each.
@@ -90,17 +67,8 @@ def compare(folder: Path, model: Path, cases: dict[str, tuple[str, dict[str, Any
         job(model, method, f"one_{name}", {**settings, "gradient_accumulation": 2})
         for name, (method, settings) in cases.items()
     ]
-    (folder / "jobs.json").write_text(json.dumps(two))
-    (folder / "alone.json").write_text(json.dumps(one))
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("FSDP_", "ACCELERATE_"))}
-    done = subprocess.run(
-        [sys.executable, str(HERE / "launched_worker.py"), str(folder), "forked"],
-        env={**kept, "OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1", **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert forge.run(folder, two, processes=2, environment=environment) == [0, 0], told(folder)
+    assert forge.run(folder, one) == [0], told(folder)
     for name in cases:
         alone, both = read_stage(folder / f"one_{name}"), read_stage(folder / f"two_{name}")
         assert losses(both.folder) == pytest.approx(losses(alone.folder), abs=1e-5), name
@@ -113,51 +81,72 @@ def compare(folder: Path, model: Path, cases: dict[str, tuple[str, dict[str, Any
                 assert weights[part] == pytest.approx(weight, abs=2e-4), (name, part)
 
 
+def told(folder: Path) -> str:
+    return (folder / "output.txt").read_text()[-3000:]
+
+
 def losses(stage: Path) -> list[float]:
     return [entry["loss"] for entry in json.loads((stage / "metrics.json").read_text())]
 
 
-def test_two_processes_learn_what_one_learns_from_the_same_rows(folder: Path, tiny_model: Path) -> None:
-    compare(folder, tiny_model, {"kto": ("kto", {}), "dpo": ("dpo", {}), "sft": ("sft", {})})
-    record = read_stage(folder / "two_kto").record
+def test_two_processes_learn_what_one_learns_from_the_same_rows(
+    forge: Any, jobs_folder: Path, tiny_model: Path
+) -> None:
+    compare(forge, jobs_folder, tiny_model, {"kto": ("kto", {})})
+    record = read_stage(jobs_folder / "two_kto").record
     assert record["spread"] == "ddp"
     assert record["canary"] == {"expected": 0.5, "found": 0.5}
-    assert record["metrics"]["after"] == read_stage(folder / "one_kto").record["metrics"]["after"]
+    assert record["metrics"]["after"] == read_stage(jobs_folder / "one_kto").record["metrics"]["after"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("environment", [{}, FSDP2], ids=["ddp", "fsdp2"])
+@pytest.mark.parametrize("method", list(OWN))
 def test_every_method_learns_the_same_however_the_weights_are_spread(
-    folder: Path, tiny_model: Path, environment: dict[str, str]
+    forge: Any, jobs_folder: Path, tiny_model: Path, method: str, environment: dict[str, str]
 ) -> None:
-    cases = {f"{method}_lora": (method, {}) for method in OWN} | {f"{method}_full": (method, FULL) for method in OWN}
-    compare(folder, tiny_model, cases, **environment)
-    assert read_stage(folder / "two_sft_full").record["spread"] == ("fsdp2" if environment else "ddp")
+    compare(forge, jobs_folder, tiny_model, {"lora": (method, {}), "full": (method, FULL)}, **environment)
+    assert read_stage(jobs_folder / "two_full").record["spread"] == ("fsdp2" if environment else "ddp")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("environment", [{}, FSDP2], ids=["ddp", "fsdp2"])
+def test_a_run_of_two_processes_that_was_killed_ends_in_the_same_weights(
+    forge: Any, jobs_folder: Path, tiny_model: Path, environment: dict[str, str]
+) -> None:
+    whole, cut = (job(tiny_model, "dpo", name, FULL) for name in ("whole", "cut"))
+    assert forge.run(jobs_folder, [whole], processes=2, environment=environment) == [0, 0], told(jobs_folder)
+    place = "trainers.callbacks:Bar.on_step_end:3"
+    codes = forge.run(jobs_folder, [cut], processes=2, environment=environment, kill_at=place)
+    assert codes[0] == -9
+    assert (jobs_folder / "cut" / "checkpoints" / "checkpoint-2").is_dir()
+    assert forge.run(jobs_folder, [cut], processes=2, environment=environment) == [0, 0], told(jobs_folder)
+    assert read_stage(jobs_folder / "cut").record["files"] == read_stage(jobs_folder / "whole").record["files"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("config", ["ddp_cpu", "fsdp2_cpu"])
 def test_accelerate_launches_what_the_shipped_files_say(
-    folder: Path, tiny_model: Path, config: str, monkeypatch: pytest.MonkeyPatch
+    jobs_folder: Path, tiny_model: Path, config: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from trainers.launching import launch
 
     monkeypatch.setenv("PYTHONPATH", str(HERE))
-    (folder / "jobs.json").write_text(json.dumps([job(tiny_model, "kto", "stage", {})]))
-    launch("launched_worker", [str(folder)], config=config, processes=2)
-    assert read_stage(folder / "stage").record["spread"] == config.removesuffix("_cpu")
+    (jobs_folder / "jobs.json").write_text(json.dumps([job(tiny_model, "kto", "stage", {})]))
+    launch("forge", [str(jobs_folder)], config=config, processes=2)
+    assert read_stage(jobs_folder / "stage").record["spread"] == config.removesuffix("_cpu")
 
 
 @pytest.mark.slow
 def test_what_stops_a_process_is_told_in_one_line_with_its_exit_code(
-    folder: Path, tiny_model: Path, support_rows: pl.DataFrame, monkeypatch: pytest.MonkeyPatch, capfd: Any
+    jobs_folder: Path, tiny_model: Path, support_rows: pl.DataFrame, monkeypatch: pytest.MonkeyPatch, capfd: Any
 ) -> None:
     from trainers.launching import launch
 
     monkeypatch.setenv("PYTHONPATH", str(HERE))
-    support_rows.filter("label").write_parquet(folder / "kto.parquet")
-    (folder / "jobs.json").write_text(json.dumps([job(tiny_model, "kto", "stage", {})]))
+    support_rows.filter("label").write_parquet(jobs_folder / "kto.parquet")
+    (jobs_folder / "jobs.json").write_text(json.dumps([job(tiny_model, "kto", "stage", {})]))
     with pytest.raises(PrefdataError, match="12 desirable and 0 undesirable") as caught:
-        launch("launched_worker", [str(folder)], config="ddp_cpu")
+        launch("forge", [str(jobs_folder)], config="ddp_cpu")
     assert caught.value.exit_code == 3
     assert "Traceback" not in capfd.readouterr().err
