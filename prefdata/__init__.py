@@ -1,8 +1,8 @@
 """From raw support logs to clean preference data to an aligned model, with an account of every row.
 
-`prefdata.run("recipe.yaml")` does it whole; `prefdata.read_log(...)` gives the rows of one export as a polars frame;
-`prefdata.audit("data.jsonl")` says what is wrong with a dataset; `prefdata.score(frame, name)` scores a frame. Nothing
-heavy is imported before it is used.
+`prefdata.run("recipe.yaml")` does it whole; `prefdata.read_log(...)` gives the rows of one export as a polars frame,
+`prefdata.read("pairs.jsonl")` those of a dataset; `prefdata.audit("data.jsonl")` says what is wrong with one;
+`prefdata.score(frame, name)` scores a frame. Nothing heavy is imported before it is used.
 """
 
 from __future__ import annotations
@@ -11,19 +11,21 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from prefdata.api import filter_rows, near_duplicates, read_log, score
+    from prefdata.api import filter_rows, near_duplicates, read, read_log, score
     from prefdata.auditor import audit
     from prefdata.comparison import compare
     from prefdata.conversion import convert
     from prefdata.errors import PrefdataError
     from prefdata.recipe import load as load_recipe
-    from prefdata.runner import dropped_rows, kept_rows, run
+    from prefdata.runner import dropped_rows, kept_rows, run, train
     from prefdata.schema import RecordType, check
 
 _NAMES = {
     "run": "prefdata.runner",
+    "train": "prefdata.runner",
     "kept_rows": "prefdata.runner",
     "dropped_rows": "prefdata.runner",
+    "read": "prefdata.api",
     "read_log": "prefdata.api",
     "score": "prefdata.api",
     "filter_rows": "prefdata.api",
@@ -49,9 +51,11 @@ __all__ = [
     "kept_rows",
     "load_recipe",
     "near_duplicates",
+    "read",
     "read_log",
     "run",
     "score",
+    "train",
 ]
 
 

@@ -1,18 +1,21 @@
-"""The pieces from Python, on polars frames: read a log, score a frame, filter it, find its duplicates."""
+"""The pieces from Python, on polars frames: read a log or a dataset, score a frame, filter it, find its duplicates."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import polars as pl
 
 from prefdata import judging
-from prefdata.errors import SchemaError
+from prefdata.errors import RecipeError, SchemaError
 from prefdata.recipe import Recipe, settings_of
 from prefdata.schema import MESSAGES, RecordType, check
 from prefdata.text import joined_text, last_user_text
+
+logger = logging.getLogger(__name__)
 
 
 class Log(NamedTuple):
@@ -71,6 +74,51 @@ def read_log(
     rows = mined.records.drop("label", "label_confidence", "label_sources", "evidence")
     rows = rows.join(joined.drop("session", "turn"), on="id", how="left", maintain_order="left").select(order)
     return Log(rows=check(rows, RecordType.UNPAIRED), quarantine=mined.quarantine, fates=mined.fates, card=found.card)
+
+
+def read(
+    path: str | Path | Sequence[str | Path],
+    *,
+    format: str = "auto",
+    type: RecordType | str | None = None,
+    into: RecordType | str | None = None,
+    labels: Mapping[str, bool] | None = None,
+    **format_settings: Any,
+) -> pl.DataFrame:
+    """The rows of a dataset of any format as a canonical frame, which is what trainers and filters take.
+
+    The format is recognised unless it is named; `type` says what the rows are where that is not clear, `into` makes
+    them another type (pairs to unpaired, SFT or prompts), `labels` says what labels other than true and false mean. The
+    column `group` holds rows of one prompt together. Rows that cannot be read or say nothing are left out, and logged
+    with their reasons. Raises RecipeError where the file can be read in several ways, InputError where not at all.
+    Example: `prefdata.read("pairs.jsonl")`.
+    """
+    from prefdata import importing
+    from prefdata.recipe import AUTO, from_data
+    from prefdata.schema import conform
+
+    paths = [path] if isinstance(path, (str, Path)) else list(path)
+    if len(paths) == 1 and (Path(paths[0]) / "run.json").is_file():
+        raise RecipeError(f"{paths[0]} is a run; prefdata.kept_rows reads its rows")
+    source = {
+        "name": "data",
+        "path": [str(Path(one).resolve()) for one in paths],
+        "format": format if format == AUTO else {format: format_settings or None},
+        "type": type,
+        "labels": None if labels is None else dict(labels),
+    }
+    recipe = importing.typed(from_data({"sources": [source], "type": into}, root=Path.cwd(), where="read"))
+    assert recipe.type is not None
+    found = importing.read_dataset(recipe, recipe.sources[0], recipe.type)
+    account = found.account
+    reasons = {**account["refused_because"], **account["left_out"], **account["unmade_because"]}
+    if account["quarantined"]:
+        reasons["unreadable"] = account["quarantined"]
+    if reasons:
+        logger.warning(
+            "%s: left out: %s", Path(paths[0]).name, ", ".join(f"{number} {name}" for name, number in reasons.items())
+        )
+    return conform(found.records, recipe.type)
 
 
 def score(frame: pl.DataFrame, name: str, *, side: judging.Side = "completion", **settings: Any) -> pl.DataFrame:
