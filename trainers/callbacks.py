@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
 
-from prefdata.errors import PrefdataError
+from prefdata.errors import InputError, PrefdataError
 from prefdata.io import sha256_file, write_json
 from trainers.processes import barrier, writes
+
+log = logging.getLogger(__name__)
 
 TOLERANCE = 0.01
 """Largest relative distance of the first step's loss from its expected value: rounding in bfloat16 stays below it."""
@@ -73,24 +77,47 @@ class TrustedCheckpoints(TrainerCallback):
         write_json(folder / CHECKPOINT_MANIFEST, {"step": state.global_step, "files": files})
 
 
-def newest_checkpoint(folder: Path, key: str) -> Path | None:
+def newest_checkpoint(folder: Path, key: str, place: Mapping[str, Any]) -> Path | None:
     """The newest whole checkpoint of the same data, model and settings; torn ones are removed.
 
     Checkpoints of another `key` are removed all: they cannot be continued. Every file is hashed again, so a flipped
-    bit costs the steps since the checkpoint before it, not the result.
+    bit costs the steps since the checkpoint before it, not the result. `place` is where training runs: raises
+    InputError where the checkpoints were made by another number of processes, or with weights spread otherwise.
     """
     marker = folder / "key.json"
-    if not marker.is_file() or json.loads(marker.read_text(encoding="utf-8")) != key:
+    made = json.loads(marker.read_text(encoding="utf-8")) if marker.is_file() else {}
+    if not isinstance(made, dict) or made.get("key") != key:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        write_json(marker, key)
+        write_json(marker, {"key": key, "place": place})
         return None
     found = sorted(folder.glob("checkpoint-*"), key=lambda path: -int(path.name.rpartition("-")[2]))
     for checkpoint in found:
         if _whole(checkpoint):
+            _require_place(folder, made["place"], place)
             return checkpoint
         shutil.rmtree(checkpoint)
+    write_json(marker, {"key": key, "place": place})
     return None
+
+
+def _require_place(folder: Path, made: Mapping[str, Any], place: Mapping[str, Any]) -> None:
+    for name in ("processes", "spread", "bfloat16"):
+        if made[name] != place[name]:
+            raise InputError(
+                f"{folder.parent.name}: the checkpoints there were made with {name} {made[name]}, now it is "
+                f"{place[name]}. Train as before to go on from them, or remove {folder.parent.name}/{folder.name}"
+            )
+    for name in ("device", "threads"):
+        if made[name] != place[name]:
+            log.warning(
+                "%s: going on with %s %s where it began with %s: the weights will not equal an unbroken run's to the "
+                "last bit",
+                folder.parent.name,
+                name,
+                place[name],
+                made[name],
+            )
 
 
 class Bar(TrainerCallback):

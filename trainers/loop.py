@@ -145,8 +145,10 @@ def _before(plan: Plan, model: Any) -> dict[str, Any]:
         return {"measured": None, "answers": []}
     kept = plan.output_dir / "before.json"
     found: dict[str, Any] | None = shared(json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else None)
-    if found is None or found["key"] != plan.key:
-        found = shared({"key": plan.key, "measured": plan.method.before(plan, model), "answers": sampled(plan, model)})
+    if found is None or found["key"] != plan.bits():
+        found = shared(
+            {"key": plan.bits(), "measured": plan.method.before(plan, model), "answers": sampled(plan, model)}
+        )
         if writes():
             write_json(kept, found)
         barrier()
@@ -155,7 +157,7 @@ def _before(plan: Plan, model: Any) -> dict[str, Any]:
 
 def _go_on_from(plan: Plan) -> Path | None:
     """The checkpoint that training goes on from, with the curves cut to it."""
-    checkpoint = newest_checkpoint(plan.output_dir / "checkpoints", plan.key)
+    checkpoint = newest_checkpoint(plan.output_dir / "checkpoints", plan.key, vars(plan.machine))
     keep_curves(plan.output_dir / "tensorboard", int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0)
     return checkpoint
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import polars as pl
 
 from prefdata.schema import RecordType
-from trainers.job import Machine
+from trainers.job import Machine, digest
 from trainers.ordering import Order
 from trainers.rows import Rows
 from trainers.settings import Settings
@@ -46,7 +46,7 @@ class Plan:
     tokenizer: Any
     output_dir: Path
     key: str
-    """Hash of all that decides the weights."""
+    """Hash of all that decides the weights, but for rounding: rows, model, settings, versions."""
     root: Path | None = None
     """The models' home, where it is not the one of the environment."""
 
@@ -54,6 +54,10 @@ class Plan:
         """A setting, or its default where the recipe left it open."""
         given = getattr(self.settings, name)
         return self.defaults[name].value if given is None else given
+
+    def bits(self) -> str:
+        """Hash of all that decides the weights to the last bit: the kind of machine and the number of processes too."""
+        return digest([self.key, vars(self.machine)])
 
     def batch(self) -> int:
         """Rows in one forward pass of all processes together."""

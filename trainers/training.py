@@ -29,6 +29,7 @@ from trainers.job import (
     write_record,
 )
 from trainers.lineage import evidence, require
+from trainers.memory.warning import foretold
 from trainers.method import Method, Plan
 from trainers.preflight import examine
 from trainers.preflight.model import vocabulary
@@ -37,6 +38,9 @@ from trainers.rows import choose
 from trainers.start import open_start, parent_record
 
 log = logging.getLogger(__name__)
+
+NEUTRAL = frozenset(["insist", "report_to", "save_steps"])
+"""Settings that do not decide weights: a stage, or a checkpoint, made under others is as good."""
 
 
 def train(
@@ -53,8 +57,9 @@ def train(
 
     `data` and `evaluation` are canonical frames of the method's type. `model` is a name of the table of models, a
     folder, a hub id, or the folder of a finished stage, from which this one then goes on. A stage already there from
-    the same rows, model and settings is given back as it is; a killed one goes on from its newest whole checkpoint and
-    ends in the same weights as an unbroken run on the same machine and number of threads.
+    the same rows, model and settings is given back as it is, whatever machine trained it. A killed one goes on from its
+    newest whole checkpoint and ends in the same weights as an unbroken run on the same kind of machine; with another
+    number of processes it is refused.
 
     Raises InputError for rows that cannot train, RecipeError for wrong settings, CanaryError when the reference turns
     out not to be the start model.
@@ -92,15 +97,12 @@ def train(
         {
             "method": method.name,
             "version": method.version,
-            "settings": plain(settings),
+            "settings": {name: value for name, value in plain(settings).items() if name not in NEUTRAL},
             "base": base,
             "lineage": start.lineage(),
             "train": rows.digest(),
             "evaluation": None if held_out is None else held_out.digest(),
             "versions": versions(),
-            "threads": place.threads,
-            "device": place.device,
-            "processes": [place.processes, place.spread],
             **({"given": asked(settings)} if asked else {}),
         }
     )
@@ -116,6 +118,7 @@ def train(
     preflight.require(settings.insist)
     for one in preflight.failing("major"):
         log.warning("%s: preflight: %s: %s", method.name, one.check, one.title)
+    memory = foretold(method.name, settings, rows, start, place)
     if writes():
         clear(output_dir, key)
         output_dir.mkdir(parents=True, exist_ok=True)
@@ -168,6 +171,7 @@ def train(
         "metrics": outcome.metrics,
         "monitor": outcome.monitor,
         "preflight": preflight.record(),
+        "memory": memory,
     }
     stage = shared(write_record(output_dir, record) if writes() else Stage(folder=output_dir, record=record))
     _tidy(output_dir)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from prefdata.errors import InputError
 from trainers.job import read_stage
 
 pytestmark = pytest.mark.train
@@ -43,7 +44,7 @@ PLACES = [
     "trainers.loop:save:1",  # trained, but not saved
     "trainers.loop:write_parquet:1",  # saved, but not scored
     "trainers.training:write_record:1",  # everything but stage.json
-    "trainers.training:_tidy:2",  # finished, but not tidied up
+    "trainers.training:_tidy:1",  # finished, but not tidied up
 ]
 
 
@@ -157,17 +158,20 @@ def test_checkpoints_of_other_rows_are_never_gone_on_from(tmp_path: Path) -> Non
     from trainers.callbacks import newest_checkpoint
 
     folder = tmp_path / "checkpoints"
-    assert newest_checkpoint(folder, "key") is None
+    place = {"processes": 1, "spread": "alone", "bfloat16": False, "device": "cpu", "threads": 1}
+    assert newest_checkpoint(folder, "key", place) is None
     for step in (2, 10):
         (folder / f"checkpoint-{step}").mkdir()
         weights = folder / f"checkpoint-{step}" / "weights"
         weights.write_bytes(b"weights")
         manifest = {"step": step, "files": {"weights": sha256_file(weights)}}
         write_json(folder / f"checkpoint-{step}" / "prefdata-checkpoint.json", manifest)
-    assert newest_checkpoint(folder, "key") == folder / "checkpoint-10"
+    assert newest_checkpoint(folder, "key", {**place, "threads": 2}) == folder / "checkpoint-10"
+    with pytest.raises(InputError, match=r"made with processes 1, now it is 8\. Train as before"):
+        newest_checkpoint(folder, "key", {**place, "processes": 8})
     (folder / "checkpoint-10" / "weights").write_bytes(b"weightz")
-    assert newest_checkpoint(folder, "key") == folder / "checkpoint-2"
+    assert newest_checkpoint(folder, "key", place) == folder / "checkpoint-2"
     assert not (folder / "checkpoint-10").exists()
-    assert newest_checkpoint(folder, "other key") is None
-    assert json.loads((folder / "key.json").read_text()) == "other key"
+    assert newest_checkpoint(folder, "other key", place) is None
+    assert json.loads((folder / "key.json").read_text()) == {"key": "other key", "place": place}
     assert not (folder / "checkpoint-2").exists()
