@@ -55,7 +55,7 @@ def completion_logps(
     """Summed log-probability of each row's completion under `model`, in the order of `rows`.
 
     Rows are batched by length and padded on the left, so that all completions end at the last position and only
-    their logits are computed. `advance` is told how many rows are done.
+    their logits are computed. What is not trained on does not count. `advance` is told how many rows are done.
     """
     import torch
 
@@ -72,7 +72,10 @@ def completion_logps(
             row = rows[at]
             ids[line, width - _length(row) :] = torch.tensor(row.prompt_ids + row.completion_ids)
             mask[line, width - _length(row) :] = 1
-            scored[line, answer - len(row.completion_ids) :] = True
+            begin = answer - len(row.completion_ids)
+            scored[line, begin:] = True
+            for start, end in row.untrained:
+                scored[line, begin + start : begin + end] = False
         ids, mask, scored = ids.to(device), mask.to(device), scored.to(device)
         with torch.no_grad():
             logits = model(

@@ -44,6 +44,13 @@ class Encoded(NamedTuple):
     completion_ids: list[int]
     turns_cut: int
     """Turns dropped from the left so that the row fits."""
+    untrained: tuple[tuple[int, int], ...] = ()
+    """Parts of the completion, from and to, that are read and not learned; only SFT knows any."""
+
+    @property
+    def trained(self) -> int:
+        """How many tokens are trained on."""
+        return len(self.completion_ids) - sum(end - start for start, end in self.untrained)
 
 
 def encode_chat(tokenizer: Any, messages: Sequence[Message], *, add_generation_prompt: bool = False) -> list[int]:

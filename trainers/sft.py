@@ -1,13 +1,14 @@
 """SFT on answered prompts: a start model and good answers in, a model that says them out, with the proof that it does.
 
-TRL's SFTTrainer optimises. Here is what it leaves to its caller: loss on the answer alone, answers that keep their end
-token, text that cannot forge a control token, continuing after a kill, held-out rows scored before and after.
+TRL's SFTTrainer optimises. Here is what it leaves to its caller: loss on the assistant's turns of the answer alone,
+answers that keep their end token, text that cannot forge a control token, continuing after a kill, held-out rows scored
+before and after. It is given the ids as they were encoded here: it would encode every row twice more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -20,16 +21,24 @@ from trainers.evaluate_rewards import completion_logps
 from trainers.job import Stage
 from trainers.method import Default, Held, Plan, Reads
 from trainers.ordering import Order, as_given, by_length
+from trainers.rendering import Encoded
 from trainers.rows import Rows, encode_rows
 from trainers.settings import Settings
 from trainers.start import Start
 from trainers.training import train
+from trainers.turns import with_untrained
 
 LEARNING_RATES = {
     "adapter": Default(1e-4, "LLaMA-Factory's and ms-swift's SFT examples with LoRA"),
     "full": Default(2e-5, "TRL's default and the Zephyr recipe"),
 }
 """Kind of tuner -> learning rate where the recipe names none."""
+
+SILENT = "no_assistant_turn"
+"""Why a row is left out whose answer holds no turn of the assistant."""
+
+UNTRAINED = -100
+"""The label that torch's cross-entropy leaves out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,9 +88,14 @@ class SFT:
     reference = False
 
     def encode(self, frame: pl.DataFrame, tokenizer: Any, settings: SFTSettings, *, name: str) -> Rows:
-        return encode_rows(
+        rows = encode_rows(
             frame, tokenizer, self.type, max_length=settings.max_length, system=settings.system, name=name
         )
+        side = with_untrained(tokenizer, rows.sides["completion"])
+        silent = [row_id for row_id, row in zip(rows.ids, side, strict=True) if not row.trained]
+        kept = [at for at, row in enumerate(side) if row.trained]
+        rows = replace(rows, sides={"completion": side}, lost={**rows.lost, **({SILENT: silent} if silent else {})})
+        return rows.take(kept, reason=SILENT) if silent else rows
 
     def arrange(self, rows: Rows, settings: SFTSettings) -> Order:
         if settings.order == "random":
@@ -94,8 +108,8 @@ class SFT:
 
     def facts(self, rows: Rows, settings: SFTSettings) -> dict[str, Any]:
         side = rows.sides["completion"]
-        trained = sum(len(row.completion_ids) for row in side)
-        whole = trained + sum(len(row.prompt_ids) for row in side)
+        trained = sum(row.trained for row in side)
+        whole = sum(len(row.prompt_ids) + len(row.completion_ids) for row in side)
         return {"tokens": {"all": whole, "trained": trained, "trained_ratio": round(trained / max(whole, 1), 4)}}
 
     def load(self, plan: Plan, dtype: Any) -> Any:
@@ -106,12 +120,13 @@ class SFT:
         side = plan.rows.sides["completion"]
         used = plan.used() if plan.order.fixed else plan.order.rows
         return Reads(
-            dataset=[{"prompt": side[at].prompt, "completion": side[at].completion} for at in used],
+            dataset=[
+                {"input_ids": side[at].prompt_ids + side[at].completion_ids, "labels": labels(side[at])} for at in used
+            ],
             arguments={
                 "loss_type": settings.loss_type,
                 "max_length": settings.max_length,
                 "packing": settings.packing,
-                "completion_only_loss": True,
                 "train_sampling_strategy": "sequential" if plan.order.fixed else "random",
             },
         )
@@ -122,7 +137,7 @@ class SFT:
     def after(self, plan: Plan, model: Any, before: dict[str, list[float]]) -> Held:
         held_out, settings = plan.held_out, plan.settings
         assert held_out is not None
-        tokens = [len(row.completion_ids) for row in held_out.sides["completion"]]
+        tokens = [row.trained for row in held_out.sides["completion"]]
         logps = _logps(plan, model, "trained model")
         found = compare_losses(
             before["completion"],
@@ -176,6 +191,14 @@ def train_sft(
         settings=settings or SFTSettings(**options),
         root=root,
     )
+
+
+def labels(row: Encoded) -> list[int]:
+    """The ids of the assistant's own turns in the answer, and UNTRAINED for all others."""
+    found = [*row.completion_ids]
+    for start, end in row.untrained:
+        found[start:end] = [UNTRAINED] * (end - start)
+    return [UNTRAINED] * len(row.prompt_ids) + found
 
 
 def _a_token(logps: list[float], tokens: list[int]) -> pl.Series:

@@ -30,6 +30,8 @@ QUICK: dict[str, Any] = {
     "n_bootstrap": 100,
 }
 
+INSISTED = ("last_turn_not_the_assistants",)
+
 
 def turn(role: str, text: str, tool_calls: Any = None) -> dict[str, Any]:
     return {"role": role, "content": text, "tool_calls": tool_calls and json.dumps(tool_calls)}
@@ -197,6 +199,64 @@ def test_only_the_answer_is_trained_on_and_it_keeps_its_end(
     assert given[1]["input_ids"] == encode_chat(tokenizer, [turn("user", "And now?"), turn("assistant", "Tomorrow.")])
     assert stage.record["data"]["dropped"] == {"too_long": 1}
     assert stage.record["data"]["turns_cut"] == 2
+
+
+def test_turns_of_others_inside_an_answer_are_read_and_not_learned(
+    tiny_model: Path, tmp_path: Path, fed: list[list[dict[str, list[int]]]]
+) -> None:
+    from trainers.models import load_tokenizer
+
+    called = [
+        turn("assistant", "Wait."),
+        turn("tool", "It will arrive tomorrow."),
+        turn("assistant", "Tomorrow."),
+        turn("user", "Thank you"),
+    ]
+    data = frame(
+        [
+            ([turn("user", "Where is it?")], called),
+            ([turn("user", "Why?")], [turn("assistant", "Not my problem."), turn("assistant", "Read the page.")]),
+            ([turn("user", "Why?")], [turn("tool", "not found")]),
+        ]
+    )
+    settings = SFTSettings(**{**QUICK, "per_device_batch": 2, "max_steps": 1, "save_steps": 0, "insist": INSISTED})
+    stage = train_sft(data, None, model=tiny_model, output_dir=tmp_path / "s", settings=settings)
+    tokenizer = load_tokenizer(tiny_model)
+    texts = [tokenizer.decode([one for one in row["labels"] if one != -100]) for row in fed[0]]
+    assert texts == [
+        "Wait.<|im_end|>\nTomorrow.<|im_end|>\n",
+        "Not my problem.<|im_end|>\n<|im_start|>assistant\nRead the page.<|im_end|>\n",
+    ]
+    assert stage.record["data"]["dropped"] == {"no_assistant_turn": 1}
+    assert stage.record["tokens"]["trained"] == sum(label != -100 for row in fed[0] for label in row["labels"])
+
+
+def test_the_held_out_loss_leaves_out_what_is_not_trained_on(tiny_model: Path) -> None:
+    from trainers.evaluate_rewards import completion_logps
+    from trainers.models import load_model, load_tokenizer
+    from trainers.rendering import Encoded
+    from trainers.sft import SFT
+
+    model, tokenizer = load_model(tiny_model), load_tokenizer(tiny_model)
+    answer = [turn("assistant", "Wait."), turn("tool", "It will arrive."), turn("assistant", "Tomorrow.")]
+    data = frame([([turn("user", "Where is it?")], answer)])
+    (row,) = SFT().encode(data, tokenizer, SFTSettings(), name="rows").sides["completion"]
+    ids = [*row.prompt_ids, *row.completion_ids]
+    ((start, end),) = row.untrained
+    pieces = [(0, start), (end, len(row.completion_ids))]
+    offset = len(row.prompt_ids)
+    apart = [Encoded([], [], ids[: offset + begin], ids[offset + begin : offset + stop], 0) for begin, stop in pieces]
+    whole, one, other = completion_logps(model, [row, *apart], pad_id=tokenizer.pad_token_id)
+    assert row.trained == sum(stop - begin for begin, stop in pieces)
+    assert whole == pytest.approx(one + other, abs=1e-3)
+
+
+def test_a_prompt_that_stands_in_its_answer_again_stops_training(tiny_model: Path, tmp_path: Path) -> None:
+    asked = turn("user", "Where is my order?")
+    data = frame([([asked], [asked, turn("assistant", f"It will arrive tomorrow. {n}")]) for n in range(4)])
+    with pytest.raises(InputError, match="preflight stops here: answer_"):
+        train_sft(data, None, model=tiny_model, output_dir=tmp_path / "s", settings=SFTSettings(**QUICK))
+    assert not (tmp_path / "s").exists()
 
 
 def test_rows_that_are_all_too_long_are_named_before_a_model_is_loaded(tiny_model: Path, tmp_path: Path) -> None:
