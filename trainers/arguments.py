@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import importlib.util
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -24,6 +25,16 @@ RESERVED = frozenset(
         "report_to",
         "save_steps",
         "save_strategy",
+        "save_total_limit",
+        "save_only_model",
+        "load_best_model_at_end",
+        "ignore_data_skip",
+        "auto_find_batch_size",
+        "accelerator_config",
+        "deepspeed",
+        "disable_tqdm",
+        "fsdp",
+        "fsdp_config",
         "bf16",
         "fp16",
         "use_cpu",
@@ -39,6 +50,39 @@ RESERVED = frozenset(
     ]
 )
 """Arguments that a recipe cannot pass through `args` to any method: a setting of ours decides them, or nobody may."""
+
+
+REPORTERS = {
+    "tensorboard": "tensorboard",
+    "wandb": "wandb",
+    "swanlab": "swanlab",
+    "trackio": "trackio",
+    "mlflow": "mlflow",
+    "comet_ml": "comet_ml",
+    "clearml": "clearml",
+    "neptune": "neptune",
+    "dvclive": "dvclive",
+}
+"""Name in `report_to` -> the package that it needs."""
+
+
+def unknown_reporters(names: Iterable[str]) -> list[str]:
+    """A fault for every name that is no reporter, with the nearest that is."""
+    return [
+        f"report_to: unknown reporter {name!r}; {nearest(name, REPORTERS)}" for name in names if name not in REPORTERS
+    ]
+
+
+def check_reporters(names: Iterable[str]) -> None:
+    """Raises RecipeError naming every reporter that is unknown, or whose package is not installed."""
+    faults = unknown_reporters(names)
+    faults += [
+        f"report_to: {name} needs the package {REPORTERS[name]}: pip install {REPORTERS[name]}"
+        for name in names
+        if name in REPORTERS and importlib.util.find_spec(REPORTERS[name]) is None
+    ]
+    if faults:
+        raise RecipeError(faults)
 
 
 def config_class(config: str) -> Any:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from prefdata.errors import RecipeError
+from trainers.arguments import unknown_reporters
 from trainers.chat_templates import TEMPLATES
 from trainers.job import Precision
 
@@ -84,6 +85,7 @@ class Settings:
             f"{name}: {getattr(self, name)}; expected {bound}" for name, sound, bound in self.bounds() if not sound
         ]
         faults += self.contradictions()
+        faults += unknown_reporters(self.report_to)
         if faults:
             raise RecipeError(faults)
 

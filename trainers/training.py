@@ -13,7 +13,7 @@ import polars as pl
 
 from prefdata.errors import InputError, RecipeError
 from trainers.adapters import require_tuner
-from trainers.arguments import check_arguments
+from trainers.arguments import check_arguments, check_reporters
 from trainers.chat_templates import given
 from trainers.job import (
     ADAPTER,
@@ -68,6 +68,7 @@ def train(
     require_training()
     require_tuner(settings)
     check_arguments(method.config, settings.args, method.reserved)
+    check_reporters(settings.report_to)
     output_dir = Path(output_dir)
     start = open_start(model, root=root)
     place = machine(settings.precision)
