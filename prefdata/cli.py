@@ -16,6 +16,7 @@ from prefdata import cli_ablate, cli_audit, cli_convert, cli_data, cli_diff, cli
 from prefdata.cli_bars import Bars
 
 if TYPE_CHECKING:
+    from prefdata.recipe import Recipe
     from prefdata.runner import RunResult
 
 app = typer.Typer(
@@ -100,7 +101,10 @@ def _run(
 
         loaded = typed(loaded)
         steps = plan(loaded, train=train, read_as=read_as(loaded))
-        _print_json({"recipe": loaded.resolved(), "would_run": steps})
+        told: dict[str, Any] = {"recipe": loaded.resolved(), "would_run": steps}
+        if train and loaded.stages:
+            told["memory"] = _memory(loaded, out)
+        _print_json(told)
         return
     with Bars(quiet=quiet) as bars:
         result = runner.run(loaded, out=out, threads=threads, train=train, progress=bars)
@@ -108,6 +112,17 @@ def _run(
         _print_json({key: str(value) if isinstance(value, Path) else value for key, value in result._asdict().items()})
     else:
         typer.echo(last_line(result))
+
+
+def _memory(recipe: Recipe, out: Path | None) -> Any:
+    """What `prefdata estimate` says of the stages, or why it cannot."""
+    from prefdata.errors import RecipeError
+    from prefdata.estimating import of_recipe
+
+    try:
+        return [one.record() for one in of_recipe(recipe, run=out)]
+    except RecipeError as error:
+        return {"unknown": error.faults}
 
 
 def last_line(result: RunResult) -> str:
