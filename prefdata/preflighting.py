@@ -179,29 +179,28 @@ def examined(
     root: Path | None = None,
 ) -> Checked:
     """The preflight of rows that were read. Nothing stops it: what would stop training is a critical finding."""
-    from trainers.models import load_tokenizer, resolve
+    from trainers.models import load_tokenizer
     from trainers.preflight import columns, plain_trl
     from trainers.preflight import findings as looked
     from trainers.preflight.model import vocabulary
     from trainers.preflight.seen import Seen
 
-    folder = resolve(model, root=root)
+    folder, weights = _folders(model, root)
     tokenizer = load_tokenizer(folder)
     template = getattr(settings, "chat_template", None)
     if template is not None or not tokenizer.chat_template:
         from trainers.chat_templates import given
 
         given(tokenizer, template, default=method == "sft", model=model)
-    encode: dict[str, Any] = {"tokenizer": tokenizer, "max_length": settings.max_length, "system": settings.system}
-    rows = _encoded(data.rows, data.type, **encode)
+    rows = _encoded(data.rows, data.type, method, tokenizer, settings)
     seen = Seen(
         method=method,
         rows=rows,
         tokenizer=tokenizer,
         settings=settings,
-        vocabulary=vocabulary(folder),
+        vocabulary=vocabulary(weights),
         frame=data.rows,
-        held_out=None if held_out is None else _encoded(held_out, data.type, **encode),
+        held_out=None if held_out is None else _encoded(held_out, data.type, method, tokenizer, settings),
     )
     found = list(looked(seen))
     wanted = catalogue.method(method).type
@@ -230,6 +229,21 @@ def examined(
     )
 
 
+def _folders(model: str, root: Path | None) -> tuple[Path, Path]:
+    """Where the tokenizer is, and the config of the model; of a finished stage, or of a folder without weights too."""
+    from trainers.models import resolve
+    from trainers.start import open_start
+
+    place = Path(model).expanduser()
+    if (place / "stage.json").is_file():
+        start = open_start(place, root=root)
+        return (start.stage.trained if start.stage is not None else start.folder), start.folder
+    if (place / "tokenizer_config.json").is_file():
+        return place, place
+    folder = resolve(model, root=root)
+    return folder, folder
+
+
 def _preflight(seen: Seen, found: Sequence[Any], made: Plain, *, as_trl: bool) -> Preflight:
     from trainers.preflight import Preflight, figures, ranked
     from trainers.preflight.plain_trl import figures as trl_figures
@@ -241,13 +255,20 @@ def _preflight(seen: Seen, found: Sequence[Any], made: Plain, *, as_trl: bool) -
     return Preflight(method=seen.method, rows=len(seen.rows), total=seen.total, findings=ranked(found), figures=told)
 
 
-def _encoded(frame: pl.DataFrame, kind: RecordType, *, tokenizer: Any, max_length: int, system: str | None) -> Any:
-    """Encoded rows; empty answers, which training refuses, are one more reason to be dropped."""
+def _encoded(frame: pl.DataFrame, kind: RecordType, method: str, tokenizer: Any, settings: Any) -> Any:
+    """Rows as the method encodes them; what training refuses to begin with is told by findings instead.
+
+    Empty answers are one more reason to be dropped.
+    """
     from trainers.rows import ANSWERS, empty, encode_rows
 
     gone = frame.filter(empty(kind)) if ANSWERS[kind] else frame.clear()
     kept = frame.filter(~empty(kind)) if gone.height else frame
-    rows = encode_rows(kept, tokenizer, kind, max_length=max_length, system=system, name="rows")
+    how = catalogue.method(method)
+    if how.type is kind:
+        rows = how.encode(kept, tokenizer, settings, name="rows")
+    else:
+        rows = encode_rows(kept, tokenizer, kind, max_length=settings.max_length, system=settings.system, name="rows")
     if not gone.height:
         return rows
     return dataclasses.replace(

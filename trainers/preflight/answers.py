@@ -106,13 +106,14 @@ def look(seen: Seen) -> Iterator[Finding]:
 
     tests: list[tuple[Check, Callable[[Encoded], bool]]] = [
         (WITHOUT_END, endless),
-        (NOTHING_TRAINED, lambda row: not row.completion_ids),
+        (NOTHING_TRAINED, lambda row: not row.trained),
         (ALL_TRAINED, lambda row: bool(row.prompt) and not row.prompt_ids),
-        (HOLDS_PROMPT, lambda row: row.completion[0]["role"] in ("user", "system")),
+        (HOLDS_PROMPT, lambda row: row.completion[0]["role"] in ("user", "system") and not row.untrained),
         (
             OTHER_TURNS,
             lambda row: (
                 row.completion[0]["role"] not in ("user", "system")
+                and not row.untrained
                 and any(turn["role"] in ("user", "system") for turn in row.completion)
             ),
         ),
@@ -142,9 +143,9 @@ def trained_share(seen: Seen) -> dict[str, float]:
     for side in seen.answers:
         for row in seen.rows.sides[side]:
             size = len(row.prompt_ids) + len(row.completion_ids)
-            trained += len(row.completion_ids)
+            trained += row.trained
             whole += size
-            shares.append(len(row.completion_ids) / max(size, 1))
+            shares.append(row.trained / max(size, 1))
     if not shares:
         return {}
     return {

@@ -59,6 +59,15 @@ DROPPED = {
         threads=("hiyouga/LlamaFactory#3803",),
         levels=Levels(critical=0.01, major=0),
     ),
+    "no_assistant_turn": Check(
+        name="no_assistant_turn",
+        family="rows",
+        title="The answer holds no turn of the assistant: the row is dropped",
+        why="Only turns of the assistant are learned; here there is none.",
+        cure="Give the assistant's turns the role assistant; prefdata convert DATA --to trl maps roles",
+        threads=("huggingface/smol-course#260", "huggingface/trl#4879"),
+        levels=LOST,
+    ),
     "template_refuses": Check(
         name="template_refuses",
         family="rows",

@@ -68,14 +68,18 @@ def show(seen: Seen, row: str, plain: Plain | None = None) -> Shown | None:
             facts["refused"] = str(whole)
             whole = []
         encoded = dict(zip(seen.answers or ("prompt",), whole, strict=False))
-    sides, cut = {}, []
+    sides: dict[str, list[Span]] = {}
+    cut: list[tuple[str, str]] = []
     for name, one in encoded.items():
-        sides[name] = [
-            *spans(seen.tokenizer, one.prompt_ids, "masked"),
-            *spans(seen.tokenizer, one.completion_ids, "trained"),
-        ]
+        sides[name] = spans(seen.tokenizer, one.prompt_ids, "masked")
+        at = 0
+        for start, end in one.untrained:
+            sides[name] += spans(seen.tokenizer, one.completion_ids[at:start], "trained")
+            sides[name] += spans(seen.tokenizer, one.completion_ids[start:end], "masked")
+            at = end
+        sides[name] += spans(seen.tokenizer, one.completion_ids[at:], "trained")
         facts[f"{name}_tokens"] = len(one.prompt_ids) + len(one.completion_ids)
-        facts[f"{name}_trained"] = len(one.completion_ids)
+        facts[f"{name}_trained"] = one.trained
         turns = [turn for turn in messages_of(given["prompt"]) if turn["role"] != "system"]
         cut = [(turn["role"], text_of([turn])) for turn in turns[: one.turns_cut]]
     return Shown(id=row, sides=sides, cut=cut, facts={**facts, "max_length": seen.settings.max_length})
