@@ -130,7 +130,7 @@ def _run(plan: Plan) -> Outcome:
         tell(plan, trainer, metrics)
         write_card(plan, metrics)
     return Outcome(
-        rows_used=len(reads.dataset),
+        rows_used=min(len(reads.dataset), math.ceil(round(trainer.state.epoch * len(reads.dataset), 6))),
         arguments=arguments,
         canary=canary,
         reference=reference,

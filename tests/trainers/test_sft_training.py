@@ -127,6 +127,7 @@ def test_a_stage_holds_the_adapter_and_the_proof_of_what_it_learned(stage: Stage
     assert record["method"] == "sft"
     assert record["canary"] is None
     assert record["reference"] == {}
+    assert record["data"]["used"] == 24
     assert record["tokens"] == {"all": 914, "trained": 493, "trained_ratio": 0.5394}
     before, after, change = (record["metrics"][name] for name in ("before", "after", "change"))
     assert {name: before[name] for name in ("rows", "groups")} == {"rows": 8, "groups": 4}
@@ -198,6 +199,7 @@ def test_only_the_answer_is_trained_on_and_it_keeps_its_end(
     assert [row["input_ids"].count(end) for row in given] == [3, 2, 2]
     assert given[1]["input_ids"] == encode_chat(tokenizer, [turn("user", "And now?"), turn("assistant", "Tomorrow.")])
     assert stage.record["data"]["dropped"] == {"too_long": 1}
+    assert stage.record["data"]["used"] == 3
     assert stage.record["data"]["turns_cut"] == 2
 
 
