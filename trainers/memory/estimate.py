@@ -135,10 +135,16 @@ def _phases(shape: Shape, step: Step, parts: Mapping[str, int]) -> dict[str, dic
             "temporaries": terms.layer_backward(shape, step),
         },
         "backward pass of the first layer": {
-            "gradients": (kept + trained_layer if kept else parts["gradients"]) + terms.head_gradient(shape, step),
+            "gradients": kept + trained_layer + (terms.head_gradient(shape, step) if shape.tied else 0)
+            if kept
+            else parts["gradients"],
             "activations": terms.layer_saved(shape, step) + stream,
             "rounded weights": rounded // shape.layers,
             "temporaries": terms.layer_backward(shape, step),
+        },
+        "gradient of the embedding": {
+            "gradients": parts["gradients"],
+            "being added": terms.embedding_gradient(shape, step),
         },
         "optimizer step": {"gradients": parts["gradients"]},
     }

@@ -137,9 +137,8 @@ def rehearse(
         stack.enter_context(_without_reading_the_reference(start))
         transformers.set_seed(0)
         sides = 2 if method.type is RecordType.PREFERENCE else 1
-        plan = _plan(
-            method, settings, start, prompt, completion, bfloat16=bfloat16, padded=padded, device=device, folder=folder
-        )
+        place = Machine(device=device, bfloat16=bfloat16, threads=torch.get_num_threads())
+        plan = _plan(method, settings, start, prompt, completion, place=place, padded=padded, folder=folder)
         live: LiveBytes | AllocatedBytes
         if fake:
             chosen = settings.per_device_batch * sides * completion
@@ -276,11 +275,11 @@ class AllocatedBytes:
 
     @property
     def live(self) -> int:
-        return torch.cuda.memory_allocated()
+        return int(torch.cuda.memory_allocated())
 
     @property
     def peak(self) -> int:
-        return torch.cuda.max_memory_allocated()
+        return int(torch.cuda.max_memory_allocated())
 
 
 class Second(transformers.TrainerCallback):  # type: ignore[misc]

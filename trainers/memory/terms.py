@@ -250,6 +250,18 @@ def head_gradient(shape: Shape, step: Step) -> int:
     return 0 if step.adapter or _scores(step) else shape.embedding * step.weight_bytes
 
 
+def embedding_gradient(shape: Shape, step: Step) -> int:
+    """What is held beside all gradients when that of the embedding is made, which is as large as the embedding.
+
+    Where it is the head too, the head's gradient waits for it, and their sum is a third; one of these is the gradient
+    that stays, unless it is added to that of an earlier pass.
+    """
+    if step.adapter:
+        return 0
+    made = 3 if shape.tied and not _scores(step) else 1
+    return (made - (0 if step.accumulation > 1 else 1)) * shape.embedding * step.weight_bytes
+
+
 def cache(shape: Shape, step: Step) -> int:
     """Keys and values of everything that is generated at once, at the end of it, and the logits of one position."""
     if not step.generations:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 from prefdata.errors import PrefdataError
@@ -61,8 +62,15 @@ def free(place: Machine) -> Memory:
         import torch
 
         return Memory(name="the GPU", bytes=torch.cuda.mem_get_info()[0], bfloat16=place.bfloat16)
-    import psutil
-
     here = this_machine()
-    left = min(here.bytes, int(psutil.virtual_memory().available))
-    return Memory(name=here.name, bytes=left, kind="cpu", bfloat16=place.bfloat16)
+    return Memory(name=here.name, bytes=min(here.bytes, _available(here.bytes)), kind="cpu", bfloat16=place.bfloat16)
+
+
+def _available(total: int) -> int:
+    """What the kernel says can be taken without swapping; all of it where it does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return total
+    found = [line.split() for line in lines if line.startswith("MemAvailable:")]
+    return int(found[0][1]) << 10 if found else total
