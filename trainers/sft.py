@@ -21,6 +21,7 @@ from trainers.evaluate_rewards import completion_logps
 from trainers.job import Stage
 from trainers.method import Default, Held, Plan, Reads
 from trainers.ordering import Order, as_given, by_length
+from trainers.packing import require_blind
 from trainers.rendering import Encoded
 from trainers.rows import Rows, encode_rows
 from trainers.settings import Settings
@@ -119,6 +120,8 @@ class SFT:
         settings = plan.settings
         side = plan.rows.sides["completion"]
         used = plan.used() if plan.order.fixed else plan.order.rows
+        if settings.packing:
+            require_blind(plan, model)
         return Reads(
             dataset=[
                 {"input_ids": side[at].prompt_ids + side[at].completion_ids, "labels": labels(side[at])} for at in used

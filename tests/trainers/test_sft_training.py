@@ -394,6 +394,17 @@ def test_packed_rows_are_blind_to_each_other(tiny_model: Path, tmp_path: Path, r
     assert losses[1] == pytest.approx(losses[0], abs=1e-5)
 
 
+def test_packing_is_refused_for_a_model_whose_rows_would_see_each_other(
+    tiny_model: Path, tmp_path: Path, rows: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import masking_utils
+
+    monkeypatch.setattr(masking_utils, "find_packed_sequence_indices", lambda position_ids: None)
+    settings = SFTSettings(**{**QUICK, "packing": True})
+    with pytest.raises(RecipeError, match=r"rows packed into one sequence see each other in tiny\d* \(a logit changes"):
+        train_sft(rows, None, model=tiny_model, output_dir=tmp_path / "s", settings=settings)
+
+
 @pytest.mark.parametrize("order", ["random", "by_length"])
 def test_a_run_that_was_cut_off_ends_in_the_weights_of_an_unbroken_one(
     order: str,
