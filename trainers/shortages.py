@@ -9,20 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from prefdata.errors import ResourceError
+from prefdata.errors import PrefdataError, ResourceError
 from trainers.method import Plan
 from trainers.processes import count
 
 KEPT_CHECKPOINTS = 2
 """Whole checkpoints that stay on disk; while the next is written there is one more."""
 
-FULL_DISK = (
-    "No space left",
-    "os error 28",
-    "Disk quota exceeded",
-    "PytorchStreamWriter failed",
-    "enforce fail at inline",
-)
+FULL_DISK = ("No space left", "os error 28", "Disk quota exceeded", "PytorchStreamWriter", "at inline_container.cc")
 NO_MEMORY = ("DefaultCPUAllocator", "CUDA out of memory", "MPS backend out of memory", "Cannot allocate memory")
 
 
@@ -33,14 +27,12 @@ def shortages(plan: Plan) -> Iterator[None]:
 
     try:
         yield
-    except (OSError, RuntimeError, MemoryError) as error:
+    except PrefdataError:
+        raise
+    except Exception as error:  # safetensors and polars have error classes of their own for everything
         if isinstance(error, torch.OutOfMemoryError | MemoryError) or _says(error, NO_MEMORY, errno.ENOMEM):
             raise ResourceError(_memory(plan)) from error
         if _says(error, FULL_DISK, errno.ENOSPC, errno.EDQUOT):
-            raise ResourceError(_disk(plan)) from error
-        raise
-    except Exception as error:  # safetensors has an error class of its own for everything
-        if type(error).__name__ == "SafetensorError" and _says(error, FULL_DISK):
             raise ResourceError(_disk(plan)) from error
         raise
 
