@@ -40,3 +40,13 @@ def with_score_head(model: Any, *, pad_id: int) -> Any:
         if getattr(model, name, None):
             setattr(scored, name, getattr(model, name))
     return scored
+
+
+def whole_precision(model: Any) -> None:
+    """Sets the trained head to float32: TRL rounds what it trains on a 4-bit model to bfloat16, in which the updates of
+    a head that starts at 0 are lost, and which does not multiply with float32 states outside of autocast."""
+    import torch
+
+    for name, weight in model.named_parameters():
+        if weight.requires_grad and SCORE in name.split("."):
+            weight.data = weight.data.to(torch.float32)

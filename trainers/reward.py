@@ -16,8 +16,9 @@ import polars as pl
 
 from prefdata.errors import InputError
 from prefdata.schema import RecordType
+from trainers.adapters import start_model
 from trainers.evaluate_pairs import changed, moved_from, summarise_pairs, wins
-from trainers.heads import SCORE, with_score_head
+from trainers.heads import SCORE, whole_precision, with_score_head
 from trainers.job import Stage
 from trainers.method import Default, Held, Plan, Reads
 from trainers.ordering import Order, as_given, by_length
@@ -111,7 +112,7 @@ class Reward:
         return {"margins": {"rows": len(given) if used else 0, "mean": round(mean, 4)}}
 
     def load(self, plan: Plan, dtype: Any) -> Any:
-        return with_score_head(plan.start.load(dtype=dtype), pad_id=plan.tokenizer.pad_token_id)
+        return with_score_head(start_model(plan, dtype), pad_id=plan.tokenizer.pad_token_id)
 
     def reads(self, plan: Plan, model: Any) -> Reads:
         rows, settings = plan.rows, plan.settings
@@ -128,6 +129,7 @@ class Reward:
                 "max_length": settings.max_length,
                 "train_sampling_strategy": "sequential" if settings.order == "by_length" else "random",
             },
+            after_build=lambda trainer: whole_precision(trainer.model),
         )
 
     def before(self, plan: Plan, model: Any) -> dict[str, list[float]]:

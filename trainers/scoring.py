@@ -64,7 +64,8 @@ class RewardScorer:
 def load_reward(model: str | Path, *, root: Path | None = None, max_length: int | None = None) -> RewardScorer:
     """The reward model in a folder: a finished reward stage, or any sequence-classification model with one label.
 
-    A stage's start model is proven by its hash and its parents are merged. Raises InputError for a folder that holds
+    A stage's start model is proven by its hash and its parents are merged. One trained with qlora is put on its start
+    model as it is, not rounded to 4 bits again, so its rewards differ a little from those in its stage.json. Raises InputError for a folder that holds
     neither.
     """
     torch = require_training()

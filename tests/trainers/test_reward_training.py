@@ -166,6 +166,19 @@ def test_full_fine_tuning_saves_a_reward_model_that_reads_margins(
         assert found == pytest.approx(frame["chosen"].to_list(), abs=2e-4)
 
 
+@pytest.mark.slow
+def test_a_reward_model_trains_on_four_bits(
+    tiny_model: Path, tmp_path: Path, support_pairs: pl.DataFrame, held_out_pairs: pl.DataFrame
+) -> None:
+    pytest.importorskip("bitsandbytes", reason="needs the extra `qlora`")
+    settings = RewardSettings(**{**QUICK, "tuner": "qlora", "save_steps": 0})
+    stage = train_reward(support_pairs, held_out_pairs, model=tiny_model, output_dir=tmp_path / "s", settings=settings)
+    assert stage.metrics["after"]["accuracy"]["value"] == 1.0
+    frame = pl.read_parquet(stage.folder / "eval_rewards.parquet")
+    found = load_reward(stage.folder).score(held_out_pairs["prompt"].to_list(), held_out_pairs["chosen"].to_list())
+    assert found == pytest.approx(frame["chosen"].to_list(), abs=0.1)
+
+
 def test_rows_are_fitted_or_counted_before_trl_would_drop_them(tiny_model: Path, support_pairs: pl.DataFrame) -> None:
     from trainers.models import load_tokenizer
     from trainers.rendering import protect
