@@ -27,7 +27,7 @@ from trainers.evaluate_rewards import completion_logps
 from trainers.job import digest
 from trainers.method import Plan
 from trainers.models import home
-from trainers.processes import barrier, count, rank
+from trainers.processes import barrier, count, rank, shared, writes
 from trainers.rendering import Encoded
 
 log = logging.getLogger(__name__)
@@ -125,13 +125,13 @@ def kept_logps(plan: Plan, model: Any, rows: Sequence[Encoded], *, reads: float 
         return None
     keys = [row_key(row) for row in rows]
     first = dict(zip(reversed(keys), reversed(rows), strict=True))
-    found = store.read(list(first))
+    found = shared(store.read(list(first)) if writes() else {})  # one answer: another process may be adding already
     missing = len(first) - len(found)
     if reads is not None and plan.settings.reference_store == AUTO and missing > reads:
         log.info("%s: %d of %d not kept, %d will be read; left to training", what, missing, len(first), reads)
         return None
-    if missing or count() > 1:
-        reference = _reference(plan, model) if missing else model
+    if missing:
+        reference = _reference(plan, model)
         _compute(plan, reference, store, first, found, what)
         if len(found) < len(first):  # written by other processes, on a disk of ours or not
             found = store.read(list(first))
