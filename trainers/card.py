@@ -57,6 +57,12 @@ def write_card(plan: Plan, metrics: Mapping[str, Any]) -> None:
             f"The start model's weights had been rounded to {rounded_to}; on unrounded ones results differ a little.",
             "",
         ]
+    if plan.settings.tuner == "qlora":
+        lines += [
+            "The adapter was trained, and is measured below, over weights rounded to 4 bits (NF4). Merged into the",
+            "unrounded weights, as prefdata does when it answers and when the next stage starts, results differ a little.",
+            "",
+        ]
     if "after" in metrics:
         after = metrics["after"]
         lines += [

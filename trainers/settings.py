@@ -26,7 +26,8 @@ class Settings:
     learning_rate: float | None = None
     """Peak learning rate; null takes the default of the method for the tuner."""
     tuner: Tuner = "lora"
-    """Train an adapter on all linear layers (lora, dora, or qlora over 4-bit weights), or every weight (full)."""
+    """Train an adapter on all linear layers (lora, dora, or qlora over 4-bit weights), or every weight (full). qlora needs
+    bitsandbytes, and its adapter is merged into the unrounded weights afterwards."""
     lora_r: int = 16
     """Rank of the adapter."""
     lora_alpha: int = 32
