@@ -59,8 +59,8 @@ def write_card(plan: Plan, metrics: Mapping[str, Any]) -> None:
         ]
     if plan.settings.tuner == "qlora":
         lines += [
-            "The adapter was trained, and is measured below, over weights rounded to 4 bits (NF4). Merged into the",
-            "unrounded weights, as prefdata does when it answers and when the next stage starts, results differ a little.",
+            "The adapter was trained, and is measured below, over weights rounded to 4 bits (NF4). prefdata merges it into",
+            "the unrounded weights when it answers and where the next stage starts: results differ a little there.",
             "",
         ]
     if "after" in metrics:

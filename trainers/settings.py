@@ -26,8 +26,8 @@ class Settings:
     learning_rate: float | None = None
     """Peak learning rate; null takes the default of the method for the tuner."""
     tuner: Tuner = "lora"
-    """Train an adapter on all linear layers (lora, dora, or qlora over 4-bit weights), or every weight (full). qlora needs
-    bitsandbytes, and its adapter is merged into the unrounded weights afterwards."""
+    """Train an adapter on all linear layers (lora, dora, or qlora over 4-bit weights), or every weight (full). qlora
+    needs bitsandbytes, and its adapter is merged into the unrounded weights afterwards."""
     lora_r: int = 16
     """Rank of the adapter."""
     lora_alpha: int = 32
@@ -53,7 +53,7 @@ class Settings:
     system: str | None = None
     """System turn for prompts that have none; null leaves that to the model's own template."""
     chat_template: str | None = None
-    """For a model that has none: chatml, llama3 or plain; null lets SFT take chatml where the vocabulary has its tokens."""
+    """For a model that has none: chatml, llama3 or plain; null lets SFT take chatml where its tokens are known."""
     insist: tuple[str, ...] = ()
     """Refusals that this stage goes against, by name, such as no_sft."""
     precision: Precision = "auto"
