@@ -59,8 +59,8 @@ def write_card(plan: Plan, metrics: Mapping[str, Any]) -> None:
         ]
     if plan.settings.tuner == "qlora":
         lines += [
-            "The adapter was trained, and is measured below, over weights rounded to 4 bits (NF4). prefdata merges it into",
-            "the unrounded weights when it answers and where the next stage starts: results differ a little there.",
+            "The adapter was trained over weights rounded to 4 bits (NF4), and measured over them. It is merged into",
+            "unrounded ones where it answers and where the next stage starts: results differ a little there.",
             "",
         ]
     if "after" in metrics:

@@ -204,5 +204,5 @@ def test_qlora_trains_over_rounded_weights_from_a_merged_parent(
     assert before == pytest.approx(first.metrics["after"]["loss"]["value"], abs=0.05)
     assert after < before - 0.01
     assert second.trained.name == "adapter"
-    assert "over weights rounded to 4 bits (NF4)" in (second.folder / "README.md").read_text()
+    assert "trained over weights rounded to 4 bits (NF4)" in (second.folder / "README.md").read_text()
     assert reload(second.folder).answer([{"role": "user", "content": "Hi"}], max_new_tokens=2) is not None
