@@ -59,6 +59,28 @@ class FirstLoss(TrainerCallback):
             raise CanaryError(f"the first step's rewards are {found}, expected 0: {cure}")
 
 
+class TrainingEndedError(Exception):
+    """All updates are done."""
+
+
+class End(TrainerCallback):
+    """Ends a run that goes on from the checkpoint of its last update, where transformers 5 would train on.
+
+    The last is that of max_steps, or one at which another callback stopped training, as the checkpoint tells.
+    """
+
+    def __init__(self) -> None:
+        self.stopped = False
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        kept = state.stateful_callbacks.get("TrainerControl", {})
+        self.stopped = bool(state.global_step and kept.get("args", {}).get("should_training_stop"))
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self.stopped or state.global_step >= state.max_steps:
+            raise TrainingEndedError
+
+
 class TrustedCheckpoints(TrainerCallback):
     """Writes, last of all, a manifest with the hash of every file of a checkpoint; without it a checkpoint is torn."""
 

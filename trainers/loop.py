@@ -18,7 +18,15 @@ from prefdata.errors import PrefdataError, RecipeError
 from prefdata.io import write_json, write_parquet
 from trainers.adapters import adapter_config, frozen_layers, save
 from trainers.arguments import config_class
-from trainers.callbacks import Bar, CanaryError, FirstLoss, TrustedCheckpoints, newest_checkpoint
+from trainers.callbacks import (
+    Bar,
+    CanaryError,
+    End,
+    FirstLoss,
+    TrainingEndedError,
+    TrustedCheckpoints,
+    newest_checkpoint,
+)
 from trainers.card import write_card
 from trainers.curves import Curves, keep_curves
 from trainers.method import Plan, Reads
@@ -87,7 +95,10 @@ def _run(plan: Plan) -> Outcome:
     trainer.add_callback(monitor)
     require_room(plan, trainer)
     with completions_only() if plan.machine.device == "cpu" else contextlib.nullcontext():
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        try:
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        except TrainingEndedError:
+            trainer.callback_handler.on_train_end(trainer.args, trainer.state, trainer.control)
     history = [
         {name: _finite(value) for name, value in entry.items() if not any(part in name for part in LEFT_OUT)}
         for entry in trainer.state.log_history
@@ -196,7 +207,7 @@ def _trainer(plan: Plan, model: Any, reads: Reads) -> tuple[Any, dict[str, Any]]
         )
     except (TypeError, ValueError) as error:
         raise RecipeError(f"train: TRL refuses the settings: {error}") from error
-    callbacks: list[Any] = [TrustedCheckpoints(), *([Bar()] if writes() else [])]
+    callbacks: list[Any] = [End(), TrustedCheckpoints(), *([Bar()] if writes() else [])]
     if "tensorboard" in settings.report_to and writes():
         from torch.utils.tensorboard import SummaryWriter
 

@@ -27,13 +27,21 @@ QUICK: dict[str, Any] = {
     "n_bootstrap": 100,
 }
 FULL = {"tuner": "full", "learning_rate": 1e-3}
+SAMPLED = {
+    "rewards": {"length": {"max": 4}},
+    "num_generations": 4,
+    "max_completion_length": 8,
+    "probe_prompts": 2,
+    "evaluation_generations": 1,
+    "max_evaluation_rows": 4,
+}
 OWN: dict[str, dict[str, Any]] = {
     "kto": {"loss_type": "kto"},
     "dpo": {"max_steps": None, "epochs": 2.0},
     "sft": {"lora_dropout": 0.1, "epochs": 2.0, "max_steps": None},
     "reward": {},
-    "grpo": {"rewards": {"length": {"max": 4}}, "num_generations": 4, "completion_tokens": 8},
-    "rloo": {"rewards": {"length": {"max": 4}}, "num_generations": 4, "completion_tokens": 8},
+    "grpo": SAMPLED,
+    "rloo": SAMPLED,
 }
 PLACES = [
     "trainers.loop:write_json:1",  # the start model was scored, but this not yet written
