@@ -40,6 +40,7 @@ class GRPO(Online):
     trainer = "trl:GRPOTrainer"
     settings = GRPOSettings
     reserved = RESERVED
+    max_first_kl = 1e-3  # of a token, and about half the square of the difference in log-probability
 
     def arguments(self, settings: GRPOSettings) -> dict[str, Any]:
         return {"loss_type": settings.loss_type}

@@ -124,6 +124,8 @@ class Online:
     task = "CAUSAL_LM"
     answers = True
     reference = False
+    max_first_kl: float
+    """What rounding may make of the first step's KL divergence, as TRL estimates it."""
 
     def __init__(
         self,
@@ -197,7 +199,11 @@ class Online:
         if probe is not None:
             require_spread(probe)
         suppressed = forbidden_ids(model, plan.tokenizer) if settings.suppress_special_tokens else []
-        watch = RewardWatch([one.__name__ for one in rewarders], patience=settings.flat_steps, beta=settings.beta)
+        watch = RewardWatch(
+            [one.__name__ for one in rewarders],
+            patience=settings.flat_steps,
+            max_first_kl=self.max_first_kl if settings.beta else None,
+        )
 
         def built(trainer: Any) -> None:
             if settings.tuner == "full" and settings.beta and plan.start.parents:

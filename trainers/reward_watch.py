@@ -11,9 +11,6 @@ from transformers import TrainerCallback
 from trainers.callbacks import CanaryError
 from trainers.rewards import RewardError
 
-KL_TOLERANCE = 0.05
-"""Largest KL divergence of the first step: policy and reference are one model then, up to rounding."""
-
 FLAT_SHARE = "frac_reward_zero_std"
 """What TRL calls the share of prompts whose answers all get the same reward."""
 
@@ -24,10 +21,12 @@ PART = 0.1
 class RewardWatch(TrainerCallback):
     """Ends a run that learns nothing: an error where rewards never differed, an early stop where they once did."""
 
-    def __init__(self, names: Sequence[str], *, patience: int, beta: float) -> None:
+    def __init__(self, names: Sequence[str], *, patience: int, max_first_kl: float | None) -> None:
+        """`max_first_kl`: the most that the first step's KL divergence may be, as the method logs it; policy and
+        reference are one model then, up to rounding. None where there is no reference."""
         self.names = list(names)
         self.patience = patience
-        self.beta = beta
+        self.max_first_kl = max_first_kl
         self.stopped: dict[str, Any] | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -36,9 +35,10 @@ class RewardWatch(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         if not logs or FLAT_SHARE not in logs:
             return
-        if state.global_step == 1 and self.beta and not abs(float(logs.get("kl") or 0.0)) <= KL_TOLERANCE:
+        kl = float(logs.get("kl") or 0.0)
+        if state.global_step == 1 and self.max_first_kl is not None and not abs(kl) <= self.max_first_kl:
             raise CanaryError(
-                f"the first step's KL divergence is {float(logs['kl']):.4f}, expected 0: the reference model is not "
+                f"the first step's KL divergence is {kl:.4f}, expected 0: the reference model is not "
                 "the model that training starts from"
             )
         steps = [entry for entry in state.log_history if FLAT_SHARE in entry]

@@ -39,6 +39,7 @@ class RLOO(Online):
     trainer = "trl:RLOOTrainer"
     settings = RLOOSettings
     reserved = RESERVED - {"loss_type"}
+    max_first_kl = 0.05  # the difference in log-probability of whole answers
 
 
 def train_rloo(

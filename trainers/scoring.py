@@ -65,8 +65,8 @@ def load_reward(model: str | Path, *, root: Path | None = None, max_length: int 
     """The reward model in a folder: a finished reward stage, or any sequence-classification model with one label.
 
     A stage's start model is proven by its hash and its parents are merged. One trained with qlora is put on its start
-    model as it is, not rounded to 4 bits again, so its rewards differ a little from those in its stage.json. Raises InputError for a folder that holds
-    neither.
+    model as it is, not rounded to 4 bits again, so its rewards differ a little from those in its stage.json.
+    Raises InputError for a folder that holds neither.
     """
     torch = require_training()
     folder = Path(model).expanduser()

@@ -246,10 +246,10 @@ def test_a_run_whose_rewards_never_differ_is_an_error_and_one_whose_did_stops_ea
 
     lively = {"reward": 0.5, "frac_reward_zero_std": 0.25, "rewards/a/mean": 0.5, "rewards/a/std": 0.1}
     with pytest.raises(RewardError, match=r"in 3 steps all answers to a prompt got the same reward \(a 1\.000\)"):
-        steps(RewardWatch(["a"], patience=3, beta=0.0), [flat(1.0)] * 3)
+        steps(RewardWatch(["a"], patience=3, max_first_kl=None), [flat(1.0)] * 3)
     with pytest.raises(RewardError, match=r"in 3 steps no answer was judged \(a none\)"):
-        steps(RewardWatch(["a"], patience=3, beta=0.0), [flat(None)] * 3)
-    watch = RewardWatch(["a"], patience=3, beta=0.0)
+        steps(RewardWatch(["a"], patience=3, max_first_kl=None), [flat(None)] * 3)
+    watch = RewardWatch(["a"], patience=3, max_first_kl=None)
     assert not steps(watch, [lively, flat(1.0), flat(1.0), lively]).should_training_stop
     assert steps(watch, [lively, *[flat(1.0)] * 3]).should_training_stop
     summary = watch.summary([lively, *[flat(1.0)] * 3])
@@ -262,8 +262,8 @@ def test_a_run_whose_rewards_never_differ_is_an_error_and_one_whose_did_stops_ea
 def test_a_reference_that_is_not_the_start_model_stops_training() -> None:
     from trainers.reward_watch import RewardWatch
 
-    with pytest.raises(CanaryError, match=r"KL divergence is 0\.3000, expected 0"):
-        steps(RewardWatch(["a"], patience=3, beta=0.1), [{**flat(1.0), "kl": 0.3}])
+    with pytest.raises(CanaryError, match=r"KL divergence is 0\.0127, expected 0"):
+        steps(RewardWatch(["a"], patience=3, max_first_kl=1e-3), [{**flat(1.0), "kl": 0.0127}])
 
 
 def test_a_batch_without_whole_groups_is_refused_with_the_numbers_that_fit(tiny_model: Path, tmp_path: Path) -> None:
