@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from prefdata.comparison import compare
     from prefdata.conversion import convert
     from prefdata.errors import PrefdataError
+    from prefdata.preflighting import preflight
     from prefdata.recipe import load as load_recipe
     from prefdata.runner import dropped_rows, kept_rows, run, train
     from prefdata.schema import RecordType, check
@@ -33,6 +34,7 @@ _NAMES = {
     "audit": "prefdata.auditor",
     "compare": "prefdata.comparison",
     "convert": "prefdata.conversion",
+    "preflight": "prefdata.preflighting",
     "load_recipe": "prefdata.recipe:load",
     "RecordType": "prefdata.schema",
     "check": "prefdata.schema",
@@ -51,6 +53,7 @@ __all__ = [
     "kept_rows",
     "load_recipe",
     "near_duplicates",
+    "preflight",
     "read",
     "read_log",
     "run",

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -142,17 +140,56 @@ def test_held_out_rows_that_are_trained_on_are_told(model: Path, data: Path, tmp
     assert found["held_out_rows_trained_on"]["ids"] == ["held.jsonl:1", "held.jsonl:2"]
 
 
-def test_no_weights_and_no_torch_are_loaded(model: Path, data: Path) -> None:
-    code = (
-        "import sys, prefdata.cli as cli; cli.app(['preflight', sys.argv[1], '--model', sys.argv[2]], "
-        "standalone_mode=False); print(sorted({'torch', 'trl'} & set(sys.modules)))"
+PAIRS = ROOT / "recipes" / "datasets" / "pairs.jsonl"
+PAGE = (ROOT / "docs" / "preflight.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+
+
+def test_the_commands_and_the_code_of_the_page_run(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert len(blocks("sh")) >= 4
+    for command in blocks("sh"):
+        words = shlex.split(command.replace("smollm2-135m", str(model)))
+        assert words[:2] == ["prefdata", "preflight"]
+        done = run(*words[2:])
+        assert done.exit_code == 0, done.output
+        assert done.stdout
+    for code in blocks("python"):
+        exec(compile(code.replace("smollm2-135m", str(model)), "docs/preflight.md", "exec"), {})
+
+
+def test_every_family_of_the_checks_is_on_the_page() -> None:
+    from trainers.preflight import FAMILIES, Check, columns, plain_trl
+
+    modules = [*FAMILIES, columns, plain_trl]
+    checks = [one for module in modules for one in vars(module).values() if isinstance(one, Check)]
+    assert len(checks) > 40
+    assert {check.family for check in checks} == set(re.findall(r"(?m)^\| ([a-z]+) \| [^|]*\|$", PAGE)) - {"family"} - {
+        "critical", "major", "minor", "note", "severity", "columns"
+    } | {"columns"}  # fmt: skip
+    for check in checks:
+        assert not check.threads or all(re.fullmatch(r"[\w.-]+/[\w.-]+#\d+", one) for one in check.threads)
+
+
+def test_a_recipe_is_examined_by_its_stages_once_its_run_is_built(model: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "pairs.yaml"
+    recipe.write_text(
+        f"name: pairs\nsources:\n  - {{name: pairs, format: auto, path: {PAIRS}}}\n"
+        f"type: pairs\nfilters: []\ngroupings: []\ntrain: {{method: dpo, model: {model}, max_length: 256}}\n",
+        encoding="utf-8",
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(data), str(model)],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "USE_TORCH": "0"},
-    )
-    assert done.stdout.strip().endswith("]")
-    assert "trl" not in done.stdout.splitlines()[-1]
+    missing = run(recipe, "--run", tmp_path / "run").exception
+    assert isinstance(missing, InputError)
+    assert "prefdata build" in str(missing)
+    built = CliRunner().invoke(app, ["build", str(recipe), "--out", str(tmp_path / "run"), "--quiet"])
+    assert built.exit_code == 0, built.output
+    (record,) = json.loads(run(recipe, "--run", tmp_path / "run", "--json").stdout)
+    assert (record["name"], record["method"], record["figures"]["max_length"]) == ("dpo", "dpo", 256)
+    assert record["rows"] > 0
+    (shorter,) = json.loads(run(recipe, "--run", tmp_path / "run", "--max-length", 128, "--json").stdout)
+    assert shorter["rows"] < record["rows"]
+    error = run(recipe, "--model", model).exception
+    assert isinstance(error, RecipeError)

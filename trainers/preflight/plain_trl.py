@@ -30,7 +30,7 @@ DROPPED = Check(
     title="TRL drops the row without a word",
     why="Its prompt alone fills max_length (or, for a reward model, a side is longer): nothing of the answer is left. "
     "When all rows go this way the error is `num_samples=0`.",
-    cure="max_length: {p99}  # the 99th percentile; or let prefdata train: it cuts older turns instead",
+    cure="max_length: {enough}  # {covers}; or let prefdata train: it cuts older turns instead",
     threads=("modelscope/ms-swift#5712", "huggingface/trl#3382"),
     levels=Levels(critical=0.5, major=0.05, minor=0),
 )
@@ -40,7 +40,7 @@ END_CUT = Check(
     view="trl",
     title="TRL cuts the end of an answer off, its end token with it",
     why="The model is trained on answers that stop in the middle and never end: it learns not to stop.",
-    cure="max_length: {p99}  # the 99th percentile; or let prefdata train: it never cuts an answer",
+    cure="max_length: {enough}  # {covers}; or let prefdata train: it never cuts an answer",
     threads=("huggingface/trl#3382", "huggingface/trl#1623", "hiyouga/LlamaFactory#4617"),
     levels=Levels(critical=0.3, major=0.02, minor=0),
 )
@@ -50,7 +50,7 @@ ONE_SIDE = Check(
     view="trl",
     title="TRL cuts one side of a pair and not the other",
     why="A whole answer is compared with a stump: what is learned is to prefer whole answers.",
-    cure="max_length: {p99}  # the 99th percentile; or leave such pairs out",
+    cure="max_length: {enough}  # {covers}; or leave such pairs out",
     threads=("hiyouga/LlamaFactory#4617", "huggingface/trl#3382"),
     levels=Levels(critical=0.3, major=0.02, minor=0),
 )
@@ -60,7 +60,7 @@ EQUAL_CUT = Check(
     view="trl",
     title="Nothing is left by which the sides of a pair differ",
     why="They differ beyond max_length only: the loss of the pair is ln 2 for ever, its gradient 0.",
-    cure="max_length: {p99}  # the 99th percentile; or leave such pairs out",
+    cure="max_length: {enough}  # {covers}; or leave such pairs out",
     threads=("Yifan-Song793/ETO#14",),
     levels=Levels(critical=0.3, major=0.005, minor=0),
 )
@@ -240,7 +240,11 @@ def figures(seen: Seen, rows: Plain) -> dict[str, Any]:
 
 def _cut(seen: Seen, rows: Plain, limit: int, total: int) -> Iterator[Finding]:
     lengths = [[len(one.prompt) + len(one.answer) for one in sides] for sides in rows.sides]
-    p99 = length_figures([max(one) for one in lengths], limit)["p99"]
+    told = length_figures([max(one) for one in lengths], limit)
+    p99, longest = told["p99"], told["longest"]
+    enough: dict[str, Any] = (
+        {"enough": p99, "covers": "99 % of the rows"} if p99 > limit else {"enough": longest, "covers": "all rows"}
+    )
     if seen.method in DROPS_LONG:
         gone = [max(one) > limit for one in lengths]
     else:
@@ -261,7 +265,7 @@ def _cut(seen: Seen, rows: Plain, limit: int, total: int) -> Iterator[Finding]:
     ):
         ids = [one for one, flag in zip(rows.ids, flags, strict=True) if flag]
         if ids:
-            yield check.found(ids, total, max_length=limit, p99=p99)
+            yield check.found(ids, total, max_length=limit, **enough)
 
 
 def _batches(seen: Seen, rows: Plain, batch: int) -> Iterator[Finding]:

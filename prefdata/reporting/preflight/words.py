@@ -9,6 +9,10 @@ SYMBOLS = {"critical": "✖", "major": "▲", "minor": "●", "note": "·"}
 VIEWS = {"ours": "As prefdata trains them", "trl": "As plain TRL would train the same rows"}
 
 
+_SAID = frozenset({"reason", "enough", "covers"})
+"""Measures that the name of a finding or its cure says already."""
+
+
 def headline(record: Mapping[str, Any]) -> str:
     """What was examined."""
     refused = sum(record["refused"].values())
@@ -67,6 +71,8 @@ def figures(finding: Mapping[str, Any]) -> list[str]:
     """The measures of a finding that are short."""
     found = []
     for name, value in finding["measures"].items():
+        if name in _SAID:
+            continue
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             found.append(f"{name} {value:,}")
         elif isinstance(value, str) and len(value) <= 40:
