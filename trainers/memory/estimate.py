@@ -91,14 +91,21 @@ def estimate_step(shape: Shape, step: Step) -> Estimate:
 
 
 def _parts(shape: Shape, step: Step) -> dict[str, int]:
-    """The terms that sharding divides, divided."""
+    """The terms that sharding divides, divided.
+
+    DeepSpeed keeps trained weights in bfloat16 beside a float32 copy, which counts to the optimizer that it divides.
+    """
     whole = step.devices if step.sharding in ("zero3", "fsdp2") else 1
     states = step.devices if step.sharding in ("zero2", "zero3", "fsdp2") else 1
     gathered = 0
     if whole > 1:
-        gathered = (2 * shape.layer + shape.embedding) * step.weight_bytes
+        gathered = (2 * shape.layer + shape.embedding) * step.compute_bytes
+    weights = -(-terms.weights(shape, step) // whole)
+    if step.sharding == "zero2" and step.mixed:
+        count = terms.held(shape, step)
+        weights = count * 2 + -(-count * 4 // states)
     return {
-        "weights": -(-terms.weights(shape, step) // whole),
+        "weights": weights,
         "adapter": -(-terms.adapter(shape, step) // whole),
         "reference": -(-terms.reference(shape, step) // whole),
         "optimizer": -(-terms.optimizer(shape, step) // states),
@@ -112,7 +119,7 @@ def _phases(shape: Shape, step: Step, parts: Mapping[str, int]) -> dict[str, dic
     saved = terms.activations(shape, step)
     scored = terms.head_input(shape, step)
     stream = step.tokens * shape.hidden * step.weight_bytes
-    rounded = terms.rounded_weights(shape, step)
+    rounded = terms.rounded_weights(shape, step) if step.sharding == "none" else 0
     again = terms.layer_saved(shape, step) if step.checkpointing else 0
     trained_layer = 0 if step.adapter else shape.layer * step.weight_bytes
     forward = {"gradients": kept, "activations": saved, "hidden states": scored + stream}

@@ -75,7 +75,8 @@ def test_sharding_divides_states(shape: Shape, step: Step) -> None:
     for name in ("weights", "optimizer", "reference", "adapter"):
         if name in whole:
             assert four[name] == -(-whole[name] // 4)
-    assert zero["weights"] == whole["weights"]
+    if not step.mixed:
+        assert zero["weights"] == whole["weights"]
     assert zero["optimizer"] == -(-whole["optimizer"] // 4)
 
 
