@@ -11,6 +11,7 @@ import hashlib
 import importlib.metadata
 import json
 import logging
+import os
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
@@ -70,6 +71,7 @@ def machine(precision: Precision = "auto") -> Machine:
     EPYC with AVX2, torch 2.15, 480 x 576 x 1536: 77 against 8.8 GFLOP/s on one thread).
     """
     torch = require_training()
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS may add up in any order
     device: Literal["cpu", "cuda", "mps"] = "cpu"
     if torch.cuda.is_available():
         device = "cuda"

@@ -63,13 +63,22 @@ def run(plan: Plan) -> Outcome:
     before and after is scored by all alike, since weights that are shared out can only be used by all at once. One of
     them writes.
     """
+    with deterministic(), shortages(plan):
+        return _run(plan)
+
+
+@contextlib.contextmanager
+def deterministic() -> Iterator[None]:
+    """The same sums in the same order every time, where torch has a way to; elsewhere it goes on as it can."""
     before = torch.are_deterministic_algorithms_enabled()
+    filled = torch.utils.deterministic.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # writes every new tensor once more, to find bugs
     try:
-        with shortages(plan):
-            return _run(plan)
+        yield
     finally:
         torch.use_deterministic_algorithms(before)
+        torch.utils.deterministic.fill_uninitialized_memory = filled
 
 
 def _run(plan: Plan) -> Outcome:
