@@ -85,7 +85,7 @@ def brevity(completions: Sequence[Any], **_: Any) -> list[float]:
     return [math.exp(-len(one[0]["content"]) / 200) for one in completions]
 
 
-def plain(method: str, rows: list[dict[str, Any]], folder: Path, shape: Shape) -> list[dict[str, Any]]:
+def plain(method: str, rows: list[dict[str, Any]], folder: Path, shape: Shape, **changed: Any) -> list[dict[str, Any]]:
     """What each step logs in TRL's trainer as it comes, but float32 on a CPU and every step logged."""
     import torch
     import trl
@@ -118,6 +118,7 @@ def plain(method: str, rows: list[dict[str, Any]], folder: Path, shape: Shape) -
             report_to="none",
             disable_tqdm=True,
             **own,
+            **changed,
         )
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
         set_seed(shape.seed)
@@ -134,7 +135,7 @@ def plain(method: str, rows: list[dict[str, Any]], folder: Path, shape: Shape) -
     return [entry for entry in trainer.state.log_history if "loss" in entry]
 
 
-def ours(method: str, frame: pl.DataFrame, folder: Path, shape: Shape) -> list[dict[str, Any]]:
+def ours(method: str, frame: pl.DataFrame, folder: Path, shape: Shape, **changed: Any) -> list[dict[str, Any]]:
     """The same through prefdata, with every option of its own off."""
     import importlib
 
@@ -168,7 +169,7 @@ def ours(method: str, frame: pl.DataFrame, folder: Path, shape: Shape) -> list[d
             save_steps=0,
             seed=shape.seed,
             report_to=(),
-            **own,
+            **{**own, **changed},
         )
         found: list[dict[str, Any]] = json.loads((stage.folder / "metrics.json").read_text(encoding="utf-8"))
     return found
@@ -237,7 +238,17 @@ def plain_rows(rows: pl.DataFrame, method: str) -> list[dict[str, Any]]:
     return found
 
 
+def chosen_rows(case: Case, folder: Path, shape: Shape) -> pl.DataFrame:
+    """As many rows with the same ids on both sides as the steps read, in the order in which they are read."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    rows = read(case)
+    return _taken(rows[same_ids(rows, case.method, tokenizer, shape)[1]], case, tokenizer, shape)
+
+
 def compare(case: Case, folder: Path, shape: Shape) -> Compared:
+    """One case, trained by both sides."""
     from transformers import AutoTokenizer
 
     from trainers.job import quiet
@@ -245,17 +256,18 @@ def compare(case: Case, folder: Path, shape: Shape) -> Compared:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     rows = read(case)
     fit, same = same_ids(rows, case.method, tokenizer, shape)
-    wanted = shape.steps * (1 if case.method == "grpo" else shape.batch)
-    chosen = rows[same]
-    if case.method == "kto":
-        half = wanted // 2
-        chosen = pl.concat(
-            [chosen.filter(pl.col("label")).head(half), chosen.filter(~pl.col("label")).head(wanted - half)]
-        )
-    chosen = in_order(chosen.head(wanted), case, tokenizer, shape)
+    chosen = _taken(rows[same], case, tokenizer, shape)
     with quiet():
         theirs = plain(case.method, plain_rows(chosen, case.method), folder, shape)
     return Compared(case, rows.height, fit, len(same), ours(case.method, chosen, folder, shape), theirs)
+
+
+def _taken(rows: pl.DataFrame, case: Case, tokenizer: Any, shape: Shape) -> pl.DataFrame:
+    wanted = shape.steps * (1 if case.method == "grpo" else shape.batch)
+    if case.method == "kto":
+        good, bad = rows.filter(pl.col("label")), rows.filter(~pl.col("label"))
+        rows = pl.concat([good.head(wanted // 2), bad.head(wanted - wanted // 2)])
+    return in_order(rows.head(wanted), case, tokenizer, shape)
 
 
 def table(found: Sequence[Compared]) -> str:
