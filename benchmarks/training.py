@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 
 HERE = Path(__file__).resolve().parent
 
-STORE_BYTES = "PREFDATA_BENCHMARK_STORE"
+STORE = "PREFDATA_BENCHMARK_STORE"
 """Environment variable with the folder of the warm reference store."""
 
 
@@ -66,6 +66,9 @@ FILES = {
     "dpo": ("hh_rlhf/test.jsonl.gz", "preference"),
     "kto": ("llamafactory/kto_en_demo.json", "unpaired_preference"),
 }
+
+
+MEASURED = ("samples_a_second", "peak_mib", "start_s")
 
 
 class Run(NamedTuple):
@@ -120,7 +123,7 @@ def one(contender: Contender, *, steps: int, batch: int, max_length: int, thread
     if contender.ours:
         options = dict(contender.options)
         if contender.name == WARM:
-            options["reference_store"] = os.environ[STORE_BYTES]
+            options["reference_store"] = os.environ[STORE]
         history = equal.ours(case.method, rows, folder, shape, **options)
     else:
         history = equal.plain(case.method, plain_rows, folder, shape, **contender.options)
@@ -133,7 +136,7 @@ def spawned(at: int, options: argparse.Namespace, *, seed: int, store: str) -> R
     command = [sys.executable, __file__, "--one", str(at), "--seed", str(seed)]
     for name in ("steps", "batch", "max_length", "threads"):
         command += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, STORE_BYTES: store})
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, STORE: store})
     if done.returncode:
         sys.exit(f"{CONTENDERS[at].method}, {CONTENDERS[at].name}: {done.stderr.strip()[-2000:]}")
     return Run(**json.loads(done.stdout.strip().splitlines()[-1]))
@@ -151,9 +154,10 @@ def table(found: dict[int, list[Run]]) -> str:
         median = statistics.median
         speed = median(run.samples_a_second / other.samples_a_second for run, other in zip(runs, base, strict=True))
         memory = median(run.peak_mib / other.peak_mib for run, other in zip(runs, base, strict=True))
+        rate, peak, start = (median(getattr(run, name) for run in runs) for name in MEASURED)
         lines.append(
-            f"| {contender.method} | {contender.name} | {median(run.samples_a_second for run in runs):.3f} | {speed:.2f} "
-            f"| {median(run.peak_mib for run in runs):,.0f} | {memory:.2f} | {median(run.start_s for run in runs):.1f} |"
+            f"| {contender.method} | {contender.name} | {rate:.3f} | {speed:.2f} "
+            f"| {peak:,.0f} | {memory:.2f} | {start:.1f} |"
         )
     return "\n".join(lines)
 
@@ -167,7 +171,8 @@ def verdicts(found: dict[int, list[Run]]) -> Iterable[str]:
         wanted = 1.2 if contender.name == WARM else 0.98
         pairs = zip(runs, base, strict=True)
         speed = statistics.median(run.samples_a_second / other.samples_a_second for run, other in pairs)
-        yield f"{'PASS' if speed >= wanted else 'FAIL'} {contender.method}, {contender.name}: {speed:.2f}, at least {wanted}"
+        verdict = "PASS" if speed >= wanted else "FAIL"
+        yield f"{verdict} {contender.method}, {contender.name}: {speed:.2f}, at least {wanted}"
 
 
 def _base(contender: Contender) -> int:
@@ -216,9 +221,9 @@ def main() -> None:
                 if len({tuple(one) for one in each.values()}) != 1:
                     sys.exit(f"round {round_ + 1}: {method} was not trained on the same batches; nothing is compared")
     print(
-        f"SmolLM2-135M-Instruct, LoRA of rank 8 on all linear layers, float32, {options.threads} threads; {options.rounds} "
-        f"rounds of {options.steps} counted steps of {options.batch} rows, up to {options.max_length} tokens; load "
-        f"{load:.1f} before, {os.getloadavg()[0]:.1f} after; {(time.perf_counter() - begun) / 60:.0f} minutes"
+        f"SmolLM2-135M-Instruct, LoRA of rank 8 on all linear layers, float32, {options.threads} threads; "
+        f"{options.rounds} rounds of {options.steps} counted steps of {options.batch} rows, up to "
+        f"{options.max_length} tokens; load {load:.1f} before, {os.getloadavg()[0]:.1f} after; {(time.perf_counter() - begun) / 60:.0f} minutes"
     )
     print()
     print(table(found))
