@@ -223,7 +223,8 @@ def main() -> None:
     print(
         f"SmolLM2-135M-Instruct, LoRA of rank 8 on all linear layers, float32, {options.threads} threads; "
         f"{options.rounds} rounds of {options.steps} counted steps of {options.batch} rows, up to "
-        f"{options.max_length} tokens; load {load:.1f} before, {os.getloadavg()[0]:.1f} after; {(time.perf_counter() - begun) / 60:.0f} minutes"
+        f"{options.max_length} tokens; load {load:.1f} before, {os.getloadavg()[0]:.1f} after; "
+        f"{(time.perf_counter() - begun) / 60:.0f} minutes"
     )
     print()
     print(table(found))
