@@ -112,7 +112,7 @@ def test_a_stage_is_a_reward_of_sampled_answers_and_no_start_of_a_policy(stage: 
         build_rewards({"reward_model": {"model": str(tmp_path / "none")}}, {})
 
 
-@pytest.mark.parametrize("order", ["random", "by_length"])
+@pytest.mark.parametrize("order", ["random", pytest.param("by_length", marks=pytest.mark.slow)])
 def test_a_run_that_was_cut_off_ends_in_the_weights_of_an_unbroken_one(
     tiny_model: Path,
     stage: Stage,
