@@ -75,6 +75,9 @@ class SFT:
         [
             "loss_type",
             "packing",
+            "packing_strategy",
+            "padding_free",
+            "shuffle_dataset",
             "completion_only_loss",
             "assistant_only_loss",
             "chat_template_path",

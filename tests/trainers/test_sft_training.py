@@ -481,7 +481,7 @@ def test_settings_that_cannot_be_are_refused(values: dict[str, Any], message: st
         SFTSettings(**values)
 
 
-@pytest.mark.parametrize("key", ["completion_only_loss", "assistant_only_loss", "dataset_kwargs", "packing"])
+@pytest.mark.parametrize("key", ["completion_only_loss", "assistant_only_loss", "dataset_kwargs", "packing_strategy"])
 def test_what_would_change_the_trained_tokens_is_not_passed_through(
     key: str, tiny_model: Path, tmp_path: Path, rows: pl.DataFrame
 ) -> None:
