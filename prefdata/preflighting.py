@@ -34,6 +34,9 @@ METHOD_OF = {
 }
 """The method that is meant where none is named."""
 
+ONLINE = ("grpo", "rloo")
+"""Methods that write the answers themselves and are told of them by rewards."""
+
 RECIPES = (".yaml", ".yml")
 
 MOST_IDS = 1_000
@@ -283,7 +286,10 @@ def _settings(method: str, given: Mapping[str, Any]) -> Any:
 
     if method not in catalogue.METHODS:
         raise UnknownNameError("method", method, catalogue.METHODS)
-    return settings_of("trainer", method, dict(given))
+    named = dict(given)
+    if method in ONLINE:
+        named.setdefault("rewards", {"length": {"max": 200}})  # a method must have one; none is looked at here
+    return settings_of("trainer", method, named)
 
 
 def _of_recipe(

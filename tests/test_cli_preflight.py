@@ -127,6 +127,21 @@ def test_wrong_usage_says_what_to_do(model: Path, data: Path) -> None:
         assert re.search(told, str(error)), error
 
 
+def test_prompts_are_examined_without_rewards(model: Path, tmp_path: Path) -> None:
+    file = tmp_path / "prompts.jsonl"
+    file.write_text('{"prompt": [{"role": "user", "content": "Write a poem"}]}\n' * 2, encoding="utf-8")
+    (record,) = json.loads(run(file, "--model", model, "--as-trl", "--json").stdout)
+    assert (record["method"], record["rows"]) == ("grpo", 2)
+    assert [one["check"] for one in record["findings"]] == ["duplicate_rows"]
+    assert "Write a poem" in run(file, "--model", model, "--show", "prompts.jsonl:2").stdout
+
+
+def test_nothing_left_is_told_and_not_a_crash(model: Path, data: Path) -> None:
+    done = run(data, "--model", model, "--max-length", 16, "--as-trl", "--fail-on", "critical")
+    assert done.exit_code == 1
+    assert "critical no_rows_left" in done.stderr
+
+
 def test_kto_over_pairs_is_told_as_trl_does_it(model: Path, data: Path) -> None:
     (record,) = json.loads(run(data, "--model", model, "--method", "kto", "--as-trl", "--json").stdout)
     assert record["findings"][0]["check"] == "pairs_for_kto"
