@@ -195,11 +195,15 @@ def _rehearsed_step(
     fake: bool,
     device: Literal["cpu", "cuda", "mps"] = "cpu",
 ) -> Measured:
-    """A prompt has at least the tokens of its markers, so an answer is never quite the whole row."""
+    """A prompt has at least the tokens of its markers, so an answer is never quite the whole row.
+
+    More than two passes before an update take no more than two, except where they decide how much is sampled at once.
+    """
+    passes = step.accumulation if step.generations else min(step.accumulation, 2)
     prompt = max(step.length - step.scored, LEAST_PROMPT)
     return rehearse(
         method,
-        dataclasses.replace(settings, gradient_checkpointing=step.checkpointing),
+        dataclasses.replace(settings, gradient_checkpointing=step.checkpointing, gradient_accumulation=passes),
         start,
         prompt=prompt,
         completion=max(step.length - prompt, LEAST_ANSWER),

@@ -6,7 +6,7 @@ Batch -> checkpointing -> reference kept on disk -> LoRA -> QLoRA -> several dev
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ from trainers.memory.devices import Memory
 from trainers.memory.estimate import Estimate, estimate_step
 from trainers.memory.shapes import Shape
 from trainers.memory.terms import Step
+
+BATCH, AGAIN = "per_device_batch: ", ", which fits again"
 
 DEVICES = (2, 4, 8, 16, 32, 64)
 
@@ -52,6 +54,13 @@ def suggest(shape: Shape, step: Step, memory: Memory) -> list[Suggestion]:
     return found
 
 
+def together(suggestions: Sequence[Suggestion]) -> str:
+    """All changes as one piece of advice: of several batches the last, and everything else."""
+    batches = [one.change for one in suggestions if one.change.startswith(BATCH)]
+    others = [one.change for one in suggestions if not one.change.startswith(BATCH)]
+    return "; ".join([*others, *(change.removesuffix(AGAIN) for change in batches[-1:])])
+
+
 def _ladder(step: Step) -> Iterator[tuple[str, Any]]:
     least = 2 if step.method == "kto" else 1
     batch = step.batch
@@ -82,14 +91,14 @@ def _grown(shape: Shape, step: Step, now: Estimate, memory: Memory) -> list[Sugg
             larger = dataclasses.replace(larger, accumulation=step.accumulation * step.batch // batch)
         estimate = estimate_step(shape, larger)
         if estimate.total <= memory.bytes:
-            change = _batch(batch, larger.accumulation) + ", which fits again"
+            change = _batch(batch, larger.accumulation) + AGAIN
             return [Suggestion(change=change, estimate=estimate, fits=True)]
         batch //= 2
     return []
 
 
 def _batch(batch: int, accumulation: int) -> str:
-    return f"per_device_batch: {batch} with gradient_accumulation: {accumulation}"
+    return f"{BATCH}{batch} with gradient_accumulation: {accumulation}"
 
 
 def _with(**changes: Any) -> Any:

@@ -11,6 +11,7 @@ from trainers.job import Machine
 from trainers.memory.devices import Memory, this_machine
 from trainers.memory.longest import longest_of
 from trainers.memory.report import estimate_stage
+from trainers.memory.suggest import together
 from trainers.memory.terms import Sharding
 from trainers.rows import Rows
 from trainers.start import Start
@@ -40,7 +41,7 @@ def foretold(method: str, settings: Any, rows: Rows, start: Start, place: Machin
     except PrefdataError as error:
         return {"unknown": str(error)}
     if not report.fits:
-        cure = report.suggestions[-1].change if report.suggestions else "a smaller model"
+        cure = together(report.suggestions) or "a smaller model"
         log.warning(
             "%s: about %.1f GiB are needed (%s; longest row %s, %d tokens) and %.1f GiB are free; try %s, "
             "and see `prefdata estimate`",

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+
+from prefdata.schema import RecordType
+from trainers.job import Machine
+from trainers.memory import Memory, warning
+from trainers.memory.shapes import KNOWN
+from trainers.rendering import Encoded
+from trainers.rows import Rows
+from trainers.sft import SFTSettings
+from trainers.start import Start
+
+HERE = Machine(device="cpu", bfloat16=False, threads=1)
+
+
+def rows() -> Rows:
+    sides = [Encoded([], [], [1] * 20, [2] * answer, 0) for answer in (5, 60, 30)]
+    return Rows(type=RecordType.SFT, ids=["a", "b", "c"], groups=["a", "b", "c"], sides={"completion": sides})
+
+
+def start(folder: Path, config: dict[str, object]) -> Start:
+    (folder / "config.json").write_text(json.dumps(config))
+    return Start(model="m", name="m", folder=folder)
+
+
+def with_free(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    memory = Memory(name="here", bytes=size, kind="cpu", bfloat16=False)
+    monkeypatch.setattr(warning, "free", lambda place: memory)
+
+
+def test_a_stage_that_will_not_fit_is_told_before_anything_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with_free(monkeypatch, 2 << 30)
+    model = start(tmp_path, dict(KNOWN["smollm2-135m"]))
+    with caplog.at_level(logging.WARNING):
+        told = warning.foretold("sft", SFTSettings(tuner="full"), rows(), model, HERE)
+    assert told["longest"] == {"id": "b", "tokens": 80, "scored": 60, "known": "tokenised"}
+    assert told["states"]["weights"] == 134_515_008 * 4
+    assert told["peak"] > 2 << 30
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "longest row b, 80 tokens" in line
+    assert "2.0 GiB are free; try tuner: lora; per_device_batch: 2 with gradient_accumulation: 8, and see" in line
+
+
+def test_a_stage_that_fits_is_recorded_without_a_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with_free(monkeypatch, 64 << 30)
+    with caplog.at_level(logging.WARNING):
+        told = warning.foretold("sft", SFTSettings(), rows(), start(tmp_path, dict(KNOWN["smollm2-135m"])), HERE)
+    assert caplog.records == []
+    assert sorted(told) == ["assumed", "longest", "peak", "peak_of_tensors", "phase", "phases", "states"]
+
+
+def test_a_model_that_the_formulas_do_not_know_stops_nothing(tmp_path: Path) -> None:
+    told = warning.foretold("sft", SFTSettings(), rows(), start(tmp_path, {"model_type": "mixtral"}), HERE)
+    assert list(told) == ["unknown"]
+    assert "model_type mixtral" in told["unknown"]
+
+
+def test_what_is_free_is_never_more_than_the_machine_has() -> None:
+    from trainers.memory.devices import this_machine
+
+    found = warning.free(HERE)
+    assert 0 < found.bytes <= this_machine().bytes
