@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
 from prefdata.errors import InputError, RecipeError
-from trainers.rewards import Rewarder, build_rewards, check_rewards, read_rewards, totals, wanted_scorers
+from trainers.rewards import REWARDS, Rewarder, build_rewards, check_rewards, read_rewards, totals, wanted_scorers
 
 
 def said(text: str) -> list[dict[str, Any]]:
@@ -222,3 +224,12 @@ def test_the_scorers_that_rewards_ask_for_are_named_with_their_own_settings() ->
         "english": {"scorer": "language", "min_chars": 5},
         "chat_quality": {"scorer": "chat_quality"},
     }
+
+
+def test_the_page_on_rewards_names_all_of_them_and_their_settings() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "rewards.md").read_text(encoding="utf-8")
+    rows = {line.split("|")[1].strip().strip("`"): line for line in page.splitlines() if line.startswith("| `")}
+    assert sorted(rows) == sorted(REWARDS)
+    for name, settings in REWARDS.items():
+        own = {entry.name for entry in dataclasses.fields(settings)} - {"weight"}
+        assert {one for one in own if f"`{one}`" not in rows[name]} == set(), name
