@@ -116,13 +116,13 @@ def _run(
 
 def _memory(recipe: Recipe, out: Path | None) -> Any:
     """What `prefdata estimate` says of the stages, or why it cannot."""
-    from prefdata.errors import RecipeError
+    from prefdata.errors import PrefdataError
     from prefdata.estimating import of_recipe
 
     try:
         return [one.record() for one in of_recipe(recipe, run=out)]
-    except RecipeError as error:
-        return {"unknown": error.faults}
+    except PrefdataError as error:
+        return {"unknown": str(error)}
 
 
 def last_line(result: RunResult) -> str:

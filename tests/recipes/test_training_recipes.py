@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,3 +85,24 @@ def test_the_questions_are_asked_by_many_and_answered_both_ways() -> None:
         asked[row["body"].partition("new ")[2]].add(row["customer_id"])
     assert len(asked) == 50
     assert {len(customers) for customers in asked.values()} == {12}
+
+
+@pytest.mark.slow
+def test_pairs_are_made_of_the_questions_and_none_stands_on_two_sides(tmp_path: Path) -> None:
+    from prefdata import runner
+    from prefdata.rundir import RunDir
+    from prefdata.text import last_user_text
+    from prefdata.training_stages import rows_for
+
+    recipe = load(RECIPES / "train" / "chain_smollm2.yaml")
+    runner.run(recipe, out=tmp_path / "run", train=False)
+    sft, dpo = (rows_for(RunDir(tmp_path / "run"), recipe, stage) for stage in recipe.stages)
+    assert (sft.train.height, sft.evaluation.height) == (258, 39)
+    assert (dpo.train.height, dpo.evaluation.height) == (318, 56)
+
+    def things(given: Any, side: str) -> set[str]:
+        asked = getattr(given, side).select(asked=last_user_text("prompt"))["asked"]
+        return {text.partition("new ")[2] for text in asked}
+
+    assert things(dpo, "train") | things(sft, "train") == things(sft, "train")
+    assert not things(dpo, "evaluation") & things(sft, "train")
