@@ -213,6 +213,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("method", choices=list(PROOFS))
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--model", default="smollm2-135m", help="another one shows that it works, and proves nothing")
     parser.add_argument("--trial", type=int, metavar="STEPS", help="only so many steps, on few rows; proves nothing")
     options = parser.parse_args()
     if not DATA.is_dir():
@@ -220,13 +221,13 @@ def main() -> None:
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
     import torch
 
-    from trainers.models import pull
+    from trainers.models import resolve
 
     torch.set_num_threads(options.threads)
     start, load = time.perf_counter(), os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as scratch:
         proof = PROOFS[options.method]
-        record, lines = prove(proof, pull("smollm2-135m"), trial=options.trial, scratch=Path(scratch))
+        record, lines = prove(proof, resolve(options.model), trial=options.trial, scratch=Path(scratch))
     evaluation, metrics = record["evaluation"], record["metrics"]
     print(
         f"{options.method}: {proof.file}, trained on {record['data']['rows']} rows ({record['data']['sha256'][:12]}), "

@@ -81,7 +81,7 @@ class Run(NamedTuple):
     last_loss: float
 
 
-def one(contender: Contender, *, steps: int, batch: int, max_length: int, threads: int, seed: int) -> Run:
+def one(contender: Contender, *, steps: int, batch: int, max_length: int, threads: int, seed: int, model: str) -> Run:
     """Trains in this process and measures it."""
     import torch
     import trl  # noqa: F401
@@ -90,10 +90,10 @@ def one(contender: Contender, *, steps: int, batch: int, max_length: int, thread
     sys.path.insert(0, str(HERE))
     import training_equal as equal
 
-    from trainers.models import pull
+    from trainers.models import resolve
 
     torch.set_num_threads(threads)
-    folder = pull("smollm2-135m")
+    folder = resolve(model)
     shape = equal.Shape(steps=steps + 1, batch=batch, max_length=max_length, seed=seed)
     case = equal.Case(contender.method, *FILES[contender.method])
     rows = equal.chosen_rows(case, folder, shape)
@@ -134,7 +134,7 @@ def one(contender: Contender, *, steps: int, batch: int, max_length: int, thread
 def spawned(at: int, options: argparse.Namespace, *, seed: int, store: str) -> Run:
     """The same in a process of its own."""
     command = [sys.executable, __file__, "--one", str(at), "--seed", str(seed)]
-    for name in ("steps", "batch", "max_length", "threads"):
+    for name in ("steps", "batch", "max_length", "threads", "model"):
         command += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, STORE: store})
     if done.returncode:
@@ -188,13 +188,14 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--max-length", type=int, default=192)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--model", default="smollm2-135m", help="another one shows that it works, and proves nothing")
     parser.add_argument("--methods", nargs="+", choices=list(FILES), default=list(FILES))
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
     options = parser.parse_args()
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
     if options.one is not None:
-        shape = {name: getattr(options, name) for name in ("steps", "batch", "max_length", "threads", "seed")}
+        shape = {name: getattr(options, name) for name in ("steps", "batch", "max_length", "threads", "seed", "model")}
         print(json.dumps(one(CONTENDERS[options.one], **shape)._asdict()))
         return
     wanted = [at for at, contender in enumerate(CONTENDERS) if contender.method in options.methods]
@@ -221,7 +222,7 @@ def main() -> None:
                 if len({tuple(one) for one in each.values()}) != 1:
                     sys.exit(f"round {round_ + 1}: {method} was not trained on the same batches; nothing is compared")
     print(
-        f"SmolLM2-135M-Instruct, LoRA of rank 8 on all linear layers, float32, {options.threads} threads; "
+        f"{Path(options.model).name}, LoRA of rank 8 on all linear layers, float32, {options.threads} threads; "
         f"{options.rounds} rounds of {options.steps} counted steps of {options.batch} rows, up to "
         f"{options.max_length} tokens; load {load:.1f} before, {os.getloadavg()[0]:.1f} after; "
         f"{(time.perf_counter() - begun) / 60:.0f} minutes"

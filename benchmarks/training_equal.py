@@ -298,6 +298,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--max-length", type=int, default=256)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--model", default="smollm2-135m", help="another one shows that it works, and proves nothing")
     parser.add_argument("--methods", nargs="+", choices=list(ANSWERS), default=list(ANSWERS))
     options = parser.parse_args()
     if not DATA.is_dir():
@@ -305,10 +306,10 @@ def main() -> None:
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
     import torch
 
-    from trainers.models import pull
+    from trainers.models import resolve
 
     torch.set_num_threads(options.threads)
-    folder = pull("smollm2-135m")
+    folder = resolve(options.model)
     shape = Shape(steps=options.steps, batch=options.batch, max_length=options.max_length)
     found = []
     for case in CASES:
