@@ -106,12 +106,18 @@ def of_method(
 
 
 def rehearsed(estimated: Estimated, *, fake: bool, root: Path | None = None) -> dict[str, Any]:
-    """Two updates of the real trainer beside the estimate: on shapes alone where `fake`, else for real."""
+    """Two updates of the real trainer beside the estimate: on shapes alone where `fake`, else for real.
+
+    The estimate is of the very rows of the rehearsal: some tokens of a row are always its template's.
+    """
+    from trainers.memory.estimate import estimate_step
     from trainers.memory.rehearsal import dry_run, measure
 
     method, guess = catalogue.method(estimated.method), estimated.report.estimate
     run = dry_run if fake else measure
     found = run(method, estimated.settings, estimated.model, guess.step, root=root)
+    step = dataclasses.replace(guess.step, length=found.length, scored=found.scored)
+    guess = estimate_step(guess.shape, step)
     return {
         "how": found.how,
         "measured": found.peak,

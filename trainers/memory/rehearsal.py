@@ -58,6 +58,9 @@ class Measured:
     """Live when it began."""
     how: str
     """What was counted, in words."""
+    length: int
+    scored: int
+    """Tokens of every row, and of its answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +167,7 @@ def rehearse(
         trainer.add_callback(begun)
         trainer.train()
         what = "live tensors, shapes alone" if fake else live.what
-        return Measured(peak=live.peak, held=begun.held, how=what)
+        return Measured(peak=live.peak, held=begun.held, how=what, length=prompt + completion, scored=completion)
 
 
 def dry_run(method: Method, settings: Any, model: str | Path, step: Step, *, root: Path | None = None) -> Measured:
