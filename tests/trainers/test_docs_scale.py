@@ -37,11 +37,17 @@ def test_the_commands_of_the_page_name_recipes_and_options_that_exist(command: s
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.train
 def test_two_processes_on_the_cpu_train_as_the_page_says(tmp_path: Path, tiny_model: Path) -> None:
     recipe: dict[str, Any] = yaml.safe_load((ROOT / "recipes" / "train" / "dpo_smollm2.yaml").read_text())
     recipe["stages"][0]["dpo"] |= {"model": str(tiny_model), "max_steps": 2, "lora_layers": None, "samples": 0}
-    recipe["stages"][0]["dpo"] |= {"per_device_batch": 2, "max_evaluation_rows": 4, "insist": ["no_sft"]}
+    recipe["stages"][0]["dpo"] |= {
+        "per_device_batch": 2,
+        "max_evaluation_rows": 4,
+        "insist": ["no_sft", "too_long"],
+        "max_length": 512,
+    }
     recipe["sources"][0]["path"] = str(ROOT / "recipes" / "data" / "questions.csv")
     file = tmp_path / "dpo_smollm2.yaml"
     file.write_text(yaml.safe_dump(recipe))

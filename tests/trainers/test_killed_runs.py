@@ -112,6 +112,7 @@ def test_a_run_killed_again_and_again_ends_as_one_left_alone(forge: Any, jobs_fo
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("tuner", ["lora", "full"])
 @pytest.mark.parametrize("method", list(OWN))
 def test_every_method_can_be_killed_anywhere(
@@ -121,6 +122,7 @@ def test_every_method_can_be_killed_anywhere(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("seed", range(3))
 def test_kills_at_any_moment_cost_no_result(forge: Any, jobs_folder: Path, tiny_model: Path, seed: int) -> None:
     import random

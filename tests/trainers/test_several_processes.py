@@ -100,6 +100,7 @@ def test_two_processes_learn_what_one_learns_from_the_same_rows(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("environment", [{}, FSDP2], ids=["ddp", "fsdp2"])
 @pytest.mark.parametrize("method", list(OWN))
 def test_every_method_learns_the_same_however_the_weights_are_spread(
@@ -110,6 +111,7 @@ def test_every_method_learns_the_same_however_the_weights_are_spread(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("environment", [{}, FSDP2], ids=["ddp", "fsdp2"])
 def test_a_run_of_two_processes_that_was_killed_ends_in_the_same_weights(
     forge: Any, jobs_folder: Path, tiny_model: Path, environment: dict[str, str]
@@ -125,6 +127,7 @@ def test_a_run_of_two_processes_that_was_killed_ends_in_the_same_weights(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("config", ["ddp_cpu", "fsdp2_cpu"])
 def test_accelerate_launches_what_the_shipped_files_say(
     jobs_folder: Path, tiny_model: Path, config: str, monkeypatch: pytest.MonkeyPatch
@@ -138,6 +141,7 @@ def test_accelerate_launches_what_the_shipped_files_say(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_what_stops_a_process_is_told_in_one_line_with_its_exit_code(
     jobs_folder: Path, tiny_model: Path, support_rows: pl.DataFrame, monkeypatch: pytest.MonkeyPatch, capfd: Any
 ) -> None:

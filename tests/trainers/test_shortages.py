@@ -150,6 +150,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_a_disk_that_is_really_full_leaves_nothing_torn(
     forge: Any, jobs_folder: Path, tiny_model: Path, small_disk: Path
 ) -> None:
