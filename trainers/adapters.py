@@ -54,6 +54,20 @@ def start_model(plan: Plan, dtype: Any) -> Any:
     return plan.start.load(dtype=dtype, quantization_config=rounded)
 
 
+def keep_exact(plan: Plan, model: Any) -> None:
+    """Makes what is trained over 4-bit weights float32 again, as every other adapter is.
+
+    TRL makes it bfloat16, where updates of a usual learning rate are lost, and PEFT float32 once more when a killed run
+    goes on, which then ends in other weights. Sharded weights stay as TRL has them: they must be of one type.
+    """
+    import torch
+
+    if plan.settings.tuner == "qlora" and not sharded():
+        for weight in model.parameters():
+            if weight.requires_grad:
+                weight.data = weight.data.to(torch.float32)
+
+
 def adapter_config(plan: Plan, model: Any) -> Any:
     """PEFT's configuration for the settings of `plan`; None for full fine-tuning."""
     from peft import LoraConfig

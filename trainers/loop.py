@@ -16,7 +16,7 @@ from transformers.trainer_callback import PrinterCallback
 
 from prefdata.errors import PrefdataError, RecipeError
 from prefdata.io import write_json, write_parquet
-from trainers.adapters import adapter_config, frozen_layers, save
+from trainers.adapters import adapter_config, frozen_layers, keep_exact, save
 from trainers.arguments import config_class
 from trainers.callbacks import (
     Bar,
@@ -234,6 +234,7 @@ def _trainer(plan: Plan, model: Any, reads: Reads) -> tuple[Any, dict[str, Any]]
     )
     trainer.remove_callback(PrinterCallback)
     _require_all_rows(plan, trainer, reads)
+    keep_exact(plan, trainer.model)
     return trainer, arguments
 
 

@@ -206,3 +206,31 @@ def test_qlora_trains_over_rounded_weights_from_a_merged_parent(
     assert second.trained.name == "adapter"
     assert "trained over weights rounded to 4 bits (NF4)" in (second.folder / "README.md").read_text()
     assert reload(second.folder).answer([{"role": "user", "content": "Hi"}], max_new_tokens=2) is not None
+
+
+def test_a_qlora_run_that_was_cut_off_ends_in_the_weights_of_an_unbroken_one(
+    tiny_model: Path, tmp_path: Path, answered: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("bitsandbytes", reason="needs the extra `qlora`")
+    import torch
+    from safetensors.torch import load_file
+
+    from trainers import callbacks
+
+    settings = SFTSettings(**{**QUICK, "tuner": "qlora", "save_steps": 2})
+    real = callbacks.Bar.on_step_end
+
+    def cut(self: Any, args: Any, state: Any, control: Any, **rest: Any) -> None:
+        real(self, args, state, control, **rest)
+        if state.global_step == 3:
+            raise KeyboardInterrupt
+
+    whole = train_sft(answered, None, model=tiny_model, output_dir=tmp_path / "whole", settings=settings)
+    monkeypatch.setattr(callbacks.Bar, "on_step_end", cut)
+    with pytest.raises(KeyboardInterrupt):
+        train_sft(answered, None, model=tiny_model, output_dir=tmp_path / "cut", settings=settings)
+    monkeypatch.setattr(callbacks.Bar, "on_step_end", real)
+    again = train_sft(answered, None, model=tiny_model, output_dir=tmp_path / "cut", settings=settings)
+    one, other = (load_file(stage.trained / "adapter_model.safetensors") for stage in (whole, again))
+    assert {weight.dtype for weight in one.values()} == {torch.float32}
+    assert {name: torch.equal(weight, other[name]) for name, weight in one.items()} == dict.fromkeys(one, True)
