@@ -139,12 +139,13 @@ def facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def memory(record: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Bytes that were foretold and measured, as names and values."""
-    found: list[tuple[str, str]] = []
-    for name, called in (("estimate", "estimated peak"), ("peak", "estimated peak"), ("measured", "measured peak")):
-        value = record.get(name)
-        if isinstance(value, (int, float)) and called not in dict(found):
-            found.append((called, f"{value / GIB:,.2f} GiB"))
+    """What was foretold of the memory, as names and values."""
+    if not isinstance(record.get("peak"), (int, float)):
+        return []
+    found = [("estimated peak memory", f"{record['peak'] / GIB:,.2f} GiB, {record.get('phase', '')}".rstrip(", "))]
+    longest = record.get("longest") or {}
+    if longest.get("tokens"):
+        found.append(("row that sets it", f"{longest.get('id') or 'the longest'}, {longest['tokens']:,} tokens"))
     return found
 
 
