@@ -215,7 +215,7 @@ class DPO:
         if kept is not None:
             for row, good, bad in zip(dataset, kept.logps[: len(used)], kept.logps[len(used) :], strict=True):
                 row |= {"ref_chosen_logps": good, "ref_rejected_logps": bad}
-        unproven = unproven_for(plan, model)
+        unproven = unproven_for(plan, model, kept)
         return Reads(
             dataset=dataset,
             arguments={

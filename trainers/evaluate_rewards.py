@@ -14,6 +14,9 @@ from trainers.rendering import Encoded
 BATCH_TOKENS = 1024
 """Padded tokens in one forward pass; larger ones are no faster on a CPU and cost memory."""
 
+MIN_SPARED = 0.15
+"""Share of all tokens that shared prompts must spare before they are read apart from their answers."""
+
 
 class Estimate(NamedTuple):
     """A number and its 95 % bootstrap interval."""
@@ -50,50 +53,114 @@ class Rewards(NamedTuple):
 
 
 def completion_logps(
-    model: Any, rows: Sequence[Encoded], *, pad_id: int, advance: Callable[[int], None] = lambda done: None
+    model: Any, rows: Sequence[Encoded], *, pad_id: int, advance: Callable[[int], object] = lambda done: None
 ) -> list[float]:
     """Summed log-probability of each row's completion under `model`, in the order of `rows`.
 
-    Rows are batched by length and padded on the left, so that all completions end at the last position and only
-    their logits are computed. What is not trained on does not count. `advance` is told how many rows are done.
+    Rows with one and the same prompt, such as the sides of a pair, are read together and their prompt once, where that
+    spares enough. What is not trained on does not count. `advance` is told how many rows are done.
     """
+    model.eval()
+    found = [0.0] * len(rows)
+    groups = _with_one_prompt(rows)
+    if not _pays(rows, groups) or not _splits(model):
+        groups = []
+    for batch in _packed(rows, groups):
+        _score_answers(model, rows, batch, found, pad_id)
+        advance(sum(map(len, batch)))
+    done = {at for group in groups for at in group}
+    for alone in _batches(rows, [at for at in range(len(rows)) if at not in done]):
+        _score_whole(model, rows, alone, found, pad_id)
+        advance(len(alone))
+    return found
+
+
+def _score_whole(model: Any, rows: Sequence[Encoded], batch: Sequence[int], found: list[float], pad_id: int) -> None:
+    """Prompt and answer in one pass, padded on the left, so that all answers end at the last position and only their
+    logits are computed."""
     import torch
 
     device = next(model.parameters()).device
-    found = [0.0] * len(rows)
-    model.eval()
-    for batch in _batches(rows):
-        width = max(_length(rows[at]) for at in batch)
-        answer = max(len(rows[at].completion_ids) for at in batch)
-        ids = torch.full((len(batch), width), pad_id)
-        mask = torch.zeros((len(batch), width), dtype=torch.long)
-        scored = torch.zeros((len(batch), answer), dtype=torch.bool)
-        for line, at in enumerate(batch):
-            row = rows[at]
-            ids[line, width - _length(row) :] = torch.tensor(row.prompt_ids + row.completion_ids)
-            mask[line, width - _length(row) :] = 1
-            begin = answer - len(row.completion_ids)
-            scored[line, begin:] = True
-            for start, end in row.untrained:
-                scored[line, begin + start : begin + end] = False
-        ids, mask, scored = ids.to(device), mask.to(device), scored.to(device)
-        with torch.no_grad():
-            logits = model(
-                input_ids=ids,
-                attention_mask=mask,
-                position_ids=(mask.cumsum(-1) - 1).clamp(min=0),
-                logits_to_keep=answer + 1,
-                use_cache=False,
-            ).logits[:, :-1]
-            targets = ids[:, -answer:]
-            logps = torch.zeros_like(scored, dtype=torch.float32)
-            logps[scored] = -torch.nn.functional.cross_entropy(
-                logits[scored].float(), targets[scored], reduction="none"
+    width = max(_length(rows[at]) for at in batch)
+    answer = max(len(rows[at].completion_ids) for at in batch)
+    ids = torch.full((len(batch), width), pad_id)
+    mask = torch.zeros((len(batch), width), dtype=torch.long)
+    scored = torch.zeros((len(batch), answer), dtype=torch.bool)
+    for line, at in enumerate(batch):
+        row = rows[at]
+        ids[line, width - _length(row) :] = torch.tensor(row.prompt_ids + row.completion_ids)
+        mask[line, width - _length(row) :] = 1
+        begin = answer - len(row.completion_ids)
+        scored[line, begin:] = True
+        for start, end in row.untrained:
+            scored[line, begin + start : begin + end] = False
+    ids, mask, scored = ids.to(device), mask.to(device), scored.to(device)
+    with torch.no_grad():
+        logits = model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=(mask.cumsum(-1) - 1).clamp(min=0),
+            logits_to_keep=answer + 1,
+            use_cache=False,
+        ).logits[:, :-1]
+        _sum(logits, ids[:, -answer:], scored, batch, found)
+
+
+def _score_answers(
+    model: Any, rows: Sequence[Encoded], batch: Sequence[Sequence[int]], found: list[float], pad_id: int
+) -> None:
+    """Each prompt of the batch once, padded on the left; then all answers after it, padded on the right."""
+    import torch
+
+    device = next(model.parameters()).device
+    prompts = [rows[group[0]].prompt_ids for group in batch]
+    members = [at for group in batch for at in group]
+    owner = torch.tensor([line for line, group in enumerate(batch) for _ in group], device=device)
+    width, answer = max(map(len, prompts)), max(len(rows[at].completion_ids) for at in members)
+    heads = torch.tensor([[pad_id] * (width - len(ids)) + ids for ids in prompts], device=device)
+    seen = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts], device=device)
+    tails = torch.full((len(members), answer), pad_id)
+    real = torch.zeros((len(members), answer), dtype=torch.long)
+    for line, at in enumerate(members):
+        own = rows[at].completion_ids
+        tails[line, : len(own)] = torch.tensor(own)
+        real[line, : len(own)] = 1
+    scored = real.bool()
+    for line, at in enumerate(members):
+        for start, end in rows[at].untrained:
+            scored[line, start:end] = False
+    tails, real, scored = tails.to(device), real.to(device), scored.to(device)
+    with torch.no_grad():
+        first = model(
+            input_ids=heads,
+            attention_mask=seen,
+            position_ids=(seen.cumsum(-1) - 1).clamp(min=0),
+            logits_to_keep=1,
+            use_cache=True,
+        )
+        logits = first.logits[owner]
+        if answer > 1:
+            states = first.past_key_values
+            states.batch_select_indices(owner)
+            seen = seen[owner]
+            second = model(
+                input_ids=tails[:, :-1],
+                attention_mask=torch.cat([seen, real[:, :-1]], 1),
+                position_ids=seen.sum(1, keepdim=True) + torch.arange(answer - 1, device=device)[None],
+                past_key_values=states,
+                use_cache=True,
             )
-            for at, total in zip(batch, logps.sum(-1).tolist(), strict=True):
-                found[at] = total
-        advance(len(batch))
-    return found
+            logits = torch.cat([logits, second.logits], 1)
+        _sum(logits, tails, scored, members, found)
+
+
+def _sum(logits: Any, targets: Any, scored: Any, rows: Sequence[int], found: list[float]) -> None:
+    import torch
+
+    logps = torch.zeros_like(scored, dtype=torch.float32)
+    logps[scored] = -torch.nn.functional.cross_entropy(logits[scored].float(), targets[scored], reduction="none")
+    for at, total in zip(rows, logps.sum(-1).tolist(), strict=True):
+        found[at] = total
 
 
 def summarise(
@@ -159,10 +226,53 @@ def _length(row: Encoded) -> int:
     return len(row.prompt_ids) + len(row.completion_ids)
 
 
-def _batches(rows: Sequence[Encoded]) -> list[list[int]]:
+def _with_one_prompt(rows: Sequence[Encoded]) -> list[list[int]]:
+    """Positions of rows whose prompts are equal, for prompts that come more than once; longest first."""
+    found: dict[tuple[int, ...], list[int]] = {}
+    for at, row in enumerate(rows):
+        found.setdefault(tuple(row.prompt_ids), []).append(at)
+    groups = [group for prompt, group in found.items() if len(group) > 1 and prompt]
+    return sorted(groups, key=lambda group: (-max(_length(rows[at]) for at in group), group[0]))
+
+
+def _pays(rows: Sequence[Encoded], groups: Sequence[Sequence[int]]) -> bool:
+    """Whether reading shared prompts once spares enough: two smaller passes cost more than one large one."""
+    spared = sum((len(group) - 1) * len(rows[group[0]].prompt_ids) for group in groups)
+    return spared >= MIN_SPARED * sum(map(_length, rows))
+
+
+def _splits(model: Any) -> bool:
+    """Whether the model keeps plain keys and values of every token; some keep a window or a running state. Frozen
+    layers that run once a batch (`trunk`) spare more than shared prompts do."""
+    if getattr(model, "_is_stateful", False) or getattr(model, "shares_trunk", False):
+        return False
+    config = model.config.get_text_config()
+    kinds = getattr(config, "layer_types", None) or ["full_attention"]
+    return set(kinds) == {"full_attention"} and not getattr(config, "sliding_window", None)
+
+
+def _packed(rows: Sequence[Encoded], groups: Sequence[Sequence[int]]) -> list[list[list[int]]]:
+    """Groups, in their order, cut so that what is read stays within BATCH_TOKENS as it will be padded."""
+    batches: list[list[list[int]]] = []
+    width = answer = count = 0
+    for group in groups:
+        wider = max(width, len(rows[group[0]].prompt_ids))
+        longer = max(answer, *(len(rows[at].completion_ids) for at in group))
+        more = count + len(group)
+        if batches and (len(batches[-1]) + 1) * wider + more * longer <= BATCH_TOKENS:
+            batches[-1].append(list(group))
+            width, answer, count = wider, longer, more
+        else:
+            batches.append([list(group)])
+            width, answer = len(rows[group[0]].prompt_ids), max(len(rows[at].completion_ids) for at in group)
+            count = len(group)
+    return batches
+
+
+def _batches(rows: Sequence[Encoded], positions: Sequence[int]) -> list[list[int]]:
     """Positions of rows, longest first, cut so that a padded batch stays within BATCH_TOKENS."""
     batches: list[list[int]] = []
-    for at in sorted(range(len(rows)), key=lambda at: (-_length(rows[at]), at)):
+    for at in sorted(positions, key=lambda at: (-_length(rows[at]), at)):
         if batches and _length(rows[batches[-1][0]]) * (len(batches[-1]) + 1) <= BATCH_TOKENS:
             batches[-1].append(at)
         else:

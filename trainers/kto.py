@@ -137,7 +137,7 @@ class KTO:
             for name, logps in (("ref_logps", kept.logps[: len(used)]), ("ref_KL_logps", kept.logps[len(used) :])):
                 for row, logp in zip(dataset, logps, strict=False):  # no KL rows, no column
                     row[name] = logp
-        unproven = unproven_for(plan, model)
+        unproven = unproven_for(plan, model, kept)
         return Reads(
             dataset=dataset,
             arguments={

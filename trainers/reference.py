@@ -41,7 +41,7 @@ def reference_options(plan: Plan, model: Any, kept: Kept | None) -> dict[str, An
     return {**found, "options": options, "after_build": use_kept, "reference": {"store": kept.record}}
 
 
-def unproven_for(plan: Plan, model: Any) -> str | None:
+def unproven_for(plan: Plan, model: Any, kept: Kept | None) -> str | None:
     """Why the loss of the first step cannot be known although policy and reference are one model; None where it can."""
     args, config = plan.settings.args, model.config.get_text_config()
     router = args.get("router_aux_loss_coef", getattr(config, "router_aux_loss_coef", 0.0))
@@ -49,6 +49,8 @@ def unproven_for(plan: Plan, model: Any) -> str | None:
         return "use_weighting multiplies the loss by what the policy finds of each pair"
     if hasattr(config, "output_router_logits") and router:
         return "router_aux_loss_coef adds the balance of a mixture of experts to the loss"
+    if kept is not None and plan.machine.bfloat16:
+        return "log-probabilities kept in bfloat16 are rounded as in another batch; the first rewards are checked alone"
     return None
 
 

@@ -23,6 +23,7 @@ class SharedTrunk:
         self.bytes = 0
         self.key: bytes | None = None
         self.hits = 0
+        model.shares_trunk = True
         layers = decoder_layers(model)
         model.base_model.register_forward_pre_hook(self._begin, with_kwargs=True)
         for at in range(frozen_layers):

@@ -7,6 +7,8 @@ import polars as pl
 import pytest
 
 from prefdata.schema import RecordType
+from tests.trainers.conftest import pairs
+from trainers import evaluate_rewards
 from trainers.evaluate_rewards import completion_logps, summarise
 from trainers.models import load_model, load_tokenizer
 from trainers.rows import encode_rows
@@ -80,6 +82,40 @@ def test_batched_log_probabilities_equal_those_of_single_rows(tiny_model: Path, 
     assert sum(done) == 24
 
 
+def test_a_prompt_that_answers_share_is_read_once(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, tokenizer = load_model(tiny_model), load_tokenizer(tiny_model)
+    frame = pairs(
+        [
+            ("Where is my order? " * 3, "It will arrive tomorrow, thank you.", "No."),
+            ("Where?", "A", "Stop asking. " * 4),
+            ("Where is my order? " * 3, "Thank you for your patience.", "Read the page."),
+            ("How long does it take?", "Tomorrow.", "Not my problem."),
+        ]
+    )
+    sides = encode_rows(frame, tokenizer, RecordType.PREFERENCE, max_length=128, system=None, name="rows").sides
+    rows = [*sides["chosen"], *sides["rejected"]]
+    read: list[int] = []
+    model.register_forward_pre_hook(
+        lambda _, args, options: read.append(options["input_ids"].numel()), with_kwargs=True
+    )
+    done: list[int] = []
+    found = completion_logps(model, rows, pad_id=0, advance=done.append)
+    assert (len(read), done) == (2, [8])  # the prompts, three of them, then all answers
+    spared = sum(read)
+    monkeypatch.setattr(evaluate_rewards, "MIN_SPARED", 1.0)
+    read.clear()
+    assert completion_logps(model, rows, pad_id=0) == pytest.approx(found, abs=1e-4)
+    assert spared < sum(read)
+    assert found == pytest.approx(reference_logps(model, rows), abs=1e-3)
+    parts = [row._replace(untrained=((0, 2),)) for row in rows]
+    whole = completion_logps(model, parts, pad_id=0)
+    monkeypatch.setattr(evaluate_rewards, "MIN_SPARED", 0.0)
+    assert completion_logps(model, parts, pad_id=0) == pytest.approx(whole, abs=1e-4)
+    assert whole[1] > found[1]
+    alone = [sides["chosen"][1], sides["rejected"][1]._replace(completion_ids=[5])]
+    assert completion_logps(model, alone, pad_id=0) == pytest.approx(reference_logps(model, alone), abs=1e-3)
+
+
 def test_a_shared_trunk_changes_no_number_and_is_used(tiny_model: Path, support_rows: pl.DataFrame) -> None:
     model = load_model(tiny_model)
     rows = encode_rows(
@@ -88,6 +124,6 @@ def test_a_shared_trunk_changes_no_number_and_is_used(tiny_model: Path, support_
     plain = completion_logps(model, rows, pad_id=0)
     trunk = SharedTrunk(model, 1)
     first, second = completion_logps(model, rows, pad_id=0), completion_logps(model, rows, pad_id=0)
-    assert first == plain
-    assert second == plain
-    assert trunk.hits == len(trunk.kept)
+    assert first == pytest.approx(plain, abs=1e-4)  # which read the prompts that rows share once
+    assert second == first
+    assert trunk.hits == len(trunk.kept) > 0
