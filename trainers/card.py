@@ -27,6 +27,32 @@ READ = {
 }
 """Types of rows as a sentence calls them."""
 
+_IMPLICIT = (
+    "The reward is beta times the difference of log-probabilities to the start model. It ranks answers like",
+    "those it was trained on; it says nothing of truth or safety elsewhere.",
+)
+
+_SAMPLED = (
+    "The reward is what was asked for, not what was meant: read sampled answers before the model is used. Where",
+    "rewards are trained models or patterns, answers may have learned to please those alone.",
+)
+
+LIMITS = {
+    "sft": (
+        "The model was trained to write answers like those of its rows, their mistakes included; a lower loss says",
+        "nothing of truth or safety.",
+    ),
+    "dpo": _IMPLICIT,
+    "kto": _IMPLICIT,
+    "reward": (
+        "Scores compare answers to one prompt; they mean nothing by themselves, nor between prompts. They rank answers",
+        "like those it was trained on, and a policy that is trained with them will find what they overlook.",
+    ),
+    "grpo": _SAMPLED,
+    "rloo": _SAMPLED,
+}
+"""Method -> what its numbers do not say."""
+
 
 def write_card(plan: Plan, metrics: Mapping[str, Any]) -> None:
     """Writes README.md: what was trained from what, and what the held-out rows say."""
@@ -68,19 +94,16 @@ def write_card(plan: Plan, metrics: Mapping[str, Any]) -> None:
         lines += [
             f"On {after['rows']:,} held-out rows in {after['groups']:,} groups:",
             "",
-            "| measure | before | after | 95 % interval |",
-            "|---|---|---|---|",
+            "| measure | before | after | 95 % interval | change, 95 % interval |",
+            "|---|---|---|---|---|",
         ]
         for name, label in method.told(metrics):
             one, old = after[name], metrics.get("before", {}).get(name)
             was = f"{old['value']:.3f}" if old else ""
-            lines.append(f"| {label} | {was} | {one['value']:.3f} | {one['low']:.3f} to {one['high']:.3f} |")
+            moved = metrics.get("change", {}).get(name)
+            change = f"{moved['value']:+.3f}, {moved['low']:+.3f} to {moved['high']:+.3f}" if moved else ""
+            lines.append(f"| {label} | {was} | {one['value']:.3f} | {one['low']:.3f} to {one['high']:.3f} | {change} |")
         lines.append("")
-    if method.reference:
-        lines += [
-            "The reward is beta times the difference of log-probabilities to the start model. It ranks answers like",
-            "those it was trained on; it says nothing of truth or safety elsewhere.",
-            "",
-        ]
-    lines += ["Settings, counts, hashes: `stage.json`.", ""]
+    lines += [*LIMITS.get(method.name, ()), ""]
+    lines += [f"Rows trained on: sha256 `{record['sha256']}`. Settings, counts, findings: `stage.json`.", ""]
     write_atomic(plan.output_dir / "README.md", "\n".join(lines).encode())
