@@ -57,6 +57,8 @@ TRAINERS = {
     "dpo": "trainers.dpo:DPOSettings",
     "kto": "trainers.kto:KTOSettings",
     "reward": "trainers.reward:RewardSettings",
+    "grpo": "trainers.grpo:GRPOSettings",
+    "rloo": "trainers.rloo:RLOOSettings",
 }
 
 METHODS = {
@@ -64,6 +66,8 @@ METHODS = {
     "dpo": "trainers.dpo:DPO",
     "kto": "trainers.kto:KTO",
     "reward": "trainers.reward:Reward",
+    "grpo": "trainers.grpo:GRPO",
+    "rloo": "trainers.rloo:RLOO",
 }
 """Trainer -> the class that says how it trains, of the protocol `trainers.method.Method`."""
 
