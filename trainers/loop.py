@@ -93,7 +93,7 @@ def _run(plan: Plan) -> Outcome:
     transformers.set_seed(settings.seed)  # a run that finds `before` on disk draws what one that measured it draws
     reads = plan.method.reads(plan, model)
     checkpoint = shared(_go_on_from(plan) if writes() else None)
-    trainer, arguments = _trainer(plan, model, reads)
+    trainer, arguments = build_trainer(plan, model, reads)
     with torch.random.fork_rng():  # what is looked up on disk once draws nothing, what is computed may
         if reads.after_build is not None:
             reads.after_build(trainer)
@@ -182,7 +182,8 @@ def _go_on_from(plan: Plan) -> Path | None:
     return checkpoint
 
 
-def _trainer(plan: Plan, model: Any, reads: Reads) -> tuple[Any, dict[str, Any]]:
+def build_trainer(plan: Plan, model: Any, reads: Reads) -> tuple[Any, dict[str, Any]]:
+    """TRL's trainer for a plan, and the arguments that it was given; RecipeError where TRL refuses them."""
     from datasets import Dataset
 
     settings, place = plan.settings, plan.machine

@@ -100,7 +100,16 @@ MODELS: dict[str, ModelSpec] = {
 }
 """Names that `prefdata model pull` and a recipe's `model:` take, beside local folders and hub ids."""
 
-HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "tokenizer.model", "merges.txt", "vocab.txt", "LICENSE*"]
+HUB_FILES = [
+    "*.safetensors",
+    "*.json",
+    "*.jinja",
+    "tokenizer.model",
+    "merges.txt",
+    "vocab.txt",
+    "LICENSE*",
+    "README.md",
+]
 """What is fetched from a hub: never a pickle (`*.bin`, `*.pt`) and never a Python file."""
 
 

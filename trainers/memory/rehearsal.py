@@ -25,7 +25,7 @@ from prefdata.schema import MESSAGES, RecordType, conform
 from trainers import reference_store
 from trainers.adapters import frozen_layers
 from trainers.job import Machine, machine, quiet
-from trainers.loop import _trainer, completions_only
+from trainers.loop import build_trainer, completions_only
 from trainers.memory.live import LiveBytes, shapes_only
 from trainers.memory.shapes import config_of
 from trainers.memory.terms import Step
@@ -160,7 +160,7 @@ def rehearse(
         if frozen:
             SharedTrunk(model, frozen)
         reads = plan.method.reads(plan, model)
-        trainer, _ = _trainer(plan, model, reads)
+        trainer, _ = build_trainer(plan, model, reads)
         if reads.after_build is not None:
             reads.after_build(trainer)
         begun = Second(live)

@@ -184,8 +184,8 @@ def from_config(config: Mapping[str, Any], *, name: str) -> Shape:
     family = str(config.get("model_type"))
     if family not in FAMILIES:
         raise RecipeError(
-            f"model {name}: model_type {family}; the closed form knows {', '.join(FAMILIES)}. "
-            "`prefdata estimate --dry-run` runs the step itself on shapes alone, for any text model of transformers"
+            f"model {name}: model_type {family}; the closed form knows {', '.join(FAMILIES)}. Estimate one of these of "
+            "about the same size (--model qwen2.5-7b), or train two steps (max_steps: 2) and watch"
         )
     try:
         hidden, heads = int(config["hidden_size"]), int(config["num_attention_heads"])

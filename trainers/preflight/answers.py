@@ -51,8 +51,8 @@ HOLDS_PROMPT = Check(
     name="answer_begins_with_prompt_turns",
     family="answers",
     title="An answer begins with a turn that is not the assistant's",
-    why="The prompt is given and stands in the answer again, or the split between them is wrong: the loss runs over "
-    "the customer's words.",
+    why="The prompt is given and stands in the answer again, or the split between them is wrong: the question is read "
+    "twice, and most methods learn the customer's words.",
     cure="prefdata convert DATA --to trl (it parts prompt and answers), or cut the shared turns off the answers",
     threads=("huggingface/trl#1858", "huggingface/trl#6472"),
     levels=Levels(critical=0.1, major=0),
@@ -108,7 +108,7 @@ def look(seen: Seen) -> Iterator[Finding]:
         (WITHOUT_END, endless),
         (NOTHING_TRAINED, lambda row: not row.trained),
         (ALL_TRAINED, lambda row: bool(row.prompt) and not row.prompt_ids),
-        (HOLDS_PROMPT, lambda row: row.completion[0]["role"] in ("user", "system") and not row.untrained),
+        (HOLDS_PROMPT, lambda row: row.completion[0]["role"] in ("user", "system")),
         (
             OTHER_TURNS,
             lambda row: (
