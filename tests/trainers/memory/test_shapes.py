@@ -72,7 +72,7 @@ def test_a_finished_stage_has_the_shape_of_what_it_was_trained_from(tmp_path: Pa
 
 
 def test_a_family_that_the_formulas_do_not_describe_is_refused() -> None:
-    with pytest.raises(RecipeError, match=r"model_type mixtral; the closed form knows llama.*--dry-run"):
+    with pytest.raises(RecipeError, match=r"model_type mixtral; the closed form knows llama.*qwen2"):
         from_config({"model_type": "mixtral"}, name="m")
 
 
