@@ -355,7 +355,7 @@ def test_a_type_that_only_the_file_tells_must_reach_what_the_run_makes(tmp_path:
         run(one(tmp_path, "format: auto", f"type: preference\n{QUIET}"), tmp_path / "run")
     report = run(one(tmp_path, "format: auto", f"type: prompt\n{QUIET}"), tmp_path / "prompts")
     assert ends(report) == {"all": 5, "kept": 5}
-    with pytest.raises(RecipeError, match="export: halos does not hold sft rows"):
+    with pytest.raises(RecipeError, match=r"export\[0\]: halos does not hold sft rows"):
         run(one(tmp_path, "format: auto", f"export: [halos]\n{QUIET}"), tmp_path / "sft")
 
 

@@ -50,7 +50,7 @@ def test_a_reader_is_warned_of_refusals_tokens_and_sources_that_gave_nothing() -
         "accounts": [READ, {**READ, "source": "b", "rows": 0, "refused": 0, "flagged": {}}],
         "mix": [{"source": "a", "wanted": 10, "given": 4}],
     }
-    assert [note.text for note in notes(report, None)] == [
+    assert [note.text for note in notes(report, [])] == [
         "1 row of a with a model's own control token, as it came.",
         "4 records of a (50.0 %) refused: see why under Input.",
         "No row came of b: see why under Input.",
