@@ -161,9 +161,10 @@ def rows_for(run: RunDir, recipe: Recipe, stage: TrainingStage) -> Given:
                 "sha256": sha256_file(files[side]),
                 "unmade": building.counts(made.unmade),
             }
-        named = {name: one for name, one in facts["inputs"].items() if name in (stage.data.sources or facts["inputs"])}
-        account["inputs"] = named
         account = run.finish(f"rows-{stage.name}", key, files.values(), account)
+    # not kept: other files may have come to the same rows
+    named = {name: one for name, one in facts["inputs"].items() if name in (stage.data.sources or facts["inputs"])}
+    account = {**account, "inputs": named}
     train, evaluation = (pl.read_parquet(files[side], glob=False) for side in SIDES)
     return Given(train, evaluation, folder, account)
 
@@ -229,9 +230,8 @@ def in_process(run: Path, recipe: Recipe) -> Trainer:
         from trainers import training
 
         rewards = getattr(stage.settings, "rewards", None)
-        folders = {name: str(folder_of(run, name)) for name in stage.scored_by.values()}
         return training.train(
-            method_for(stage.method, scorers_of(rewards, recipe.root), folders),
+            method_for(stage.method, scorers_of(rewards, recipe.root), reward_folders(run, recipe, stage)),
             given.train,
             given.evaluation if given.evaluation.height else None,
             model=start,
@@ -240,6 +240,25 @@ def in_process(run: Path, recipe: Recipe) -> Trainer:
         )
 
     return trained
+
+
+def reward_folders(run: Path, recipe: Recipe, stage: TrainingStage) -> dict[str, str]:
+    """`model` of a reward -> the folder of that reward model: a stage of this run, or a folder seen from the recipe."""
+    named = {name: str(recipe.root / Path(name).expanduser()) for name in _named_models(stage)}
+    return {**named, **{name: str(folder_of(run, name)) for name in stage.scored_by.values()}}
+
+
+def _named_models(stage: TrainingStage) -> list[str]:
+    """What the reward models of a stage are called that are no stages themselves."""
+    rewards = getattr(stage.settings, "rewards", None) or {}
+    kinds = {name: (values or {}).get("kind", name) for name, values in rewards.items()}
+    return [
+        values["model"]
+        for name, values in rewards.items()
+        if kinds[name] == "reward_model"
+        and name not in stage.scored_by
+        and isinstance((values or {}).get("model"), str)
+    ]
 
 
 def method_for(method: str, scorers: Mapping[str, Any], folders: Mapping[str, str]) -> Any:
@@ -345,6 +364,9 @@ def _check_rewards(stage: TrainingStage, recipe: Recipe) -> None:
     if not rewards:
         raise RecipeError("rewards: none; name at least one, as in `rewards: {length: {max: 200}}`")
     scorers_of(rewards, recipe.root)
+    missing = [name for name in _named_models(stage) if not (recipe.root / Path(name).expanduser()).is_dir()]
+    if missing:
+        raise RecipeError([f"rewards: no folder of a reward model {name!r}, seen from the recipe" for name in missing])
     require_whole_groups(stage.settings)
 
 

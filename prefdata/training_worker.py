@@ -16,7 +16,7 @@ import polars as pl
 from prefdata.io import write_json, write_parquet
 from prefdata.recipe import Recipe, plain, settings_of
 from prefdata.recipe_parts import TrainingStage
-from prefdata.training_stages import Given, Trainer, folder_of, method_for, scorers_of
+from prefdata.training_stages import Given, Trainer, folder_of, method_for, reward_folders, scorers_of
 
 if TYPE_CHECKING:
     from trainers.job import Stage
@@ -40,7 +40,7 @@ def launched(run: Path, recipe: Recipe, *, config: str | None, processes: int | 
             "settings": plain(stage.settings),
             "start": start,
             "out": str(out),
-            "folders": {name: str(folder_of(run, name)) for name in stage.scored_by.values()},
+            "folders": reward_folders(run, recipe, stage),
             "root": str(recipe.root),
         }
         write_json(given.folder / JOB, job)

@@ -116,9 +116,7 @@ def _run(plan: Plan) -> Outcome:
     canary: dict[str, Any] | None = None
     if expected is not None:
         if not history or history[0]["step"] != 1:
-            raise CanaryError(
-                "the first step's loss was not logged, so the reference model is unproven; leave logging_steps"
-            )
+            raise CanaryError("the first step's loss was not logged, so the reference model is unproven")
         canary = {"expected": round(expected, 6), "found": round(float(history[0]["loss"]), 6)}
     elif reads.unproven is not None:
         canary = {"unproven": reads.unproven}
@@ -234,9 +232,22 @@ def build_trainer(plan: Plan, model: Any, reads: Reads) -> tuple[Any, dict[str, 
         **reads.options,
     )
     trainer.remove_callback(PrinterCallback)
+    _require_first_step(plan, trainer.args)
     _require_all_rows(plan, trainer, reads)
     keep_exact(plan, trainer.model)
     return trainer, arguments
+
+
+def _require_first_step(plan: Plan, args: Any) -> None:
+    """The first step proves the reference, so it is logged whatever `args` say of the others."""
+    logged = args.logging_first_step or args.logging_steps == 1
+    if (plan.method.reference or getattr(plan.settings, "beta", 0)) and not (
+        args.logging_strategy == "steps" and logged
+    ):
+        raise RecipeError(
+            "args: logging_steps: the first step is not logged, which proves that the reference is the start model; "
+            "set logging_first_step: true beside it"
+        )
 
 
 def _require_all_rows(plan: Plan, trainer: Any, reads: Reads) -> None:

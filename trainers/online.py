@@ -59,6 +59,10 @@ SAMPLING = ("top_p", "top_k", "min_p", "repetition_penalty", "cache_implementati
 """Arguments of TRL that shape sampling; what is measured before and after is sampled alike."""
 
 
+DECIDED = frozenset(["max_new_tokens", "do_sample", "pad_token_id", "bos_token_id", "eos_token_id", "disable_compile"])
+"""Arguments of GenerationConfig that other settings or the tokenizer decide."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class OnlineSettings(Settings):
     """How to train on answers that the policy samples itself."""
@@ -98,6 +102,11 @@ class OnlineSettings(Settings):
 
     def contradictions(self) -> list[str]:
         faults = [*super().contradictions(), *read_rewards(self.rewards)[1]]
+        decided = sorted(DECIDED.intersection(self.generation))
+        if decided:
+            faults.append(
+                f"generation: {', '.join(decided)}; not passed through: max_completion_length and the tokenizer decide"
+            )
         if self.max_length - self.max_completion_length < 16:
             faults.append(
                 f"max_completion_length: {self.max_completion_length}; expected at most max_length - 16, which is "

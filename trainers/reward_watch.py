@@ -30,7 +30,12 @@ class RewardWatch(TrainerCallback):
         self.stopped: dict[str, Any] | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """A run that goes on from the checkpoint at which it was stopped takes no further step; it tells the same."""
         self.stopped = None
+        steps = [entry for entry in state.log_history if FLAT_SHARE in entry]
+        flat = _flat_at_the_end(steps)
+        if self.patience <= flat < len(steps):
+            self.stopped = self._stop(state.global_step, flat, steps[-1])
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         if not logs or FLAT_SHARE not in logs:
@@ -42,27 +47,26 @@ class RewardWatch(TrainerCallback):
                 "the model that training starts from"
             )
         steps = [entry for entry in state.log_history if FLAT_SHARE in entry]
-        flat = 0
-        for entry in reversed(steps):
-            if not _flat(entry):
-                break
-            flat += 1
+        flat = _flat_at_the_end(steps)
         if flat < self.patience:
             return
-        last = steps[-1]
-        why = "no answer was judged" if last.get("reward") is None else "all answers to a prompt got the same reward"
-        means = ", ".join(f"{name} {_number(last.get(f'rewards/{name}/mean'))}" for name in self.names)
         if flat == len(steps):
             raise RewardError(
-                f"rewards: in {flat} steps {why} ({means}), so nothing was trained. Try the rewards on answers of this "
-                "model first, take one that grades, or raise temperature or num_generations"
+                f"rewards: in {flat} steps {self._why(steps[-1])}, so nothing was trained. Try the rewards on answers "
+                "of this model first, take one that grades, or raise temperature or num_generations"
             )
         if self.stopped is None:
-            self.stopped = {
-                "step": state.global_step,
-                "why": f"in the last {flat} steps {why} ({means}): nothing more can be learnt from these rewards",
-            }
+            self.stopped = self._stop(state.global_step, flat, steps[-1])
         control.should_training_stop = True
+
+    def _stop(self, step: int, flat: int, last: Mapping[str, Any]) -> dict[str, Any]:
+        why = f"in the last {flat} steps {self._why(last)}: nothing more can be learnt from these rewards"
+        return {"step": step, "why": why}
+
+    def _why(self, last: Mapping[str, Any]) -> str:
+        why = "no answer was judged" if last.get("reward") is None else "all answers to a prompt got the same reward"
+        means = ", ".join(f"{name} {_number(last.get(f'rewards/{name}/mean'))}" for name in self.names)
+        return f"{why} ({means})"
 
     def summary(self, history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """`rewards`: of each and of the weighted sum, over the logged steps, the mean of the first and of the last
@@ -88,6 +92,11 @@ def _summed(steps: Sequence[tuple[float | None, float | None]]) -> dict[str, Any
         "spread": round(statistics.fmean(spreads), 4) if spreads else None,
         "steps_unjudged": len(steps) - len(means),
     }
+
+
+def _flat_at_the_end(steps: Sequence[Mapping[str, Any]]) -> int:
+    """How many of the newest steps in a row had no prompt whose answers differ in reward."""
+    return next((at for at, entry in enumerate(reversed(steps)) if not _flat(entry)), len(steps))
 
 
 def _flat(entry: Mapping[str, Any]) -> bool:

@@ -11,6 +11,7 @@ import functools
 import hashlib
 import inspect
 import json
+import types
 import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -223,13 +224,48 @@ def _by_function(name: str, settings: Scored, function: Callable[..., Sequence[f
         columns = {column: answers[column].to_list() for column in answers.columns if column == "answer"}
         return list(function(prompts=prompts, completions=completions, **columns))
 
-    try:
-        source = inspect.getsource(function)
-    except (OSError, TypeError):
-        source = ""
-    told = hashlib.sha256(source.encode()).hexdigest()
+    told = hashlib.sha256(repr(_written(function)).encode()).hexdigest()
     identity = {"function": getattr(function, "__qualname__", type(function).__name__), "sha256": told}
     return Rewarder(name, settings, ask, {**identity, "weight": settings.weight})
+
+
+def _written(function: Any) -> list[Any]:
+    """What a function does, as far as it can be read: its source or its code, and the plain values that it holds.
+
+    Two that one line of source makes (a closure, a partial), or that have none (typed into a shell), differ by these.
+    """
+    if isinstance(function, functools.partial):
+        return [*_written(function.func), _plain([function.args, function.keywords])]
+    if inspect.ismethod(function):
+        return [*_written(function.__func__), _plain(getattr(function.__self__, "__dict__", {}))]
+    if not inspect.isfunction(function):
+        called = type(function).__call__
+        held = _plain(getattr(function, "__dict__", {}))
+        return [type(function).__qualname__, *(_written(called) if inspect.isfunction(called) else []), held]
+    try:
+        body: Any = inspect.getsource(function)
+    except (OSError, TypeError):
+        body = _code(function.__code__)
+    held = inspect.getclosurevars(function).nonlocals
+    return [body, _plain([function.__defaults__, function.__kwdefaults__, held])]
+
+
+def _plain(value: Any) -> Any:
+    """Plain values as they are; of functions their code, of anything else the name of its type."""
+    if value is None or isinstance(value, str | bytes | int | float):
+        return value
+    if isinstance(value, tuple | list):
+        return [_plain(one) for one in value]
+    if isinstance(value, dict):
+        return [(_plain(key), _plain(one)) for key, one in value.items()]
+    if isinstance(value, set | frozenset):
+        return sorted(map(repr, map(_plain, value)))
+    return _code(value.__code__) if inspect.isfunction(value) else type(value).__qualname__
+
+
+def _code(code: types.CodeType) -> list[Any]:
+    constants = [_code(one) if isinstance(one, types.CodeType) else _plain(one) for one in code.co_consts]
+    return [code.co_code, code.co_names, constants]
 
 
 def _messages(chats: Sequence[Sequence[Message]]) -> list[list[dict[str, Any]]]:

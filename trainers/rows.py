@@ -184,7 +184,7 @@ def _encoded(
 
 
 def empty(record_type: RecordType) -> pl.Expr:
-    """Whether an answer of a row says nothing."""
+    """Whether an answer of a row says nothing, and calls no tool."""
     return pl.any_horizontal([_empty(side) for side in ANSWERS[record_type]] or [pl.lit(False)])
 
 
@@ -202,4 +202,5 @@ def _asks(row: Mapping[str, Any]) -> bool:
 
 def _empty(side: str) -> pl.Expr:
     content = pl.element().struct.field("content").fill_null("").str.strip_chars().str.len_chars()
-    return pl.col(side).list.eval(content).list.sum() == 0
+    calls = pl.element().struct.field("tool_calls").fill_null("").str.strip_chars(" \t\n[]").str.len_chars()
+    return pl.col(side).list.eval(content + calls).list.sum() == 0

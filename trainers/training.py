@@ -136,6 +136,7 @@ def train(
         tokenizer=tokenizer,
         output_dir=output_dir,
         key=key,
+        root=root,
     )
     from trainers.loop import run
 
@@ -188,20 +189,19 @@ def _tidy(folder: Path) -> None:
 
 
 def clear(folder: Path, key: str) -> None:
-    """Removes what another stage left in `folder`; checkpoints stay, each knows its key.
+    """Removes what a stage writes at its end, whoever left it, and of another finished stage the curves too.
 
-    An adapter of yesterday beside today's whole model would be read as what was trained.
+    An adapter of yesterday beside today's whole model would be read as what was trained; a stage that was killed after
+    its weights were saved leaves them without a record. Checkpoints stay, each knows its key, and so does before.json.
     """
     try:
         found = json.loads((folder / RECORD).read_text(encoding="utf-8"))["key"]
     except (OSError, ValueError, KeyError):
-        return
-    if found == key:
-        return
-    (folder / RECORD).unlink()
-    for name in (ADAPTER, MODEL, "tensorboard"):
+        found = key
+    (folder / RECORD).unlink(missing_ok=True)
+    for name in (ADAPTER, MODEL, *(() if found == key else ("tensorboard",))):
         shutil.rmtree(folder / name, ignore_errors=True)
-    for name in ("metrics.json", "samples.json", "eval_rewards.parquet", "before.json"):
+    for name in ("metrics.json", "samples.json", "eval_rewards.parquet"):
         (folder / name).unlink(missing_ok=True)
 
 

@@ -19,7 +19,9 @@ from prefdata import runner
 from prefdata.errors import InputError, RecipeError
 from prefdata.io import sha256_file
 from prefdata.recipe import Recipe, parse
+from prefdata.rundir import RunDir
 from prefdata.runner import RunResult
+from prefdata.training_stages import rows_for
 from trainers.job import read_stage
 
 pytestmark = [pytest.mark.train, pytest.mark.usefixtures("one_thread")]
@@ -106,6 +108,18 @@ def test_run_json_tells_the_lineage_back_to_the_hashes_of_the_input(chain: RunRe
     assert read_stage(chain.path / "model/dpo").record["lineage"][0]["key"] == sft["key"]
     assert json.loads((chain.path / "report.json").read_text(encoding="utf-8"))["training"] == [sft, dpo]
     assert chain.model == chain.path / "model" / "dpo"
+
+
+def test_rows_that_are_kept_tell_of_the_files_that_they_come_from_now(
+    chain: RunResult, tiny_model: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(chain.path, tmp_path / "run", ignore=shutil.ignore_patterns("model"))
+    facts = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
+    facts["inputs"]["chats"]["faq.csv"] = "0" * 64  # such as after an edit of a row that is dropped
+    (tmp_path / "run" / "run.json").write_text(json.dumps(facts), encoding="utf-8")
+    recipe = recipe_of(chain.path.parent, STAGES, model=tiny_model)
+    given = rows_for(RunDir(tmp_path / "run"), recipe, recipe.stages[0])
+    assert given.account["inputs"] == {"chats": {"faq.csv": "0" * 64}}
 
 
 def test_a_finished_chain_is_taken_as_it_is(chain: RunResult, tiny_model: Path) -> None:

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from faq_log import BAD, GOOD, QUESTIONS, RECIPE, write_faq
 
-from prefdata import runner, training_worker
+from prefdata import runner, training_stages, training_worker
 from prefdata.errors import RecipeError
 from prefdata.recipe import Recipe, parse
 from trainers.job import read_stage
@@ -103,6 +103,10 @@ FAULTS: dict[str, tuple[str, str]] = {
         "stages:\n  - grpo: {{model: {model}, rewards: {{toxicity: {{modell: lexical}}}}}}",
         "stages[0].grpo.rewards.toxicity: toxicity.modell: unknown setting",
     ),
+    "reward model": (
+        "stages:\n  - grpo: {{model: {model}, rewards: {{nice: {{kind: reward_model, model: nowhere}}}}}}",
+        "stages[0].grpo.rewards: no folder of a reward model 'nowhere', seen from the recipe",
+    ),
     "groups": (
         "stages:\n  - grpo: {{model: {model}, rewards: {{length: null}}, per_device_batch: 3, num_generations: 2, "
         "gradient_accumulation: 1}}",
@@ -129,3 +133,14 @@ def test_a_wrong_reward_or_recipe_is_told_before_the_data_is_touched(
         told()
     assert expected in "\n".join(error.value.faults)
     assert not (tmp_path / "run" / "records").exists()
+
+
+def test_the_folder_of_a_reward_model_is_seen_from_the_recipe(tiny_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "judge").mkdir()
+    rewards = "nice: {{kind: reward_model, model: judge}}, own: {{kind: reward_model, from: reward}}, length: null"
+    stages = "stages:\n  - reward: {{model: {model}}}\n  - grpo: {{model: {model}, rewards: {{" + rewards + "}}}}"
+    recipe = recipe_of(tmp_path, tiny_model, stages)
+    assert training_stages.reward_folders(tmp_path / "run", recipe, recipe.stages[1]) == {
+        "judge": str(tmp_path / "judge"),
+        "reward": str(tmp_path / "run" / "model" / "reward"),
+    }

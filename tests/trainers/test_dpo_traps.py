@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from prefdata.errors import InputError, SchemaError
+from prefdata.errors import InputError, RecipeError, SchemaError
 from prefdata.schema import MESSAGES
 from tests.trainers.conftest import pairs
 from trainers.dpo import DPO, DPOSettings, train_dpo
@@ -175,3 +175,13 @@ def test_a_policy_that_is_not_the_start_model_stops_training(
     settings = DPOSettings(**STEP, tuner="full", reference_store=store, loss_type=loss_type)
     with pytest.raises(CanaryError, match="the reference model is not the model that training starts from"):
         train_dpo(support_pairs, None, model=tiny_model, output_dir=tmp_path, settings=settings)
+
+
+def test_a_first_step_that_would_not_be_logged_is_refused_before_it(
+    tiny_model: Path, support_pairs: pl.DataFrame, tmp_path: Path
+) -> None:
+    quick: dict[str, Any] = {"model": tiny_model, "output_dir": tmp_path / "s", "max_length": 128, "max_steps": 2}
+    with pytest.raises(RecipeError, match="args: logging_steps: the first step is not logged"):
+        train_dpo(support_pairs, None, **quick, args={"logging_steps": 2})
+    stage = train_dpo(support_pairs, None, **quick, args={"logging_steps": 2, "logging_first_step": True})
+    assert stage.record["canary"] == {"expected": 0.693147, "found": 0.693147}

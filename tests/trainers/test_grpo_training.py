@@ -259,11 +259,29 @@ def test_a_run_whose_rewards_never_differ_is_an_error_and_one_whose_did_stops_ea
     assert summary["rewards"]["reward"]["zero_spread"] == 0.8125
 
 
+def test_a_run_that_goes_on_where_it_was_stopped_tells_why_as_before() -> None:
+    from trainers.reward_watch import RewardWatch
+
+    lively = {"reward": 0.5, "frac_reward_zero_std": 0.25, "rewards/a/mean": 0.5, "rewards/a/std": 0.1}
+    logged = [lively, *[flat(1.0)] * 3]
+    unbroken, resumed = (RewardWatch(["a"], patience=3, max_first_kl=None) for _ in range(2))
+    steps(unbroken, logged)
+    resumed.on_train_begin(None, SimpleNamespace(global_step=4, log_history=logged), SimpleNamespace())
+    assert resumed.stopped == unbroken.stopped != None  # noqa: E711
+    resumed.on_train_begin(None, SimpleNamespace(global_step=3, log_history=logged[:3]), SimpleNamespace())
+    assert resumed.stopped is None
+
+
 def test_a_reference_that_is_not_the_start_model_stops_training() -> None:
     from trainers.reward_watch import RewardWatch
 
     with pytest.raises(CanaryError, match=r"KL divergence is 0\.0127, expected 0"):
         steps(RewardWatch(["a"], patience=3, max_first_kl=1e-3), [{**flat(1.0), "kl": 0.0127}])
+
+
+def test_what_decides_where_an_answer_ends_is_not_passed_on_to_sampling() -> None:
+    with pytest.raises(RecipeError, match="generation: eos_token_id, max_new_tokens; not passed through"):
+        GRPOSettings(rewards={"length": {}}, generation={"max_new_tokens": 8, "eos_token_id": 0, "top_p": 0.9})
 
 
 def test_a_batch_without_whole_groups_is_refused_with_the_numbers_that_fit(tiny_model: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from prefdata.errors import InputError
 from trainers.job import read_stage
+from trainers.training import clear
 
 pytestmark = pytest.mark.train
 
@@ -105,6 +106,19 @@ def same(folder: Path) -> None:
 
 def told(folder: Path) -> str:
     return (folder / "output.txt").read_text()[-3000:]
+
+
+@pytest.mark.parametrize("left", [None, "yesterday"])
+def test_weights_of_another_stage_never_stay_beside_new_ones(tmp_path: Path, left: str | None) -> None:
+    for name in ("adapter", "model", "tensorboard", "checkpoints"):
+        (tmp_path / name).mkdir()
+    for name in ("metrics.json", "samples.json", "eval_rewards.parquet", "before.json"):
+        (tmp_path / name).write_text("[]")
+    if left is not None:  # finished; else killed after its weights were saved
+        (tmp_path / "stage.json").write_text(json.dumps({"key": left}))
+    clear(tmp_path, "today")
+    stay = {"checkpoints", "before.json"} | ({"tensorboard"} if left is None else set())
+    assert {one.name for one in tmp_path.iterdir()} == stay
 
 
 def test_a_run_killed_again_and_again_ends_as_one_left_alone(forge: Any, jobs_folder: Path, tiny_model: Path) -> None:

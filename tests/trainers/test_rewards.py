@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -176,6 +177,43 @@ def test_a_function_is_a_reward_and_its_numbers_are_checked() -> None:
     assert asked(rewarder, ["a", "b", "c"]) == [None, None, 1.0]
     with pytest.raises(InputError, match="reward odd: 3 numbers for 4 answers"):
         asked(rewarder, ["a", "b", "c", "d"])
+
+
+def told_by(function: Any) -> str:
+    return build_rewards({"own": None}, {"own": function})[0].identity["sha256"]
+
+
+def test_functions_that_reward_otherwise_are_told_apart() -> None:
+    def shorter_than(limit: int) -> Any:
+        return lambda prompts, completions, **columns: [float(len(one[0]["content"]) < limit) for one in completions]
+
+    def typed(text: str) -> Any:  # as in a shell: without a source
+        names: dict[str, Any] = {}
+        exec(text, names)
+        return names["f"]
+
+    class Counting:
+        def __init__(self, limit: int) -> None:
+            self.limit = limit
+
+        def __call__(self, prompts: Any, completions: Any, **columns: Any) -> list[float]:
+            return [float(self.limit) for _ in completions]
+
+        def method(self, prompts: Any, completions: Any, **columns: Any) -> list[float]:
+            return self(prompts, completions)
+
+    def typed_with(number: int) -> str:
+        return f"def f(prompts, completions, **columns): return [{number}.0 for _ in completions]"
+
+    for make in (
+        shorter_than,
+        Counting,
+        lambda limit: Counting(limit).method,
+        lambda limit: functools.partial(shorter_than, limit=limit),
+        lambda limit: typed(typed_with(limit)),
+    ):
+        assert told_by(make(5)) == told_by(make(5))
+        assert told_by(make(5)) != told_by(make(6))
 
 
 def test_the_total_weighs_what_could_be_said() -> None:

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from prefdata.errors import InputError
-from prefdata.schema import RecordType
+from prefdata.schema import MESSAGES, RecordType, conform
 from trainers.kto import require_both_labels
 from trainers.models import load_tokenizer
 from trainers.rows import choose, encode_rows
@@ -43,6 +43,33 @@ def test_empty_completions_are_refused(tokenizer: Any, support_rows: pl.DataFram
     frame = support_rows.with_columns(completion=pl.when(pl.col("id") == "r004").then(blank).otherwise("completion"))
     with pytest.raises(InputError, match="empty completion in 1 of 24 rows, first id r004"):
         encode_rows(frame, tokenizer, RecordType.UNPAIRED, max_length=128, system=None, name="training rows")
+
+
+@pytest.mark.parametrize(("calls", "kept"), [('[{"name": "track", "arguments": {}}]', True), ("[]", False)])
+def test_an_answer_that_only_calls_a_tool_is_not_empty(tiny_model: Path, calls: str, kept: bool) -> None:
+    tokenizer = load_tokenizer(tiny_model)
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] }}"
+        "{% for c in m.tool_calls or [] %}{{ c | tojson }}{% endfor %}{{ '<|im_end|>\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+    )
+    turns = [
+        [{"role": "user", "content": "Where is it?", "tool_calls": None}],
+        [{"role": "assistant", "content": None, "tool_calls": calls}],
+    ]
+    frame = conform(
+        pl.DataFrame(
+            {"id": ["a"], "source": ["t"], "group": ["g"], "prompt": [turns[0]], "completion": [turns[1]]},
+            schema_overrides={"prompt": MESSAGES, "completion": MESSAGES},
+        ),
+        RecordType.SFT,
+    )
+    if not kept:
+        with pytest.raises(InputError, match="an empty completion in 1 of 1 rows"):
+            encode_rows(frame, tokenizer, RecordType.SFT, max_length=128, system=None, name="rows")
+        return
+    found = encode_rows(frame, tokenizer, RecordType.SFT, max_length=128, system=None, name="rows")
+    assert "track" in tokenizer.decode(found.sides["completion"][0].completion_ids)
 
 
 def test_choosing_is_by_id_and_keeps_the_order(tokenizer: Any, support_rows: pl.DataFrame) -> None:
