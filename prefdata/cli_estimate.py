@@ -122,6 +122,8 @@ def estimate_command(
 
     if dry_run and measure:
         raise RecipeError("--dry-run and --measure: choose one")
+    if measure and gpu:
+        raise RecipeError("--measure runs on this machine; leave --gpu out, or take --dry-run")
     if devices > 1 and (dry_run or measure):
         raise RecipeError("--dry-run and --measure run one process; leave --devices out")
     changes = {

@@ -73,6 +73,7 @@ def of_recipe(
             longest=_longest(recipe, one, run or Path("runs") / recipe.name),
             devices=devices,
             sharding=sharding,
+            scored_by=_scored_by(recipe, one),
             root=root,
         )
         found.append(Estimated(one.name, one.method, model, settings, report))
@@ -108,7 +109,8 @@ def of_method(
 def rehearsed(estimated: Estimated, *, fake: bool, root: Path | None = None) -> dict[str, Any]:
     """Two updates of the real trainer beside the estimate: on shapes alone where `fake`, else for real.
 
-    The estimate is of the very rows of the rehearsal: some tokens of a row are always its template's.
+    The estimate is of the very rows of the rehearsal: some tokens of a row are always its template's. Answers are
+    rewarded by their length there, so no reward model is in either.
     """
     from trainers.memory.estimate import estimate_step
     from trainers.memory.rehearsal import dry_run, measure
@@ -116,7 +118,7 @@ def rehearsed(estimated: Estimated, *, fake: bool, root: Path | None = None) -> 
     method, guess = catalogue.method(estimated.method), estimated.report.estimate
     run = dry_run if fake else measure
     found = run(method, estimated.settings, estimated.model, guess.step, root=root)
-    step = dataclasses.replace(guess.step, length=found.length, scored=found.scored)
+    step = dataclasses.replace(guess.step, length=found.length, scored=found.scored, reward_models=0)
     guess = estimate_step(guess.shape, step)
     return {
         "how": found.how,
@@ -133,6 +135,18 @@ def _model(recipe: Recipe, stage: TrainingStage) -> str | Path:
         stage = by_name[stage.start]
     model = str(stage.model)
     return recipe.root / model if (recipe.root / model).is_dir() else model
+
+
+def _scored_by(recipe: Recipe, stage: TrainingStage) -> list[str | Path]:
+    """The reward models among a stage's rewards: what an earlier stage was trained from, or a folder."""
+    by_name = {one.name: one for one in recipe.stages}
+    found: list[str | Path] = []
+    for name, facts in getattr(stage.settings, "rewards", {}).items():
+        if name in stage.scored_by:
+            found.append(_model(recipe, by_name[stage.scored_by[name]]))
+        elif facts and facts.get("kind", name) == "reward_model":
+            found.append(facts["model"])
+    return found
 
 
 def _longest(recipe: Recipe, stage: TrainingStage, run: Path) -> Longest | None:

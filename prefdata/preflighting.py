@@ -113,9 +113,14 @@ def preflight(
     if Path(path).suffix in RECIPES:
         if model is not None or method is not None:
             raise RecipeError("a recipe names its model and methods itself; leave --model and --method out")
+        if held_out is not None or type is not None or labels or columns or source != "auto":
+            raise RecipeError(
+                "a recipe's run says what its rows are and which are held out; leave out --held-out, --from, --type, "
+                "--label and --columns"
+            )
         return _of_recipe(Path(path), run, stage, wanted, as_trl=as_trl, root=root)
-    if stage is not None:
-        raise RecipeError("--stage names a stage of a recipe; this is a dataset")
+    if stage is not None or run is not None:
+        raise RecipeError("--stage and --run belong to a recipe; this is a dataset")
     if model is None:
         raise RecipeError("name the model whose tokenizer and template are used: --model smollm2-135m, or its folder")
     options: dict[str, Any] = {"source": source, "type": type, "labels": labels, "columns": columns}
@@ -179,9 +184,13 @@ def examined(
     *,
     held_out: pl.DataFrame | None = None,
     as_trl: bool = False,
+    base: bool | None = None,
     root: Path | None = None,
 ) -> Checked:
-    """The preflight of rows that were read. Nothing stops it: what would stop training is a critical finding."""
+    """The preflight of rows that were read. Nothing stops it: what would stop training is a critical finding.
+
+    `base` says whether SFT is what gives a model without a chat template one: before this stage, or as this one.
+    """
     from trainers.models import load_tokenizer
     from trainers.preflight import columns, plain_trl
     from trainers.preflight import findings as looked
@@ -190,11 +199,12 @@ def examined(
 
     folder, weights = _folders(model, root)
     tokenizer = load_tokenizer(folder)
+    called = Path(model).name if Path(model).is_dir() else model
     template = getattr(settings, "chat_template", None)
     if template is not None or not tokenizer.chat_template:
         from trainers.chat_templates import given
 
-        given(tokenizer, template, default=method == "sft", model=model)
+        given(tokenizer, template, default=method == "sft" if base is None else base, model=called)
     rows = _encoded(data.rows, data.type, method, tokenizer, settings)
     seen = Seen(
         method=method,
@@ -223,7 +233,7 @@ def examined(
     return Checked(
         name=data.name,
         method=method,
-        model=Path(model).name if Path(model).is_dir() else model,
+        model=called,
         read_as=data.read_as,
         refused=data.refused,
         preflight=_preflight(seen, found, made, as_trl=as_trl),
@@ -333,10 +343,14 @@ def _stage(
         if stage.data.sources is not None:
             rows = rows.filter(pl.col("source").is_in(stage.data.sources))
         sides.append(building.made(rows, kind, source, wanted, source=stage.name).rows)
-    first = stage
+    first, template = stage, stage.settings.chat_template
     while first.model is None:
         first = next(one for one in recipe.stages if one.name == first.start)
+        template = template or first.settings.chat_template
+    local = recipe.root / first.model
+    model = str(local) if local.is_dir() else first.model
     data = Data(stage.name, wanted, f"stage of {recipe.name}, {wanted.value}", sides[0], None, {})
-    settings = dataclasses.replace(stage.settings, **given) if given else stage.settings
+    settings = dataclasses.replace(stage.settings, chat_template=template, **given)
     held = sides[1] if sides[1].height else None
-    return examined(data, stage.method, first.model, settings, held_out=held, as_trl=as_trl, root=root)
+    sft = first.method == "sft"
+    return examined(data, stage.method, model, settings, held_out=held, as_trl=as_trl, base=sft, root=root)

@@ -120,7 +120,9 @@ def test_wrong_usage_says_what_to_do(model: Path, data: Path) -> None:
         ([data, "--model", model, "--method", "kto"], "kto reads unpaired_preference rows"),
         ([data, "--model", model, "--method", "dop"], "did you mean 'dpo'"),
         ([data, "--model", model, "--allow", "x"], "--fail-on too"),
-        ([data, "--model", model, "--stage", "dpo"], "names a stage of a recipe"),
+        ([data, "--model", model, "--stage", "dpo"], "belong to a recipe"),
+        ([data, "--model", model, "--run", "runs/demo"], "belong to a recipe"),
+        ([ROOT / "recipes" / "support_kto.yaml", "--held-out", data], "leave out --held-out"),
     ):
         error = run(*words).exception
         assert isinstance(error, RecipeError)
@@ -208,3 +210,28 @@ def test_a_recipe_is_examined_by_its_stages_once_its_run_is_built(model: Path, t
     assert shorter["rows"] < record["rows"]
     error = run(recipe, "--model", model).exception
     assert isinstance(error, RecipeError)
+
+
+def test_a_chain_on_a_base_model_is_examined_with_the_template_that_its_sft_stage_gives(
+    model: Path, tmp_path: Path
+) -> None:
+    base = tmp_path / "base"
+    base.mkdir()
+    for file in model.iterdir():
+        if file.name != "chat_template.jinja":
+            (base / file.name).write_bytes(file.read_bytes())
+    settings = json.loads((base / "tokenizer_config.json").read_text(encoding="utf-8"))
+    settings.pop("chat_template", None)
+    (base / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    recipe = tmp_path / "chain.yaml"
+    recipe.write_text(
+        f"name: chain\nsources:\n  - {{name: pairs, format: auto, path: {PAIRS}}}\ntype: pairs\nfilters: []\n"
+        "groupings: []\nstages:\n  - sft: {model: base, max_length: 256}\n  - dpo: {max_length: 256}\n",
+        encoding="utf-8",
+    )
+    built = CliRunner().invoke(app, ["build", str(recipe), "--out", str(tmp_path / "run"), "--quiet"])
+    assert built.exit_code == 0, built.output
+    sft, dpo = json.loads(run(recipe, "--run", tmp_path / "run", "--json").stdout)
+    assert (sft["method"], dpo["method"]) == ("sft", "dpo")
+    assert min(sft["rows"], dpo["rows"]) > 0
+    assert dpo["model"] == "base"

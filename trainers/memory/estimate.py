@@ -75,8 +75,13 @@ def estimate_step(shape: Shape, step: Step) -> Estimate:
         "reference": parts["reference"],
         "gathered layers": parts["gathered"],
         "frozen layers' outputs": terms.trunk(shape, step),
+        "reward models": 4 * step.reward_models,
     }
     phases = _phases(shape, step, parts)
+    if step.sharding != "none":  # a stage scores its held-out rows with the whole model before it shares it out
+        phases["start, weights still whole"] = {
+            "rest of the weights": max(0, terms.weights(shape, step) - sum(states.values()))
+        }
     moving = max(sum(found.values()) for found in phases.values())
     return Estimate(
         shape=shape,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 from trainers.memory.devices import Memory, smallest
 from trainers.memory.estimate import Estimate, estimate_step
 from trainers.memory.longest import Longest
-from trainers.memory.shapes import shape_of
+from trainers.memory.shapes import scorer_parameters, shape_of
 from trainers.memory.stages import step_of, unknown
 from trainers.memory.suggest import Suggestion, suggest
 from trainers.memory.terms import Sharding, trained
@@ -108,15 +110,18 @@ def estimate_stage(
     longest: Longest | None = None,
     devices: int = 1,
     sharding: Sharding = "none",
+    scored_by: Sequence[str | Path] = (),
     root: Path | None = None,
 ) -> Report:
     """The report of one stage: `settings` are the method's own, `model` as a recipe names it. Loads no torch.
 
+    `scored_by` are the reward models that score sampled answers, each named as `model` is.
     Raises RecipeError for a model whose shape is not known here; see `trainers.memory.shapes`.
     """
     place = memory or GENERIC
     shape = shape_of(model, root=root)
     step = step_of(method, settings, place, longest=longest, devices=devices, sharding=sharding)
+    step = dataclasses.replace(step, reward_models=sum(scorer_parameters(one, root=root) for one in scored_by))
     estimate = estimate_step(shape, step)
     return Report(
         method=method,

@@ -6,13 +6,14 @@ What a shape knows is what memory depends on: counts of parameters by part. Dens
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prefdata.errors import InputError, RecipeError, nearest
+from prefdata.errors import InputError, PrefdataError, RecipeError, nearest
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 """`model_type` of the configs whose layers the closed form describes: grouped attention, gated MLP, RMSNorm."""
@@ -177,6 +178,23 @@ def shape_of(model: str | Path, *, root: Path | None = None) -> Shape:
     """
     name, config = config_of(model, root=root)
     return from_config(config, name=name)
+
+
+def scorer_parameters(model: str | Path, *, root: Path | None = None) -> int:
+    """Parameters of a reward model, with one output in place of a head; of its weight files where its family is none of
+    FAMILIES, and 0 where there are none to be found."""
+    try:
+        shape = shape_of(model, root=root)
+    except PrefdataError:
+        return sum(_stored(file) for file in sorted(Path(model).expanduser().glob("*.safetensors")))
+    return shape.body + shape.embedding + shape.hidden
+
+
+def _stored(file: Path) -> int:
+    """Numbers that a safetensors file holds, from its header."""
+    with file.open("rb") as stream:
+        header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
+    return sum(math.prod(facts["shape"]) for name, facts in header.items() if name != "__metadata__")
 
 
 def from_config(config: Mapping[str, Any], *, name: str) -> Shape:

@@ -61,6 +61,8 @@ class Step:
     optimizer: Literal["adamw", "adamw_8bit"] = "adamw"
     generations: int = 0
     """Completions that are generated at once."""
+    reward_models: int = 0
+    """Parameters of the reward models that score what is generated; whole and in float32 on every device."""
     device: Device = "cuda"
     devices: int = 1
     sharding: Sharding = "none"

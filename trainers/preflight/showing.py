@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from trainers.control import control_of
-from trainers.preflight.plain_trl import NO_LIMIT, Plain
+from trainers.preflight.plain_trl import DROPS_LONG, NO_LIMIT, Plain
 from trainers.preflight.seen import Seen, text_of
 from trainers.rendering import TemplateError, encode_sides_of, messages_of
 
@@ -91,7 +91,10 @@ def _by_trl(seen: Seen, row: str, plain: Plain) -> Shown:
         return Shown(id=row, sides={}, cut=[], facts={**facts, "dropped": "template or label"})
     sides = plain.sides[plain.ids.index(row)]
     limit, shown = seen.settings.max_length, {}
-    if len(sides[0].prompt) >= limit:
+    if seen.method in DROPS_LONG:
+        if max(len(side.prompt) + len(side.answer) for side in sides) > limit:
+            facts["dropped"] = "a side is longer than max_length"
+    elif seen.answers and len(sides[0].prompt) >= limit:
         facts["dropped"] = "the prompt alone fills max_length"
     for name, side in zip(seen.answers or ("prompt",), sides, strict=True):
         room = max(0, limit - len(side.prompt))

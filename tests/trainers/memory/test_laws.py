@@ -91,5 +91,5 @@ def test_suggestions_go_down_to_what_fits(shape: Shape, step: Step, gib: int) ->
     down = [one.estimate.total for one in found if not one.change.endswith("fits again")]
     assert down == sorted(down, reverse=True)
     assert [one.fits for one in found] == [one.estimate.total <= memory.bytes for one in found]
-    assert not found or found[-1].fits or "devices with fsdp2" in found[-1].change
+    assert not found or found[-1].fits or not any(one.fits for one in found)
     assert all(one.estimate.step.batch >= (2 if step.method == "kto" else 1) for one in found)

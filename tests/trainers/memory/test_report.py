@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 import pytest
 
@@ -10,6 +12,7 @@ from trainers.grpo import GRPOSettings
 from trainers.kto import KTOSettings
 from trainers.memory import Longest, Memory, estimate_stage, guessed, memory_of
 from trainers.memory.devices import GIB, smallest
+from trainers.memory.shapes import shape_of
 from trainers.memory.stages import step_of
 from trainers.sft import SFTSettings
 
@@ -124,10 +127,27 @@ def test_what_does_not_fit_comes_with_what_to_change_in_order() -> None:
     assert "tuner: lora" in text
 
 
-def test_a_model_that_fits_no_one_device_is_spread_over_several() -> None:
+def test_a_model_whose_weights_fit_no_one_device_is_not_said_to_fit_spread_over_several() -> None:
     report = estimate_stage("sft", SFTSettings(tuner="qlora"), "llama-3.1-70b", memory=memory_of("24GiB"))
-    assert [one.change for one in report.suggestions if "devices" in one.change][-1].startswith(("2 ", "4 ", "8 "))
-    assert report.suggestions[-1].fits
+    assert report.suggestions
+    assert not any(one.fits for one in report.suggestions)
+    assert "no change that is known here makes it fit" in "\n".join(report.lines())
+
+
+def test_spread_weights_count_whole_at_the_start() -> None:
+    spread: dict[str, Any] = {"devices": 8, "sharding": "fsdp2"}
+    report = estimate_stage("sft", SFTSettings(tuner="full"), "qwen2.5-7b", **spread)
+    assert report.estimate.phase == "start, weights still whole"
+    assert report.estimate.live == 4 * shape_of("qwen2.5-7b").parameters
+
+
+def test_reward_models_that_score_answers_are_counted_whole() -> None:
+    settings = GRPOSettings(rewards={"reward_model": {"model": "reward"}})
+    alone = estimate_stage("grpo", settings, "smollm2-135m")
+    scored = estimate_stage("grpo", settings, "smollm2-135m", scored_by=["smollm2-135m"])
+    shape = shape_of("smollm2-135m")
+    assert scored.estimate.states["reward models"] == 4 * (shape.body + shape.embedding + shape.hidden)
+    assert scored.estimate.live - alone.estimate.live == scored.estimate.states["reward models"]
 
 
 def test_without_a_device_the_smallest_gpu_is_told() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from pathlib import Path
 from typing import Any
@@ -91,3 +92,11 @@ def test_as_trl_the_end_of_the_answer_is_shown_as_cut(data: Seen) -> None:
     assert "trained" in kinds
     assert "{-" in drawn(shown, no_color=True)
     assert [span.kind for span in shown.sides["rejected"]].count("cut") == 0
+    assert "dropped" not in shown.facts
+
+
+def test_as_trl_a_reward_models_row_with_a_longer_side_is_dropped(data: Seen) -> None:
+    reward = dataclasses.replace(data, method="reward")
+    shown = show(reward, "r03", plain_trl.plain(reward))
+    assert shown is not None
+    assert shown.facts["dropped"] == "a side is longer than max_length"
