@@ -91,6 +91,11 @@ def train(
     if evaluation is not None and evaluation.height:
         encoded = method.encode(evaluation, tokenizer, settings, name="held-out rows")
         held_out = choose(encoded, settings.max_evaluation_rows, seed=settings.seed) if len(encoded) else None
+        if held_out is None:
+            lost = ", ".join(f"{count} {reason}" for reason, count in encoded.dropped.items())
+            log.warning(
+                "%s: no held-out row can be measured (%s), so nothing is known of the result", method.name, lost
+            )
     base = start.base()
     parent = parent_record(start, output_dir)
     asked = getattr(method, "given", None)

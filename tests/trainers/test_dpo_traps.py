@@ -185,3 +185,12 @@ def test_a_first_step_that_would_not_be_logged_is_refused_before_it(
         train_dpo(support_pairs, None, **quick, args={"logging_steps": 2})
     stage = train_dpo(support_pairs, None, **quick, args={"logging_steps": 2, "logging_first_step": True})
     assert stage.record["canary"] == {"expected": 0.693147, "found": 0.693147}
+
+
+def test_held_out_rows_of_which_none_can_be_measured_are_told(
+    tiny_model: Path, support_pairs: pl.DataFrame, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    same = pairs([("Is it open?", "Yes.", "Yes."), ("And today?", "No.", "No.")], prefix="h")
+    stage = train_dpo(support_pairs, same, model=tiny_model, output_dir=tmp_path / "s", settings=DPOSettings(**STEP))
+    assert stage.record["evaluation"] is None
+    assert "dpo: no held-out row can be measured (2 equal_sides), so nothing is known of the result" in caplog.text
