@@ -1,5 +1,7 @@
 """A stage of training in several processes: what it needs is left in a folder, which each of them reads.
 
+Places in it are seen from that folder, which another machine may know by another path.
+
 `python -m prefdata.training_worker FOLDER` is one process; accelerate starts as many as it is told, see
 trainers.launching.
 """
@@ -32,16 +34,21 @@ def launched(run: Path, recipe: Recipe, *, config: str | None, processes: int | 
     def trained(stage: TrainingStage, start: str, given: Given) -> Stage:
         from trainers.job import read_stage
         from trainers.launching import launch
+        from trainers.models import MODELS
+        from trainers.places import seen_from
 
         out = folder_of(run, stage.name)
+        local = start not in MODELS and Path(start).is_dir()
         write_parquet(given.folder / "held_out.parquet", given.evaluation)
         job = {
             "method": stage.method,
             "settings": plain(stage.settings),
-            "start": start,
-            "out": str(out),
-            "folders": reward_folders(run, recipe, stage),
-            "root": str(recipe.root),
+            "start": seen_from(given.folder, start) if local else start,
+            "out": seen_from(given.folder, out),
+            "folders": {
+                name: seen_from(given.folder, folder) for name, folder in reward_folders(run, recipe, stage).items()
+            },
+            "root": seen_from(given.folder, recipe.root),
         }
         write_json(given.folder / JOB, job)
         launch(MODULE, [str(given.folder)], config=config, processes=processes)
@@ -53,17 +60,18 @@ def launched(run: Path, recipe: Recipe, *, config: str | None, processes: int | 
 def work(folder: Path) -> Stage:
     """Trains the stage whose job and rows are in `folder`: one process of those that do so together."""
     from trainers import training
+    from trainers.places import is_seen
 
     job: dict[str, Any] = json.loads((folder / JOB).read_text(encoding="utf-8"))
     settings = settings_of("trainer", job["method"], job["settings"])
-    scorers = scorers_of(getattr(settings, "rewards", None), Path(job["root"]))
+    scorers = scorers_of(getattr(settings, "rewards", None), (folder / job["root"]).resolve())
     evaluation = pl.read_parquet(folder / "held_out.parquet", glob=False)
     return training.train(
-        method_for(job["method"], scorers, job["folders"]),
+        method_for(job["method"], scorers, {name: str(folder / place) for name, place in job["folders"].items()}),
         pl.read_parquet(folder / "train.parquet", glob=False),
         evaluation if evaluation.height else None,
-        model=job["start"],
-        output_dir=job["out"],
+        model=folder / job["start"] if is_seen(job["start"]) else job["start"],
+        output_dir=folder / job["out"],
         settings=settings,
     )
 

@@ -16,8 +16,9 @@ import polars as pl
 
 from prefdata.errors import InputError
 from prefdata.io import sha256_file, write_atomic, write_parquet
+from trainers.identity import identity
 from trainers.job import Precision, machine
-from trainers.models import MODELS, identity, load_model, load_tokenizer, resolve, rounding
+from trainers.models import MODELS, load_model, load_tokenizer, resolve, rounding
 from trainers.rendering import Encoded, encode_row, messages_of
 
 VERSION = 1

@@ -7,8 +7,6 @@ A model is a plain folder of safetensors, config and tokenizer. Loading never ru
 from __future__ import annotations
 
 import contextlib
-import functools
-import hashlib
 import io
 import json
 import logging
@@ -176,25 +174,10 @@ def resolve(model: str | Path, *, root: Path | None = None) -> Path:
     return _pull_hub(rest, hub=hub or "hf", root=root)
 
 
-def identity(folder: Path) -> str:
-    """SHA-256 over the names and hashes of all weight files: what "the same base model" means in a stage's record."""
-    digest = hashlib.sha256()
-    for file in _weight_files(folder):
-        state = file.stat()
-        digest.update(f"{file.name} {_hashed(file.resolve(), state.st_mtime_ns, state.st_size)}\n".encode())
-    return digest.hexdigest()
-
-
-@functools.lru_cache(maxsize=256)
-def _hashed(file: Path, changed: int, size: int) -> str:
-    """A stage asks for the hash of its start model several times; a gigabyte takes a second each."""
-    return sha256_file(file)
-
-
 def parameters(folder: Path) -> int:
     """How many weights the files of a model hold, read from the heads of its safetensors; tied ones count once."""
     count = 0
-    for file in _weight_files(folder):
+    for file in weight_files(folder):
         with file.open("rb") as stream:
             size = int.from_bytes(stream.read(8), "little")
             if size > MAX_HEADER_BYTES:
@@ -231,7 +214,7 @@ def refuse_code(folder: Path) -> None:
     Refused in any JSON config: `auto_map`, `trust_remote_code`, and keys of the form `_..._internal` (transformers
     CVE-2026-4372).
     """
-    if not _weight_files(folder):
+    if not weight_files(folder):
         raise ModelError(f"model folder {folder.name}: no .safetensors file; other weight formats are not read")
     for file in sorted(folder.glob("*config*.json")):
         try:
@@ -426,7 +409,8 @@ def _move_into_place(made: Path, folder: Path) -> None:
         verify(folder)
 
 
-def _weight_files(folder: Path) -> list[Path]:
+def weight_files(folder: Path) -> list[Path]:
+    """The files of a model that hold its weights, in order of their names."""
     return sorted(folder.glob("*.safetensors"))
 
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from prefdata.errors import InputError
 from trainers.heads import with_score_head
+from trainers.identity import identity
 from trainers.job import ADAPTER, RECORD, digest, machine, quiet, read_stage, require_training
-from trainers.models import identity, load_tokenizer, quiet_progress, refuse_code
+from trainers.models import load_tokenizer, quiet_progress, refuse_code
 from trainers.rendering import Message, encode_sides, protect
 from trainers.start import open_below
 

@@ -7,7 +7,6 @@ model on disk, and no trainer can reload the wrong one from a path.
 from __future__ import annotations
 
 import dataclasses
-import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from prefdata.errors import InputError
+from trainers.identity import config_hash, identity, weights_hash
 from trainers.job import ADAPTER, RECORD, Stage, digest, read_stage
-from trainers.models import MODELS, identity, load_model, load_tokenizer, resolve, rounding
+from trainers.models import MODELS, load_model, load_tokenizer, resolve, rounding
+from trainers.places import is_seen, seen_from
 from trainers.rendering import protect
 
 
@@ -36,8 +37,13 @@ class Start:
     """The parent stage: the one that was named, or None for a model that is none."""
 
     def base(self) -> dict[str, Any]:
-        """Name, hash of all weights, and what they had been rounded to; as plain JSON data."""
-        return {"name": self.name, "sha256": identity(self.folder), "rounded_to": rounding(self.folder)}
+        """Name, hashes of all weights and of the config, what the weights had been rounded to; as plain JSON data."""
+        return {
+            "name": self.name,
+            "sha256": weights_hash(self.folder),
+            "config": config_hash(self.folder),
+            "rounded_to": rounding(self.folder),
+        }
 
     def lineage(self) -> list[dict[str, Any]]:
         """Method, key and hash of every stage that led here, oldest first."""
@@ -46,7 +52,7 @@ class Start:
         return [*self.stage.record.get("lineage", []), _told(self.stage)]
 
     def identity(self) -> str:
-        """SHA-256 of everything that decides the weights: the base's files and those of the merged adapters."""
+        """SHA-256 of everything that decides the weights: the base's weights and config, and the merged adapters."""
         return digest([identity(self.folder), [_told(stage)["sha256"] for stage in self.parents]])
 
     def tokenizer(self) -> Any:
@@ -93,12 +99,18 @@ def open_start(model: str | Path, *, root: Path | None = None) -> Start:
 def open_below(stage: Stage, *, root: Path | None = None) -> Start:
     """What a finished stage was trained from. Raises InputError where that is gone or has changed since."""
     parent = stage.record.get("parent")
-    named = stage.folder / parent["path"] if parent else stage.record["model"]
+    named = stage.folder / parent["path"] if parent else _located(stage)
     if parent and not (Path(named) / RECORD).is_file():
         raise InputError(f"{stage.folder.name}: the stage it was trained from, {parent['path']}, is not there")
     below = open_start(named, root=root)
-    if identity(below.folder) != stage.record["base"]["sha256"]:
+    base = stage.record["base"]
+    if weights_hash(below.folder) != base["sha256"]:
         raise InputError(f"model {below.name}: its weights are not those that the stage started from")
+    if "config" in base and config_hash(below.folder) != base["config"]:  # stages of older versions tell of none
+        raise InputError(
+            f"model {below.name}: its config.json is not that which the stage started from, and may compute something "
+            "else with the same weights"
+        )
     if parent and below.stage is not None and _told(below.stage)["sha256"] != parent["sha256"]:
         raise InputError(f"{stage.folder.name}: its parent stage {parent['path']} was trained anew since")
     return below
@@ -108,7 +120,33 @@ def parent_record(start: Start, folder: Path) -> Mapping[str, Any] | None:
     """The parent stage as stage.json tells it, its path seen from `folder`; None for a model that is no stage."""
     if start.stage is None:
         return None
-    return {**_told(start.stage), "path": os.path.relpath(start.stage.folder.resolve(), folder.resolve())}
+    return {**_told(start.stage), "path": seen_from(folder, start.stage.folder)}
+
+
+def model_record(start: Start, folder: Path) -> str | None:
+    """The model as stage.json in `folder` tells it: a folder seen from there, a name or id as it is.
+
+    None where the start is a stage, which `parent_record` tells.
+    """
+    if start.stage is not None:
+        return None
+    local = start.model not in MODELS and Path(start.model).expanduser().is_dir()
+    return seen_from(folder, start.folder) if local else start.model
+
+
+def _located(stage: Stage) -> str | Path:
+    """What `model_record` told. Raises InputError for a folder that is not there."""
+    model: str = stage.record["model"]
+    if not is_seen(model):
+        return model
+    # records of older versions are seen from where training was started
+    for place in (stage.folder / model, Path(model)):
+        if place.is_dir():
+            return place
+    raise InputError(
+        f"{stage.folder.name}: its start model is not there, at {model} seen from that folder. Put it there, or run "
+        "the recipe once more, which notes where it is now and trains nothing anew"
+    )
 
 
 def _told(stage: Stage) -> dict[str, Any]:

@@ -6,12 +6,14 @@ import dataclasses
 import json
 import logging
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from prefdata.errors import InputError, RecipeError
+from prefdata.io import write_json
 from trainers.adapters import require_tuner
 from trainers.arguments import check_arguments, check_reporters
 from trainers.chat_templates import given
@@ -31,11 +33,12 @@ from trainers.job import (
 from trainers.lineage import evidence, require
 from trainers.memory.warning import foretold
 from trainers.method import Method, Plan
+from trainers.places import keyed, recorded
 from trainers.preflight import examine
 from trainers.preflight.model import vocabulary
 from trainers.processes import barrier, shared, writes
 from trainers.rows import choose
-from trainers.start import open_start, parent_record
+from trainers.start import model_record, open_start, parent_record
 
 log = logging.getLogger(__name__)
 
@@ -97,13 +100,13 @@ def train(
                 "%s: no held-out row can be measured (%s), so nothing is known of the result", method.name, lost
             )
     base = start.base()
-    parent = parent_record(start, output_dir)
+    parent, named = parent_record(start, output_dir), model_record(start, output_dir)
     asked = getattr(method, "given", None)
     key = digest(
         {
             "method": method.name,
             "version": method.version,
-            "settings": {name: value for name, value in plain(settings).items() if name not in NEUTRAL},
+            "settings": {name: value for name, value in keyed(plain(settings)).items() if name not in NEUTRAL},
             "base": base,
             "lineage": start.lineage(),
             "train": rows.digest(),
@@ -117,7 +120,7 @@ def train(
     if done is not None:
         _tidy(output_dir)
         log.info("%s: the stage is finished already, from the same rows, model and settings", method.name)
-        return done
+        return _where_it_is_now(done, {"model": named, "parent": parent})
     preflight = examine(
         method, rows, tokenizer, settings, vocabulary=vocabulary(start.folder), raw=data, held_out=held_out
     )
@@ -150,12 +153,15 @@ def train(
     record = {
         "method": method.name,
         "key": key,
-        "model": start.model if parent is None else None,
+        "model": named,
         "base": base,
         "parent": parent,
         "lineage": start.lineage(),
         "chat": {**chat._asdict(), "template": template},
-        "settings": {**plain(settings), **{name: one.value for name, one in plan.defaults.items()}},
+        "settings": {
+            **recorded(plain(settings), output_dir, getattr(method, "folders", {})),
+            **{name: one.value for name, one in plan.defaults.items()},
+        },
         "defaults": {name: one.source for name, one in plan.defaults.items()},
         "learning_rate_source": plan.defaults["learning_rate"].source if settings.learning_rate is None else "recipe",
         "arguments": outcome.arguments,
@@ -191,6 +197,16 @@ def _tidy(folder: Path) -> None:
     if writes():
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         (folder / "before.json").unlink(missing_ok=True)
+
+
+def _where_it_is_now(stage: Stage, start: Mapping[str, Any]) -> Stage:
+    """The stage, whose record tells where its start is now: a run may have been moved, or the model."""
+    record = {**stage.record, **start}
+    if record == stage.record:
+        return stage
+    if writes():
+        write_json(stage.folder / RECORD, record)
+    return dataclasses.replace(stage, record=record)
 
 
 def clear(folder: Path, key: str) -> None:

@@ -22,7 +22,9 @@ from prefdata.recipe import Recipe, parse
 from prefdata.rundir import RunDir
 from prefdata.runner import RunResult
 from prefdata.training_stages import rows_for
+from trainers import loop
 from trainers.job import read_stage
+from trainers.start import open_start
 
 pytestmark = [pytest.mark.train, pytest.mark.usefixtures("one_thread")]
 
@@ -128,6 +130,28 @@ def test_a_finished_chain_is_taken_as_it_is(chain: RunResult, tiny_model: Path) 
     runner.run(recipe_of(chain.path.parent, STAGES, model=tiny_model), out=chain.path)
     assert [(chain.path / "model" / one / "stage.json").stat().st_mtime_ns for one in ("sft", "dpo")] == stamps
     assert trained(chain.path) == before
+
+
+def test_a_run_holds_no_place_of_this_machine_and_may_be_moved(
+    chain: RunResult, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for part in ("model", "training"):
+        for file in (chain.path / part).rglob("*"):
+            assert not file.is_file() or str(tiny_model.parent.parent).encode() not in file.read_bytes(), file.name
+    shutil.copytree(chain.path.parent, tmp_path / "moved")
+    shutil.copytree(tiny_model, tmp_path / "elsewhere" / tiny_model.name)
+    run, model = tmp_path / "moved" / "run", tmp_path / "elsewhere" / tiny_model.name
+    with pytest.raises(InputError, match=r"sft: its start model is not there, at \.\..*run the recipe once more"):
+        open_start(run / "model" / "dpo")
+    monkeypatch.setattr(loop, "run", None)  # trained anew, it would be called
+    runner.train(recipe_of(tmp_path / "moved", STAGES, model=model), out=run)
+    assert [one["key"] for one in trained(run)] == [one["key"] for one in trained(chain.path)]
+    start = open_start(run / "model" / "dpo")
+    assert (start.folder.resolve(), len(start.parents)) == (model, 2)
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    (model / "config.json").write_text(json.dumps({**config, "tie_word_embeddings": False}))
+    with pytest.raises(InputError, match=rf"model {tiny_model.name}: its config\.json is not that which the stage"):
+        open_start(run / "model" / "dpo")
 
 
 def test_a_chain_cut_off_within_a_stage_ends_in_the_same_weights(

