@@ -113,20 +113,20 @@ def encode_rows(
 
     `name` is what errors call the frame ("training rows"). Reasons: `abstained` (null label), `no_customer_turn`,
     `too_long`, `equal_sides` (of a pair, compared as tokens). Raises SchemaError for a frame of another type,
-    InputError for empty answers: a model trained to say nothing says nothing, and one exporter in the field reads them
-    as the opposite label.
+    InputError for empty answers, but those of rows without a label: a model trained to say nothing says nothing, and
+    one exporter in the field reads them as the opposite label.
     """
     frame = check(frame, record_type)
     answers = ANSWERS[record_type]
-    bare = frame.filter(empty(record_type))
-    if bare.height:
-        raise InputError(
-            f"{name}: an empty {' or '.join(answers)} in {bare.height} of {frame.height} rows, first id "
-            f"{bare['id'][0]}; drop them first (the filter chat_quality does)"
-        )
     if record_type is RecordType.UNPAIRED:
         columns = ["label", *columns]
     labelled = frame.filter(pl.col("label").is_not_null()) if "label" in columns else frame
+    bare = labelled.filter(empty(record_type))
+    if bare.height:
+        raise InputError(
+            f"{name}: an empty {' or '.join(answers)} in {bare.height} of {labelled.height} rows, first id "
+            f"{bare['id'][0]}; drop them first (the filter chat_quality does)"
+        )
     lost: dict[str, list[str]] = {"abstained": []}
     if labelled.height < frame.height:
         lost["abstained"] = frame.filter(pl.col("label").is_null())["id"].to_list()

@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+import jinja2
+
 from prefdata.errors import InputError
 from prefdata.schema import ROLES
 
@@ -21,6 +23,10 @@ KEPT = 4096
 
 _OPEN, _CLOSE = "\ue000", "\ue002"
 _MARK = re.compile(f"{_OPEN}([0-9]+){_CLOSE}")
+
+
+REFUSALS = (jinja2.TemplateError, TypeError, ValueError, KeyError, AttributeError, IndexError)
+"""What a template ends in that cannot draw a chat."""
 
 
 class TemplateError(InputError):
@@ -89,18 +95,30 @@ def render(tokenizer: Any, chats: Sequence[Sequence[Message]], add_generation_pr
         )
     if not chats:
         return []
-    import jinja2
-
     try:
         drawn: list[str] = tokenizer.apply_chat_template(
             [list(chat) for chat in chats], tokenize=False, add_generation_prompt=add_generation_prompt
         )
-    except (jinja2.TemplateError, TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
-        told = " ".join(str(error).split())[:200]
-        quotes = any(len(text) >= 4 and text[:20] in told for chat in chats for text in texts_of(chat))
-        said = f": {told}" if told and not quotes else ""
+    except REFUSALS as error:
+        said = _said(tokenizer, chats, add_generation_prompt)
         raise TemplateError(f"the chat template refuses a chat ({type(error).__name__}){said}") from None
     return drawn
+
+
+def _said(tokenizer: Any, chats: Sequence[Sequence[Message]], add_generation_prompt: bool) -> str:
+    """What the template says of the first chat that it refuses, asked again with every text and number blanked.
+
+    A template may put any part of a chat into its message, so only that of a chat without content is told.
+    """
+    for chat in chats:
+        try:
+            tokenizer.apply_chat_template(
+                [_blank(message) for message in chat], tokenize=False, add_generation_prompt=add_generation_prompt
+            )
+        except REFUSALS as error:
+            told = " ".join(str(error).split())[:200]
+            return f": {told}" if told else ""
+    return ""
 
 
 def skeleton(tokenizer: Any, chat: Sequence[Message], add_generation_prompt: bool) -> Skeleton:
@@ -158,6 +176,22 @@ def _marked(message: Message, first: int) -> Message:
         numbers = iter(range(first, first + 1_000_000))
         found["tool_calls"] = _replaced(message["tool_calls"], lambda text: f"{_OPEN}{next(numbers)}{_CLOSE}")
     return found
+
+
+def _blank(message: Message) -> Message:
+    """The message without anything that its writer chose: its role, and what tool calls have by protocol."""
+    found: Message = {"role": message["role"], "content": "..." if message["content"] else ""}
+    if message.get("tool_calls"):
+        found["tool_calls"] = _without_numbers(_replaced(message["tool_calls"], lambda text: "..."))
+    return found
+
+
+def _without_numbers(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_numbers(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_numbers(inner) for inner in value]
+    return value if isinstance(value, str) or value is None else 0
 
 
 def _leaves(value: Any) -> Iterator[str]:

@@ -82,6 +82,24 @@ def test_a_template_that_leaves_out_a_message_is_refused(tiny_model: Path) -> No
         encode_chat(tokenizer, [user("a"), agent("b")])
 
 
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [
+        ("'no system turn here'", "no system turn here"),
+        ("'cannot draw ' + messages[0]['content'][3:9]", "cannot draw"),
+        ("messages[0]['content']", "..."),
+        ("messages[-1]['tool_calls'][0]['arguments'] | tojson", '{"...": 0}'),
+    ],
+)
+def test_an_error_of_a_template_tells_nothing_that_stands_in_the_chat(tiny_model: Path, raised: str, told: str) -> None:
+    tokenizer = load_tokenizer(tiny_model)
+    tokenizer.chat_template = "{{ raise_exception(" + raised + ") }}"
+    chat = [user("A74 secret"), {**agent("B"), "tool_calls": [{"name": "track", "arguments": {"order": 4711}}]}]
+    with pytest.raises(InputError) as error:
+        encode_chat(tokenizer, chat)
+    assert str(error.value) == f"the chat template refuses a chat (TemplateError): {told}"
+
+
 def test_text_that_holds_our_own_placeholder_stays_text(tokenizer: Any) -> None:
     text = "\ue0000\ue0010\ue002 and \ue0001\ue001"
     assert tokenizer.decode(encode_chat(tokenizer, [user(text)])) == f"<|im_start|>user\n{text}<|im_end|>\n"

@@ -45,6 +45,19 @@ def test_empty_completions_are_refused(tokenizer: Any, support_rows: pl.DataFram
         encode_rows(frame, tokenizer, RecordType.UNPAIRED, max_length=128, system=None, name="training rows")
 
 
+def test_an_empty_completion_without_a_label_is_left_out_with_its_row(
+    tokenizer: Any, support_rows: pl.DataFrame
+) -> None:
+    blank = pl.col("completion").list.eval(pl.element().struct.with_fields(content=pl.lit(" ")))
+    changed = pl.col("id") == "r004"
+    frame = support_rows.with_columns(
+        completion=pl.when(changed).then(blank).otherwise("completion"),
+        label=pl.when(changed).then(None).otherwise("label"),
+    )
+    found = encode_rows(frame, tokenizer, RecordType.UNPAIRED, max_length=128, system=None, name="training rows")
+    assert (found.dropped, found.lost) == ({"abstained": 1}, {"abstained": ["r004"]})
+
+
 @pytest.mark.parametrize(("calls", "kept"), [('[{"name": "track", "arguments": {}}]', True), ("[]", False)])
 def test_an_answer_that_only_calls_a_tool_is_not_empty(tiny_model: Path, calls: str, kept: bool) -> None:
     tokenizer = load_tokenizer(tiny_model)
