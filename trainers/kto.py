@@ -87,6 +87,7 @@ class KTO:
             "disable_dropout",
             "sync_ref_model",
             "precompute_ref_log_probs",
+            "model_init_kwargs",
         ]
     )
     task = "CAUSAL_LM"

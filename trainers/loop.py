@@ -17,7 +17,7 @@ from transformers.trainer_callback import PrinterCallback
 from prefdata.errors import PrefdataError, RecipeError
 from prefdata.io import write_json, write_parquet
 from trainers.adapters import adapter_config, frozen_layers, keep_exact, save
-from trainers.arguments import config_class
+from trainers.arguments import config_class, refusals
 from trainers.callbacks import (
     Bar,
     CanaryError,
@@ -105,7 +105,8 @@ def _run(plan: Plan) -> Outcome:
     require_room(plan, trainer)
     with completions_only() if plan.machine.device == "cpu" else contextlib.nullcontext():
         try:
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+            with _refusals_of_the_first_step(plan, trainer):
+                trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         except TrainingEndedError:
             trainer.callback_handler.on_train_end(trainer.args, trainer.state, trainer.control)
     history = [
@@ -136,7 +137,7 @@ def _run(plan: Plan) -> Outcome:
     transformers.set_seed(settings.seed)
     if plan.held_out is not None and len(plan.held_out):
         if plan.method.reference:
-            reference |= proof(plan, trainer.model)
+            reference |= proof(plan, trainer)
         held = plan.method.after(plan, trainer.model, before["measured"])
         metrics |= held.metrics
         answers = sampled(plan, trainer.model) if plan.method.answers else []
@@ -206,36 +207,49 @@ def build_trainer(plan: Plan, model: Any, reads: Reads) -> tuple[Any, dict[str, 
         **reads.arguments,
         **settings.args,
     }
-    try:
+    names = [which.partition(":")[2] for which in (plan.method.config, plan.method.trainer)]
+    with refusals(settings.args, names[0], of_settings=True):
         config = config_class(plan.method.config)(
             output_dir=str(plan.output_dir / "checkpoints"),
             report_to=[name for name in settings.report_to if name != "tensorboard"] or "none",
             disable_tqdm=True,
-            **arguments,
+            **{"run_name": plan.output_dir.resolve().name, **arguments},
         )
-    except (TypeError, ValueError) as error:
-        raise RecipeError(f"train: TRL refuses the settings: {error}") from error
     callbacks: list[Any] = [End(), TrustedCheckpoints(), *([Bar()] if writes() else [])]
     if "tensorboard" in settings.report_to and writes():
         from torch.utils.tensorboard import SummaryWriter
 
         callbacks.append(Curves(SummaryWriter(str(plan.output_dir / "tensorboard"))))
     shard_on_cpu()
-    trainer = config_class(plan.method.trainer)(
-        model=model,
-        args=config,
-        # without use_json Arrow gives every tool call the arguments of all others, as nulls
-        train_dataset=Dataset.from_list(reads.dataset, on_mixed_types="use_json"),
-        processing_class=plan.tokenizer,
-        peft_config=adapter_config(plan, model),
-        callbacks=callbacks,
-        **reads.options,
-    )
+    # without use_json Arrow gives every tool call the arguments of all others, as nulls
+    dataset, adapter = Dataset.from_list(reads.dataset, on_mixed_types="use_json"), adapter_config(plan, model)
+    with refusals(settings.args, names[1]):
+        trainer = config_class(plan.method.trainer)(
+            model=model,
+            args=config,
+            train_dataset=dataset,
+            processing_class=plan.tokenizer,
+            peft_config=adapter,
+            callbacks=callbacks,
+            **reads.options,
+        )
     trainer.remove_callback(PrinterCallback)
     _require_first_step(plan, trainer.args)
     _require_all_rows(plan, trainer, reads)
     keep_exact(plan, trainer.model)
     return trainer, arguments
+
+
+@contextlib.contextmanager
+def _refusals_of_the_first_step(plan: Plan, trainer: Any) -> Iterator[None]:
+    """What optimizers, schedules and losses make of `args` shows only when they are built, before the first update."""
+    with contextlib.ExitStack() as stack:
+        try:
+            yield
+        except (TypeError, ValueError, ImportError):
+            if trainer.state.global_step == 0:
+                stack.enter_context(refusals(plan.settings.args, plan.method.trainer.partition(":")[2]))
+            raise
 
 
 def _require_first_step(plan: Plan, args: Any) -> None:

@@ -45,11 +45,14 @@ def recorded(settings: Mapping[str, Any], folder: Path, named: Mapping[str, Any]
 
 
 def keyed(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as far as they decide weights: a folder is a store like every other, a reward model what it holds.
+    """Settings as far as they decide weights: a folder is a store like every other, a reward model what it holds,
+    and what reporters call the run is nothing.
 
     What that is joins the key by itself, see `Method.given`.
     """
     found = dict(settings)
+    if found.get("args"):
+        found["args"] = {name: value for name, value in found["args"].items() if name != "run_name"}
     if found.get("reference_store", "auto") not in KINDS_OF_STORE:
         found["reference_store"] = "always"
     if found.get("rewards"):

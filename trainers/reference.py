@@ -106,7 +106,7 @@ def first_batches(trainer: Any, count: int) -> list[list[int]]:
 
 def _by_reference(plan: Plan, trainer: Any, rows: Sequence[Any]) -> list[float]:
     pad_id = plan.tokenizer.pad_token_id
-    if trainer.ref_model is not None:
+    if plan.settings.tuner == "full":
         return completion_logps(trainer.accelerator.unwrap_model(trainer.ref_model), rows, pad_id=pad_id)
     with trainer.model.disable_adapter():
         return completion_logps(trainer.model, rows, pad_id=pad_id)
@@ -119,10 +119,13 @@ def _stand_in() -> Any:
     return GPT2LMHeadModel(GPT2Config(vocab_size=1, n_positions=1, n_embd=1, n_layer=1, n_head=1))
 
 
-def proof(plan: Plan, model: Any) -> dict[str, Any]:
-    """How far the reference's log-probabilities of the shortest held-out rows moved; CanaryError beyond rounding.
+def proof(plan: Plan, trainer: Any) -> dict[str, Any]:
+    """How far log-probabilities of the shortest held-out rows, taken after training, are from those of before.
 
-    Under an adapter the reference is the model without it; after full fine-tuning it is loaded anew.
+    Asked is what the policy was held to: under an adapter the model without it, in full fine-tuning the reference that
+    TRL held. Where it held none, since figures were kept, or where weights are shared out over processes, the start
+    model is loaded anew: that shows that its files still are what the figures of before are from, and nothing of TRL.
+    `of` in what is given back tells which. Raises CanaryError beyond rounding.
     """
     import torch
 
@@ -135,17 +138,21 @@ def proof(plan: Plan, model: Any) -> dict[str, Any]:
     probes = sorted(range(len(rows)), key=lambda at: (len(rows[at].prompt_ids) + len(rows[at].completion_ids), at))
     probes = probes[:PROBES]
     encoded = [rows[at] for at in probes]
-    pad_id = plan.tokenizer.pad_token_id
-    if plan.settings.tuner == "full":
-        fresh = plan.method.load(plan, torch.bfloat16 if plan.machine.bfloat16 else torch.float32)
-        again = completion_logps(fresh.to(plan.machine.device), encoded, pad_id=pad_id)
+    held = plan.settings.tuner != "full" or (trainer.ref_model is not None and plan.machine.spread in {"alone", "ddp"})
+    if held:
+        again = _by_reference(plan, trainer, encoded)
     else:
-        with model.disable_adapter():
-            again = completion_logps(model, encoded, pad_id=pad_id)
+        fresh = plan.method.load(plan, torch.bfloat16 if plan.machine.bfloat16 else torch.float32)
+        again = completion_logps(fresh.to(plan.machine.device), encoded, pad_id=plan.tokenizer.pad_token_id)
     change = max(abs(new - logps[at]) for new, at in zip(again, probes, strict=True))
     if not change <= (0.5 if plan.machine.bfloat16 else 0.01):
+        what = "the reference model moved" if held else "the files of the start model were changed"
         raise CanaryError(
-            f"the reference model moved during training: log-probabilities of {len(probes)} held-out rows changed by "
-            f"up to {change:.3f}; the stage was not finished"
+            f"{what} during training: log-probabilities of {len(probes)} held-out rows changed by up to {change:.3f}; "
+            "the stage was not finished"
         )
-    return {"probes": len(probes), "largest_change": round(change, 4)}
+    return {
+        "probes": len(probes),
+        "largest_change": round(change, 4),
+        "of": "reference" if held else "start_model",
+    }

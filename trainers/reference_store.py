@@ -116,9 +116,9 @@ def kept_logps(plan: Plan, model: Any, rows: Sequence[Encoded], *, reads: float 
     """What the reference finds of `rows`; None where no store is to be used.
 
     It is `model`, the start model as loaded, where an adapter is going to be trained; for full fine-tuning it is
-    loaded by itself while it is needed, so that the first step still proves that policy and reference are one model.
-    `reads` is how many rows of these training will read: fewer than those not kept yet, and "auto" leaves them to be
-    computed as they are read. None is for rows that are needed anyhow.
+    loaded by itself for rows that will be trained on, so that the first step still proves that policy and reference are
+    one model. `reads` is how many of these rows training will read: fewer than those not kept yet, and "auto" leaves
+    them to be computed as they are read. None is for held-out rows, which are needed anyhow.
     """
     store = open_store(plan)
     if store is None:
@@ -131,7 +131,7 @@ def kept_logps(plan: Plan, model: Any, rows: Sequence[Encoded], *, reads: float 
         log.info("%s: %d of %d not kept, %d will be read; left to training", what, missing, len(first), reads)
         return None
     if missing:
-        reference = _reference(plan, model)
+        reference = model if reads is None else _reference(plan, model)
         _compute(plan, reference, store, first, found, what)
         if len(found) < len(first):  # written by other processes, on a disk of ours or not
             found = store.read(list(first))

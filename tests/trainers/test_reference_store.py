@@ -166,6 +166,45 @@ def test_a_warm_store_needs_no_pass_of_the_reference_and_another_beta_neither(
 
 
 @pytest.mark.train
+def test_full_fine_tuning_asks_the_reference_that_it_was_held_to_and_loads_no_more_models_than_it_must(
+    trained: dict[str, Stage],
+    tiny_model: Path,
+    tmp_path: Path,
+    support_pairs: pl.DataFrame,
+    held_out_pairs: pl.DataFrame,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from trainers import loop
+    from trainers.start import Start
+
+    asked = {name: trained[name].record["reference"]["of"] for name in ("plain", "cold", "full_plain", "full")}
+    assert asked == {"plain": "reference", "cold": "reference", "full_plain": "reference", "full": "start_model"}
+    loads, names = [], []
+    load, build = Start.load, loop.build_trainer
+
+    def counted(self: Start, **options: Any) -> Any:
+        loads.append(1)
+        return load(self, **options)
+
+    def built(*given: Any) -> Any:
+        made = build(*given)
+        names.append(made[0].args.run_name)
+        return made
+
+    monkeypatch.setattr(Start, "load", counted)
+    monkeypatch.setattr(loop, "build_trainer", built)
+    for name, store, called in (("kept", str(tmp_path / "store"), None), ("held", "never", "mine")):
+        settings = DPOSettings(
+            **{**QUICK, "max_steps": 1, "samples": 0, "tuner": "full", "reference_store": store},
+            args={"run_name": called} if called else {},
+        )
+        train_dpo(support_pairs, held_out_pairs, model=tiny_model, output_dir=tmp_path / name, settings=settings)
+    # kept: the policy, the reference of the training rows, the files once more; held: the policy and its reference
+    assert len(loads) == 3 + 2
+    assert names == ["kept", "mine"]
+
+
+@pytest.mark.train
 def test_auto_leaves_to_training_what_a_short_run_would_not_read(
     tiny_model: Path, tmp_path: Path, support_pairs: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
