@@ -71,7 +71,7 @@ def checked(recipe: Recipe, progress: Progress) -> dict[str, str]:
     with every fault, each with its line.
     """
     from trainers.adapters import require_tuner
-    from trainers.arguments import check_arguments, check_reporters
+    from trainers.arguments import check_arguments, check_generation, check_reporters
     from trainers.job import require_training
 
     require_training()
@@ -82,6 +82,8 @@ def checked(recipe: Recipe, progress: Progress) -> dict[str, str]:
         method = catalogue.method(stage.method)
         with faults.of(stage):
             check_arguments(method.config, stage.settings.args, method.reserved)
+        with faults.of(stage):
+            check_generation(stage.settings)
         with faults.of(stage):
             check_reporters(stage.settings.report_to)
         with faults.of(stage):

@@ -27,6 +27,11 @@ RECORD = "stage.json"
 ADAPTER = "adapter"
 MODEL = "model"
 
+PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers")
+
+FOR_SOME = ("bitsandbytes", "deepspeed")
+"""Packages that only some training needs: weights or optimizer states of few bits, and states spread by DeepSpeed."""
+
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
@@ -134,9 +139,26 @@ def write_record(folder: Path, record: Mapping[str, Any]) -> Stage:
 
 
 def versions() -> dict[str, str]:
-    """Versions of the packages that a trained weight depends on."""
-    names = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers")
-    return {name: importlib.metadata.version(name) for name in names}
+    """Versions of the packages that trained weights depend on; of those that only some training needs, where installed.
+
+    Nothing is imported for it.
+    """
+    found = {name: importlib.metadata.version(name) for name in PACKAGES}
+    for name in FOR_SOME:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def decisive(settings: Any) -> dict[str, str]:
+    """The versions that decide the weights of a stage: bitsandbytes for rounded weights or optimizer states alone.
+
+    That of deepspeed decides none, as the number of processes does not: a stage is the same however it was spread.
+    """
+    optimizer = str(settings.args.get("optim", ""))
+    rounded = settings.tuner == "qlora" or "bit" in optimizer or optimizer.startswith("paged")
+    wanted = (*PACKAGES, *(("bitsandbytes",) if rounded else ()))
+    return {name: version for name, version in versions().items() if name in wanted}
 
 
 def digest(value: Any) -> str:

@@ -46,7 +46,11 @@ class Plan:
     tokenizer: Any
     output_dir: Path
     key: str
-    """Hash of all that decides the weights, but for rounding: rows, model, settings, versions."""
+    """Hash of rows, model, settings and versions: all that decides the weights, but for the machine.
+
+    The machine rounds in its own way, and the number of processes, which each add their share to every update, decides
+    how many rows an update reads and so how many updates there are.
+    """
     root: Path | None = None
     """The models' home, where it is not the one of the environment."""
 

@@ -63,6 +63,10 @@ DECIDED = frozenset(["max_new_tokens", "do_sample", "pad_token_id", "bos_token_i
 """Arguments of GenerationConfig that other settings or the tokenizer decide."""
 
 
+VLLM_TOO = frozenset(["min_p", "repetition_penalty", "temperature", "top_k", "top_p"])
+"""Arguments of GenerationConfig that vLLM calls the same."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class OnlineSettings(Settings):
     """How to train on answers that the policy samples itself."""
@@ -107,12 +111,30 @@ class OnlineSettings(Settings):
             faults.append(
                 f"generation: {', '.join(decided)}; not passed through: max_completion_length and the tokenizer decide"
             )
+        if self.args.get("use_vllm"):
+            faults += self._beside_vllm()
         if self.max_length - self.max_completion_length < 16:
             faults.append(
                 f"max_completion_length: {self.max_completion_length}; expected at most max_length - 16, which is "
                 f"{self.max_length - 16}: the prompt needs room"
             )
         return faults
+
+    def _beside_vllm(self) -> list[str]:
+        """What vLLM cannot sample by: it would refuse the first sampling, when all is loaded."""
+        found = []
+        if self.suppress_special_tokens:
+            found.append(
+                "suppress_special_tokens: true; with args: use_vllm expected false: vLLM has no suppress_tokens, so it "
+                "may sample special tokens. Leave use_vllm out to forbid them"
+            )
+        foreign = sorted(set(self.generation) - VLLM_TOO)
+        if foreign:
+            found.append(
+                f"generation: {', '.join(foreign)}; with args: use_vllm expected none but {', '.join(sorted(VLLM_TOO))}"
+                ": vLLM knows no others of GenerationConfig"
+            )
+        return found
 
     def micro_batches(self) -> int:
         """Micro-batches of one sampling: TRL's steps_per_generation, which are those of one update unless set."""

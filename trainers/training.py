@@ -15,13 +15,15 @@ import polars as pl
 from prefdata.errors import InputError, RecipeError
 from prefdata.io import write_json
 from trainers.adapters import require_tuner
-from trainers.arguments import check_arguments, check_reporters
+from trainers.arguments import check_arguments, check_generation, check_reporters
 from trainers.chat_templates import given
 from trainers.job import (
     ADAPTER,
     MODEL,
     RECORD,
+    Machine,
     Stage,
+    decisive,
     digest,
     finished,
     machine,
@@ -60,9 +62,9 @@ def train(
 
     `data` and `evaluation` are canonical frames of the method's type. `model` is a name of the table of models, a
     folder, a hub id, or the folder of a finished stage, from which this one then goes on. A stage already there from
-    the same rows, model and settings is given back as it is, whatever machine trained it. A killed one goes on from its
-    newest whole checkpoint and ends in the same weights as an unbroken run on the same kind of machine; with another
-    number of processes it is refused.
+    the same rows, model and settings is given back as it is, whatever machine trained it, with a warning where another
+    number of processes did. A killed one goes on from its newest whole checkpoint and ends in the same weights as an
+    unbroken run on the same kind of machine; with another number of processes it is refused.
 
     Raises InputError for rows that cannot train, RecipeError for wrong settings, CanaryError when the reference turns
     out not to be the start model.
@@ -71,6 +73,7 @@ def train(
     require_training()
     require_tuner(settings)
     check_arguments(method.config, settings.args, method.reserved)
+    check_generation(settings)
     check_reporters(settings.report_to)
     output_dir = Path(output_dir)
     start = open_start(model, root=root)
@@ -111,7 +114,7 @@ def train(
             "lineage": start.lineage(),
             "train": rows.digest(),
             "evaluation": None if held_out is None else held_out.digest(),
-            "versions": versions(),
+            "versions": decisive(settings),
             **({"given": asked(settings)} if asked else {}),
         }
     )
@@ -120,6 +123,7 @@ def train(
     if done is not None:
         _tidy(output_dir)
         log.info("%s: the stage is finished already, from the same rows, model and settings", method.name)
+        tell_of_processes(done, place, settings)
         return _where_it_is_now(done, {"model": named, "parent": parent})
     preflight = examine(
         method, rows, tokenizer, settings, vocabulary=vocabulary(start.folder), raw=data, held_out=held_out
@@ -197,6 +201,23 @@ def _tidy(folder: Path) -> None:
     if writes():
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         (folder / "before.json").unlink(missing_ok=True)
+
+
+def tell_of_processes(stage: Stage, place: Machine, settings: Any) -> None:
+    """Warns where the finished stage was trained with updates of another size than training it now would have."""
+    trained: int = stage.record.get("processes", place.processes)
+    if trained == place.processes:
+        return
+    each = settings.per_device_batch * settings.gradient_accumulation
+    log.warning(
+        "%s: trained with processes %d, updates of %d rows; now it is %d, updates of %d. It is taken as it is: remove "
+        "the folder to train it anew",
+        stage.folder.name,
+        trained,
+        each * trained,
+        place.processes,
+        each * place.processes,
+    )
 
 
 def _where_it_is_now(stage: Stage, start: Mapping[str, Any]) -> Stage:

@@ -284,6 +284,24 @@ def test_what_decides_where_an_answer_ends_is_not_passed_on_to_sampling() -> Non
         GRPOSettings(rewards={"length": {}}, generation={"max_new_tokens": 8, "eos_token_id": 0, "top_p": 0.9})
 
 
+def test_what_vllm_cannot_sample_by_is_refused() -> None:
+    options: dict[str, Any] = {"rewards": {"length": {}}, "args": {"use_vllm": True}}
+    with pytest.raises(RecipeError) as error:
+        GRPOSettings(**options, generation={"top_p": 0.9, "no_repeat_ngram_size": 3})
+    assert str(error.value).splitlines()[-2:] == [
+        "  - suppress_special_tokens: true; with args: use_vllm expected false: vLLM has no suppress_tokens, so it may "
+        "sample special tokens. Leave use_vllm out to forbid them",
+        "  - generation: no_repeat_ngram_size; with args: use_vllm expected none but min_p, repetition_penalty, "
+        "temperature, top_k, top_p: vLLM knows no others of GenerationConfig",
+    ]
+    GRPOSettings(**options, suppress_special_tokens=False, generation={"top_p": 0.9})
+
+
+def test_an_unknown_argument_of_sampling_is_told_with_the_nearest(tiny_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"generation\.top_pp: unknown key; did you mean 'top_p'\?"):
+        run(tiny_model, tmp_path / "s", generation={"top_pp": 0.9})
+
+
 def test_a_batch_without_whole_groups_is_refused_with_the_numbers_that_fit(tiny_model: Path, tmp_path: Path) -> None:
     quick = {**QUICK, "per_device_batch": 4, "gradient_accumulation": 3, "num_generations": 8}
     message = r"8 answers to each prompt do not fit into the 12 .* one of 2, 3, 4, 6, 12, or .* a multiple of 2"

@@ -197,6 +197,9 @@ def test_one_class_is_refused_before_a_model_is_loaded(
     [
         ({"lerning_rate": 1.0}, "unknown key 'lerning_rate'; did you mean 'learning_rate'?"),
         ({"trust_remote_code": True}, "trust_remote_code is not passed through"),
+        ({"model_init_kwargs": {"dtype": "float16"}}, "model_init_kwargs is not passed through"),
+        ({"weight_decay": "1e-2"}, "args.weight_decay: '1e-2'; expected a number; YAML reads this as text, so write 0"),
+        ({"torch_compile": "no"}, "args.torch_compile: 'no'; expected true or false"),
     ],
 )
 def test_wrong_trainer_arguments_are_named(
@@ -204,6 +207,51 @@ def test_wrong_trainer_arguments_are_named(
 ) -> None:
     with pytest.raises(RecipeError, match=message.replace("?", r"\?")):
         train_kto(support_rows, None, model=tiny_model, output_dir=tmp_path, settings=KTOSettings(args=args))
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ({"optim": "adam"}, "args: KTOConfig refuses the stage with optim set: adam is not a valid OptimizerNames"),
+        ({"optim_args": "x"}, "args: KTOTrainer refuses the stage with optim_args set: not enough values"),
+    ],
+)
+def test_what_trl_says_of_arguments_names_them(
+    tiny_model: Path, tmp_path: Path, support_rows: pl.DataFrame, args: dict[str, Any], message: str
+) -> None:
+    settings = KTOSettings(**{**QUICK, "save_steps": 0}, args=args)
+    with pytest.raises(RecipeError, match=message):
+        train_kto(support_rows, None, model=tiny_model, output_dir=tmp_path, settings=settings)
+
+
+@pytest.mark.parametrize(("trained", "warned"), [({"processes": 1}, 0), ({}, 0), ({"processes": 4}, 1)])
+def test_a_stage_that_other_processes_trained_is_taken_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, trained: dict[str, int], warned: int
+) -> None:
+    from trainers.job import Machine, Stage
+    from trainers.training import tell_of_processes
+
+    place = Machine(device="cpu", bfloat16=False, threads=1)
+    tell_of_processes(Stage(folder=tmp_path / "s", record=trained), place, KTOSettings())
+    told = "s: trained with processes 4, updates of 64 rows; now it is 1, updates of 16"
+    assert [told in record.getMessage() for record in caplog.records] == [True] * warned
+
+
+def test_versions_of_packages_that_are_installed_are_told_and_decide_where_they_are_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from importlib import metadata
+
+    from trainers.job import decisive, versions
+
+    real = metadata.version
+    some = {"bitsandbytes": "9.9", "deepspeed": "8.8"}
+    monkeypatch.setattr(metadata, "version", lambda name: some.get(name) or real(name))
+    found = versions()
+    assert {name: found[name] for name in some} == some
+    assert set(found) - set(decisive(KTOSettings())) == set(some)
+    for settings in (KTOSettings(tuner="qlora"), KTOSettings(args={"optim": "adamw_8bit"})):
+        assert set(found) - set(decisive(settings)) == {"deepspeed"}
 
 
 @pytest.mark.parametrize(
