@@ -26,15 +26,14 @@ from prefdata.rows import kept_rows
 from prefdata.rundir import RunDir, key_of
 from prefdata.schema import RecordType
 from prefdata.stages import FORMAT, Progress, version
+from prefdata.training_seen import ROWS as ROWS
+from prefdata.training_seen import Seen, seen_by, unseen
 
 if TYPE_CHECKING:
     from trainers.job import Stage
 
 TRAINED_ON = "rows.json"
 """Beside a trained stage: which rows it was trained on, so that the report never shows it beside others."""
-
-ROWS = "training"
-"""Folder of the rows that stages are given, as their methods read them."""
 
 OTHERS = "data"
 """Folder of the runs of other recipes that stages take rows from."""
@@ -193,7 +192,9 @@ def train(
     prompts: dict[str, pl.Series] = {}
     done: dict[str, dict[str, Any]] = {}
     for stage in stages:
-        given = _unseen(all_given[stage.name], [prompts[one.name] for one in ancestors(recipe, stage.name)[:-1]])
+        needed, outside = ancestors(recipe, stage.name), _seen_outside(recipe, stage, models)
+        before = [prompts[one.name] for one in needed[:-1]] + outside.prompts
+        given = unseen(all_given[stage.name], before, outside.unknown, stage=stage.name)
         prompts[stage.name] = prompt_keys(given.train)
         start = models[stage.name] if stage.start is None else str(folder_of(run.path, stage.start))
         progress(f"train {stage.name}", 0, 1)
@@ -291,13 +292,16 @@ def line(recipe: Recipe, name: str) -> list[TrainingStage]:
     return found
 
 
-def _unseen(given: Given, before: Sequence[pl.Series]) -> Given:
-    """Held-out rows whose prompt no earlier stage was trained on; how many were left out is in the account."""
-    if not before or not given.evaluation.height:
-        return given
-    seen = prompt_keys(given.evaluation).is_in(pl.concat(before).unique().to_list())
-    account = {**given.account, "shared_prompts": int(seen.sum())}
-    return given._replace(evaluation=given.evaluation.filter(~seen), account=account)
+def _seen_outside(recipe: Recipe, stage: TrainingStage, models: Mapping[str, str]) -> Seen:
+    """What the models that a stage goes back to, and its reward models, were trained on in other runs."""
+    found = Seen([], [])
+    for one in ancestors(recipe, stage.name):
+        named = [str(recipe.root / Path(name).expanduser()) for name in _named_models(one)]
+        for model in (*([] if one.start is not None else [models[one.name]]), *named):
+            prompts, unknown = seen_by(model)
+            found.prompts.extend(prompts)
+            found.unknown.extend(unknown)
+    return found
 
 
 def _account(

@@ -15,12 +15,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from faq_log import RECIPE, write_faq
 
-from prefdata import runner
+from prefdata import runner, training_stages
 from prefdata.errors import InputError, RecipeError
 from prefdata.io import sha256_file
 from prefdata.recipe import Recipe, parse
 from prefdata.rundir import RunDir
 from prefdata.runner import RunResult
+from prefdata.training_seen import seen_by
 from prefdata.training_stages import rows_for
 from trainers import loop
 from trainers.job import read_stage
@@ -152,6 +153,46 @@ def test_a_run_holds_no_place_of_this_machine_and_may_be_moved(
     (model / "config.json").write_text(json.dumps({**config, "tie_word_embeddings": False}))
     with pytest.raises(InputError, match=rf"model {tiny_model.name}: its config\.json is not that which the stage"):
         open_start(run / "model" / "dpo")
+
+
+def test_held_out_rows_are_none_that_the_start_was_trained_on_in_another_run(
+    chain: RunResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    known = seen_by(chain.path / "model" / "dpo")
+    assert ([len(one) for one in known.prompts], known.unknown) == ([48, 24], [])
+    shutil.copytree(chain.path, tmp_path / "bare", ignore=shutil.ignore_patterns("training"))
+    (tmp_path / "other" / "training").mkdir(parents=True)
+    shutil.copytree(chain.path / "kept", tmp_path / "other" / "kept")
+    shutil.copyfile(chain.path / "run.json", tmp_path / "other" / "run.json")
+    monkeypatch.setattr(
+        training_stages, "rows_for", lambda *of: (given := rows_for(*of))._replace(evaluation=given.train)
+    )
+    for start, shared, unknown, left in ((chain.path, 24, None, 0), (tmp_path / "bare", 0, ["sft"], 24)):
+        stages = "stages: [{{sft: {{model: {model}}}}}]"
+        recipe = recipe_of(chain.path.parent, stages, model=start / "model" / "sft")
+        asked: list[training_stages.Given] = []
+
+        def stopped(stage: Any, start: str, given: training_stages.Given, asked: Any = asked) -> Any:
+            asked.append(given)
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            training_stages.train(
+                RunDir(tmp_path / "other"),
+                recipe,
+                {"sft": str(start / "model" / "sft")},
+                training_rows="",
+                trainer=stopped,
+                progress=lambda *_: None,
+            )
+        (given,) = asked
+        assert given.account.get("shared_prompts", 0) == shared
+        assert given.account.get("shared_prompts_unknown") == unknown
+        assert given.evaluation.height == left
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        "stage sft: sft was trained in another run, whose rows are not there or not those; whether held-out rows were "
+        "among them cannot be known"
+    ]
 
 
 def test_a_chain_cut_off_within_a_stage_ends_in_the_same_weights(
