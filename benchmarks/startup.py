@@ -1,4 +1,6 @@
-"""What `prefdata --help` costs beside `import polars`, in turn, in fresh processes. Prints the ratio of the medians.
+"""What `prefdata --help` and `prefdata estimate` cost beside `import polars`, in turn, in fresh processes.
+
+Prints the medians, and the ratio of the help to polars.
 
 python benchmarks/startup.py [ROUNDS]
 """
@@ -25,16 +27,25 @@ def median(values: list[float]) -> float:
     return sorted(values)[len(values) // 2]
 
 
+COMMANDS = {
+    "prefdata --help": ["-m", "prefdata.cli", "--help"],
+    "import polars": ["-c", "import polars"],
+    "prefdata estimate --model": ["-m", "prefdata.cli", "estimate", "--model", "qwen2.5-7b", "--method", "dpo"],
+    "prefdata estimate RECIPE": ["-m", "prefdata.cli", "estimate", "recipes/support_kto.yaml"],
+}
+"""What is measured, from the root of the repository."""
+
+
 def main(rounds: int) -> None:
-    helps, polars = [], []
+    taken: dict[str, list[float]] = {name: [] for name in COMMANDS}
     for _ in range(rounds + 1):
-        helps.append(cpu_seconds(["-m", "prefdata.cli", "--help"]))
-        polars.append(cpu_seconds(["-c", "import polars"]))
-    helps, polars = helps[1:], polars[1:]  # the first round fills the page cache
-    ratio = median(helps) / median(polars)
-    print(f"prefdata --help  {1000 * median(helps):6.0f} ms CPU, median of {rounds}")
-    print(f"import polars    {1000 * median(polars):6.0f} ms CPU, median of {rounds}")
-    print(f"ratio            {ratio:6.2f} (limit {LIMIT})")
+        for name, arguments in COMMANDS.items():
+            taken[name].append(cpu_seconds(arguments))
+    middle = {name: median(found[1:]) for name, found in taken.items()}  # the first round fills the page cache
+    for name, seconds in middle.items():
+        print(f"{name:26} {1000 * seconds:6.0f} ms CPU, median of {rounds}")
+    ratio = middle["prefdata --help"] / middle["import polars"]
+    print(f"{'--help / import polars':26} {ratio:6.2f} (limit {LIMIT})")
 
 
 if __name__ == "__main__":

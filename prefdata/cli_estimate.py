@@ -103,7 +103,7 @@ def estimate_command(
 ) -> None:
     """Estimate the memory of training: every term, the peak and its moment, what fits, what to change.
 
-    The closed form takes no weights and less than a second; docs/memory.md tells its formulas and how they compare
+    The closed form loads no weights and no torch; docs/memory.md tells its formulas and how they compare
     with measured peaks. What is printed as assumed is just that. Exit code 1 where a stage does not fit --gpu.
 
     Examples:
@@ -165,9 +165,10 @@ def _estimates(
 ) -> list[Estimated]:
     from prefdata.errors import RecipeError
     from prefdata.estimating import of_method, of_recipe
-    from prefdata.recipe import load
 
     if recipe is not None:
+        from prefdata.recipe import load
+
         if model is not None or method is not None:
             raise RecipeError("a recipe names its model and methods itself; leave --model and --method out")
         return of_recipe(load(recipe), run=run, stage=stage, **options)

@@ -31,7 +31,7 @@ def json_schema() -> dict[str, Any]:
     definitions: dict[str, Any] = {}
 
     def settings_schema(settings_type: Any) -> dict[str, Any]:
-        schema = settings_model(settings_type).model_json_schema(ref_template="#/$defs/{model}")
+        schema = settings_model(settings_type, described=True).model_json_schema(ref_template="#/$defs/{model}")
         definitions.update(schema.pop("$defs", {}))
         schema["description"] = " ".join((settings_type.__doc__ or "").split())
         return schema

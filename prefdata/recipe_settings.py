@@ -138,10 +138,13 @@ def _made(settings_type: Any, known: dict[str, Any]) -> Any:
 
 
 @functools.cache
-def settings_model(settings_type: Any) -> type[pydantic.BaseModel]:
-    """A strict pydantic model with the fields of a settings dataclass."""
+def settings_model(settings_type: Any, *, described: bool = False) -> type[pydantic.BaseModel]:
+    """A strict pydantic model with the fields of a settings dataclass; with their docstrings only where `described`.
+
+    Docstrings are read out of the source, which takes longer than all else that a recipe's check does.
+    """
     hints = typing.get_type_hints(settings_type)
-    notes = field_notes(settings_type)
+    notes = field_notes(settings_type) if described else {}
     fields: dict[str, Any] = {}
     for entry in dataclasses.fields(settings_type):
         if not entry.init:
