@@ -6,6 +6,7 @@ The formulas are trainers'; here a recipe's stages and the rows of its run are b
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,7 +17,6 @@ from prefdata.errors import RecipeError
 if TYPE_CHECKING:
     from prefdata.recipe import Recipe
     from prefdata.recipe_parts import TrainingStage
-    from prefdata.schema import RecordType
     from trainers.memory import Longest, Memory, Report
     from trainers.memory.terms import Sharding
 
@@ -138,28 +138,46 @@ def _model(recipe: Recipe, stage: TrainingStage) -> str | Path:
 
 
 def _scored_by(recipe: Recipe, stage: TrainingStage) -> list[str | Path]:
-    """The reward models among a stage's rewards: what an earlier stage was trained from, or a folder."""
+    """The reward models among a stage's rewards: what an earlier stage was trained from, or a folder.
+
+    A folder is meant from the recipe.
+    """
     by_name = {one.name: one for one in recipe.stages}
     found: list[str | Path] = []
     for name, facts in getattr(stage.settings, "rewards", {}).items():
         if name in stage.scored_by:
             found.append(_model(recipe, by_name[stage.scored_by[name]]))
         elif facts and facts.get("kind", name) == "reward_model":
-            found.append(facts["model"])
+            found.append(recipe.root / Path(facts["model"]).expanduser())
     return found
 
 
 def _longest(recipe: Recipe, stage: TrainingStage, run: Path) -> Longest | None:
-    """The longest row that the stage is given, of a run that is built; None where there is none."""
+    """The longest row that the stage was given, or will be given of a run that is built; None where there is none."""
+    if not (run / "run.json").is_file():
+        return None
     import polars as pl
 
     from prefdata.rows import kept_rows
+    from prefdata.schema import RecordType
+    from prefdata.training_stages import other_run
     from trainers.memory import guessed
+    from trainers.rows import ANSWERS
 
-    given = run / "training" / stage.name / "train.parquet"
     wanted: RecordType = catalogue.method(stage.method).type
+    given = run / "training" / stage.name / "train.parquet"
     if given.is_file():
-        return guessed(pl.read_parquet(given), wanted)
-    if stage.data.path is None and (run / "run.json").is_file() and recipe.type is wanted:
-        return guessed(kept_rows(run, "train"), wanted)
-    return None
+        return guessed(pl.read_parquet(given, glob=False), ANSWERS[wanted], system=stage.settings.system)
+    place = run if stage.data.recipe is None else other_run(run, stage.data.recipe)
+    if not (place / "run.json").is_file():
+        return None
+    facts = json.loads((place / "run.json").read_text(encoding="utf-8"))
+    kind = RecordType(facts["recipe"].get("type", RecordType.UNPAIRED))
+    rows = kept_rows(place, "train")
+    if stage.data.sources is not None:
+        rows = rows.filter(pl.col("source").is_in(stage.data.sources))
+    answers = () if wanted is RecordType.PROMPT else ANSWERS[kind]
+    if wanted is RecordType.SFT:  # learns from good answers alone
+        answers = answers[:1]
+        rows = rows.filter("label") if kind is RecordType.UNPAIRED else rows
+    return guessed(rows, answers, system=stage.settings.system)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
-from prefdata.schema import RecordType
-from trainers.rows import ANSWERS, Rows
+if TYPE_CHECKING:
+    from trainers.rows import Rows
 
 CHARS_PER_TOKEN = 3.0
 """Letters of a token, taken low: English text has 4 to 4.5 under the tokenizers of current models."""
@@ -43,15 +44,18 @@ def longest_of(rows: Rows) -> Longest:
     return Longest(id=rows.ids[at], tokens=lengths[at], scored=scored, known="tokenised")
 
 
-def guessed(frame: pl.DataFrame, record_type: RecordType) -> Longest | None:
+def guessed(frame: pl.DataFrame, answers: Sequence[str], *, system: str | None = None) -> Longest | None:
     """The longest row of a canonical frame, its tokens estimated from its letters; None for an empty frame.
 
+    Each of the columns `answers` may be the answer; `system` is put before prompts that have no system turn.
     Three letters a token, one token for each letter beyond U+2E80 (Chinese, Japanese, Korean) and each line break.
     """
     if not frame.height:
         return None
-    answers = ANSWERS[record_type]
     asked = _tokens("prompt")
+    if system is not None:
+        own = pl.col("prompt").list.eval(pl.element().struct.field("role") == "system").list.any()
+        asked += pl.when(own).then(0).otherwise(pl.select(_of_text(pl.lit(system))).item())
     told = pl.max_horizontal([_tokens(side) for side in answers]) if answers else pl.lit(0)
     found = frame.select("id", tokens=asked + told, scored=told).select(
         pl.col("id").sort_by("tokens", "id", descending=[True, False]).first(),
@@ -63,7 +67,10 @@ def guessed(frame: pl.DataFrame, record_type: RecordType) -> Longest | None:
 
 
 def _tokens(column: str) -> pl.Expr:
-    text = pl.element().struct.field("content").fill_null("")
-    wide = text.str.count_matches(r"[\u2E80-\u{10FFFF}\n]")
-    each = ((text.str.len_chars() - wide) / CHARS_PER_TOKEN).ceil() + wide + TOKENS_PER_TURN
+    each = _of_text(pl.element().struct.field("content").fill_null(""))
     return pl.col(column).list.eval(each).list.sum().cast(pl.Int64)
+
+
+def _of_text(text: pl.Expr) -> pl.Expr:
+    wide = text.str.count_matches(r"[\u2E80-\u{10FFFF}\n]")
+    return ((text.str.len_chars() - wide) / CHARS_PER_TOKEN).ceil() + wide + TOKENS_PER_TURN

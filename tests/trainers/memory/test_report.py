@@ -104,10 +104,13 @@ def test_tokens_of_rows_are_estimated_from_their_letters() -> None:
         {"id": "wide", "source": "s", "group": "w", "prompt": turns("您好您好", "ab"), "completion": turns("ab\n")},
     ]
     frame = pl.DataFrame(rows, schema_overrides={"prompt": MESSAGES, "completion": MESSAGES})
-    found = guessed(conform(frame, RecordType.SFT), RecordType.SFT)
+    frame = conform(frame, RecordType.SFT)
+    found = guessed(frame, ["completion"])
     # four wide letters and the turn; one token of two letters and the turn; one, a line break and the turn
     assert found == Longest(id="wide", tokens=(4 + 6) + (1 + 6) + (1 + 1 + 6), scored=8, known="estimated")
-    assert guessed(conform(frame, RecordType.SFT).clear(), RecordType.SFT) is None
+    # and a system turn of two tokens before prompts that have none
+    assert guessed(frame, [], system="abcdef") == Longest(id="wide", tokens=17 + 8, scored=0, known="estimated")
+    assert guessed(frame.clear(), ["completion"]) is None
 
 
 def test_what_does_not_fit_comes_with_what_to_change_in_order() -> None:
