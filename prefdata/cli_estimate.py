@@ -126,6 +126,8 @@ def estimate_command(
         raise RecipeError("--measure runs on this machine; leave --gpu out, or take --dry-run")
     if devices > 1 and (dry_run or measure):
         raise RecipeError("--dry-run and --measure run one process; leave --devices out")
+    if devices > 1 and (gpu or "").strip().lower() == "cpu":
+        raise RecipeError("--devices are GPUs; processes on one CPU share its memory, so leave one of them out")
     changes = {
         "tuner": _one_of("--tuner", tuner, ("lora", "dora", "qlora", "full")),
         "max_length": max_length,

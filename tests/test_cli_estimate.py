@@ -78,6 +78,7 @@ def test_the_stages_of_a_recipe_are_told_one_by_one(tmp_path: Path) -> None:
         (["--model", "qwen2.5-7b", "--method", "sft", "--gpu", "x"], "nor a known GPU"),
         (["--model", "qwen2.5-7b", "--method", "kto", "--batch", "1"], "at least 2: KTO"),
         (["--model", "m", "--method", "sft", "--dry-run", "--measure"], "choose one"),
+        (["--model", "m", "--method", "sft", "--devices", "2", "--gpu", "cpu"], "--devices are GPUs"),
         ([str(RECIPES / "support_kto.yaml"), "--stage", "nope"], "--stage nope: the recipe has"),
     ],
 )

@@ -131,7 +131,7 @@ def train(
     preflight.require(settings.insist)
     for one in preflight.failing("major"):
         log.warning("%s: preflight: %s: %s", method.name, one.check, one.title)
-    memory = foretold(method.name, settings, rows, start, place)
+    memory = foretold(method.name, settings, rows, start, place, folders=getattr(method, "folders", {}))
     if writes():
         clear(output_dir, key)
         output_dir.mkdir(parents=True, exist_ok=True)

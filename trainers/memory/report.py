@@ -73,7 +73,7 @@ class Report:
             found.append(f"  {phase}: {_gib(sum(parts.values()))}{mark}")
             found += [_line(name, size) for name, size in parts.items()]
         found += ["  assumed, not derived", *(_line(name, size) for name, size in self.estimate.assumed.items())]
-        found.append(f"  peak {_gib(self.estimate.total)} a device, in the {self.estimate.phase}; {self._fit()}")
+        found.append(f"  peak {_gib(self.estimate.total)} a device ({self.estimate.phase}); {self._fit()}")
         if self.suggestions:
             found.append("  what to change, each with all before it")
             found += [

@@ -14,6 +14,7 @@ from trainers.memory import Longest, Memory, estimate_stage, guessed, memory_of
 from trainers.memory.devices import GIB, smallest
 from trainers.memory.shapes import shape_of
 from trainers.memory.stages import step_of
+from trainers.memory.suggest import together
 from trainers.sft import SFTSettings
 
 GPU = memory_of("h100")
@@ -151,6 +152,52 @@ def test_reward_models_that_score_answers_are_counted_whole() -> None:
     shape = shape_of("smollm2-135m")
     assert scored.estimate.states["reward models"] == 4 * (shape.body + shape.embedding + shape.hidden)
     assert scored.estimate.live - alone.estimate.live == scored.estimate.states["reward models"]
+
+
+def changes(method: str, settings: Any, model: str, memory: Memory, **spread: Any) -> list[str]:
+    return [one.change for one in estimate_stage(method, settings, model, memory=memory, **spread).suggestions]
+
+
+def test_devices_that_are_there_share_weights_out_before_less_is_trained() -> None:
+    spread: dict[str, Any] = {"devices": 8, "sharding": "none"}
+    found = changes("dpo", DPOSettings(tuner="full"), "llama-3.1-8b", memory_of("80GB"), **spread)
+    assert found[2:] == [
+        "reference_store: always",
+        "fsdp2 over the 8 devices",
+        "per_device_batch: 4 with gradient_accumulation: 4, which fits again",
+    ]
+    spread = {"devices": 2, "sharding": "zero2"}
+    settings = SFTSettings(tuner="full", per_device_batch=1, gradient_accumulation=1)
+    found = changes("sft", settings, "llama-3.1-8b", memory_of("70GiB"), **spread)
+    assert found == ["fsdp2 over the 2 devices"]
+
+
+def test_more_devices_accumulate_less_so_that_an_update_stays_the_same() -> None:
+    settings = SFTSettings(tuner="qlora", per_device_batch=1, gradient_accumulation=16, lora_r=1024)
+    report = estimate_stage("sft", settings, "llama-3.1-8b", memory=memory_of("16GiB"))
+    assert [one.change for one in report.suggestions] == [
+        "2 devices with fsdp2, gradient_accumulation: 8",
+        "4 devices with fsdp2, gradient_accumulation: 4",
+    ]
+    assert together(report.suggestions) == "4 devices with fsdp2; per_device_batch: 1 with gradient_accumulation: 4"
+
+
+def test_processes_on_one_cpu_are_not_said_to_help() -> None:
+    found = changes("sft", SFTSettings(tuner="full"), "qwen2.5-7b", CPU)
+    assert found
+    assert not any("devices" in one for one in found)
+
+
+def test_batches_that_are_no_power_of_two_get_smaller_too() -> None:
+    tight = Memory(name="tight", bytes=1 << 28)
+    sft = changes("sft", SFTSettings(per_device_batch=6, gradient_accumulation=1), "smollm2-135m", tight)
+    assert sft[:2] == [
+        "per_device_batch: 3 with gradient_accumulation: 2",
+        "per_device_batch: 1 with gradient_accumulation: 6",
+    ]
+    kto = changes("kto", KTOSettings(per_device_batch=3, gradient_accumulation=4), "smollm2-135m", tight)
+    assert kto[0] == "per_device_batch: 2 with gradient_accumulation: 6"
+    assert not kto[1].startswith("per_device_batch")
 
 
 def test_without_a_device_the_smallest_gpu_is_told() -> None:

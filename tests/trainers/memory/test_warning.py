@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from prefdata.schema import RecordType
+from trainers.grpo import GRPOSettings
 from trainers.job import Machine
 from trainers.memory import Memory, warning
 from trainers.memory.shapes import KNOWN
@@ -69,3 +71,49 @@ def test_what_is_free_is_never_more_than_the_machine_has() -> None:
 
     found = warning.free(HERE)
     assert 0 < found.bytes <= this_machine().bytes
+
+
+def test_reward_models_are_counted_in_what_is_foretold(tmp_path: Path) -> None:
+    config = dict(KNOWN["smollm2-135m"])
+    judge = tmp_path / "judge"
+    judge.mkdir()
+    (judge / "config.json").write_text(json.dumps(config))
+    settings = GRPOSettings(rewards={"reward_model": {"model": "reward"}, "length": {"max": 9}})
+    told = warning.foretold("grpo", settings, rows(), start(tmp_path, config), HERE, folders={"reward": judge})
+    assert told["states"]["reward models"] == 4 * (134_515_008 + 576)
+
+
+@pytest.mark.parametrize(
+    ("spread", "stage", "found"),
+    [
+        ("alone", None, "none"),
+        ("ddp", None, "none"),
+        ("fsdp2", None, "fsdp2"),
+        ("deepspeed", None, "zero2"),
+        ("deepspeed", "1", "none"),
+        ("deepspeed", "3", "zero3"),
+    ],
+)
+def test_zero_divides_what_its_stage_divides(
+    spread: str, stage: str | None, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(warning.ZERO_FILE, raising=False)
+    monkeypatch.delenv(warning.ZERO_STAGE, raising=False)
+    if stage is not None:
+        monkeypatch.setenv(warning.ZERO_STAGE, stage)
+    assert warning.sharding(spread) == found
+
+
+def test_the_stage_of_zero_may_stand_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "zero.json"
+    file.write_text('{"zero_optimization": {"stage": 3}}')
+    monkeypatch.setenv(warning.ZERO_FILE, str(file))
+    assert warning.sharding("deepspeed") == "zero3"
+
+
+def test_processes_on_one_cpu_share_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setattr(warning, "_available", lambda total: 8 << 30)
+    monkeypatch.setattr(warning, "this_machine", lambda: Memory(name="here", bytes=16 << 30, kind="cpu"))
+    assert warning.free(dataclasses.replace(HERE, processes=4)).bytes == 4 << 30
+    assert warning.free(HERE).bytes == 8 << 30
