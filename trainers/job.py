@@ -32,6 +32,9 @@ PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "t
 FOR_SOME = ("bitsandbytes", "deepspeed")
 """Packages that only some training needs: weights or optimizer states of few bits, and states spread by DeepSpeed."""
 
+MEASURED = ("samples.json", "eval_rewards.parquet")
+"""Files of a stage that tell what was measured of it."""
+
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
@@ -131,7 +134,7 @@ def finished(folder: Path, key: str) -> Stage | None:
 def write_record(folder: Path, record: Mapping[str, Any]) -> Stage:
     """Writes stage.json last of all, with the hashes of the files that make up the stage."""
     parts = [file for part in (ADAPTER, MODEL) for file in sorted((folder / part).rglob("*")) if file.is_file()]
-    parts += [folder / name for name in ("metrics.json", "samples.json", "eval_rewards.parquet")]
+    parts += [folder / name for name in ("metrics.json", *MEASURED)]
     files = {file.relative_to(folder).as_posix(): sha256_file(file) for file in parts if file.is_file()}
     whole = {**record, "files": files}
     write_json(folder / RECORD, whole)
@@ -159,6 +162,12 @@ def decisive(settings: Any) -> dict[str, str]:
     rounded = settings.tuner == "qlora" or "bit" in optimizer or optimizer.startswith("paged")
     wanted = (*PACKAGES, *(("bitsandbytes",) if rounded else ()))
     return {name: version for name, version in versions().items() if name in wanted}
+
+
+def trained_hash(record: Mapping[str, Any]) -> str:
+    """SHA-256 of the files that a stage trained, which is what others go on from; not of what was measured of them."""
+    files: Mapping[str, str] = record["files"]
+    return digest({name: one for name, one in files.items() if name.startswith((f"{ADAPTER}/", f"{MODEL}/"))})
 
 
 def digest(value: Any) -> str:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,8 @@ import transformers
 from transformers.trainer_callback import PrinterCallback
 
 from prefdata.errors import PrefdataError, RecipeError
-from prefdata.io import write_json, write_parquet
-from trainers.adapters import adapter_config, frozen_layers, keep_exact, save
+from prefdata.io import write_json
+from trainers.adapters import adapter_config, keep_exact, save
 from trainers.arguments import config_class, refusals
 from trainers.callbacks import (
     Bar,
@@ -29,14 +28,14 @@ from trainers.callbacks import (
 )
 from trainers.card import write_card
 from trainers.curves import Curves, keep_curves
+from trainers.job import Stage
+from trainers.measuring import loaded, measured_after, measured_before, trained_model
 from trainers.method import Plan, Reads
 from trainers.monitor import Monitor
 from trainers.processes import barrier, shard_on_cpu, shared, whole_weights, writes
 from trainers.reference import proof
-from trainers.reporters import tell
-from trainers.samples import sampled, write_samples
+from trainers.reporters import tell, tell_curves
 from trainers.shortages import KEPT_CHECKPOINTS, require_room, shortages
-from trainers.trunk import SharedTrunk
 
 LEFT_OUT = ("runtime", "per_second", "total_flos", "num_tokens", "step_time")
 """Parts of names of logged values that belong to a machine, or that TRL counts anew after a kill."""
@@ -52,6 +51,8 @@ class Outcome:
     canary: dict[str, Any] | None
     reference: dict[str, Any]
     metrics: dict[str, Any]
+    measured: list[str]
+    """Which of the metrics are of the held-out rows."""
     monitor: dict[str, Any]
     """What left its healthy range."""
 
@@ -65,6 +66,23 @@ def run(plan: Plan) -> Outcome:
     """
     with deterministic(), shortages(plan):
         return _run(plan)
+
+
+def measure_again(plan: Plan, stage: Stage, metrics: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the held-out rows say of a finished stage, measured as at the end of training; nothing is trained.
+
+    `metrics` are those of its training. Files, curves and card tell the new ones.
+    """
+    with deterministic(), shortages(plan):
+        transformers.set_seed(plan.settings.seed)
+        model = loaded(plan)
+        before = measured_before(plan, model)
+        transformers.set_seed(plan.settings.seed)
+        found = measured_after(plan, trained_model(plan, model, stage), before)
+    if writes():
+        tell_curves(plan, {**metrics, **found}, step=metrics["steps"])
+        write_card(plan, {**metrics, **found})
+    return found
 
 
 @contextlib.contextmanager
@@ -84,12 +102,8 @@ def deterministic() -> Iterator[None]:
 def _run(plan: Plan) -> Outcome:
     settings = plan.settings
     transformers.set_seed(settings.seed)
-    model = plan.method.load(plan, plan.dtype())
-    model.to(plan.machine.device)
-    frozen = frozen_layers(plan, model)
-    if frozen:
-        SharedTrunk(model, frozen)
-    before = _before(plan, model)
+    model = loaded(plan)
+    before = measured_before(plan, model)
     transformers.set_seed(settings.seed)  # a run that finds `before` on disk draws what one that measured it draws
     reads = plan.method.reads(plan, model)
     checkpoint = shared(_go_on_from(plan) if writes() else None)
@@ -135,16 +149,10 @@ def _run(plan: Plan) -> Outcome:
     barrier()
     reference: dict[str, Any] = dict(reads.reference)
     transformers.set_seed(settings.seed)
-    if plan.held_out is not None and len(plan.held_out):
-        if plan.method.reference:
-            reference |= proof(plan, trainer)
-        held = plan.method.after(plan, trainer.model, before["measured"])
-        metrics |= held.metrics
-        answers = sampled(plan, trainer.model) if plan.method.answers else []
-        if writes():
-            write_parquet(plan.output_dir / "eval_rewards.parquet", held.frame)
-            if plan.method.answers:
-                write_samples(plan, before["answers"], answers)
+    if plan.held_out is not None and len(plan.held_out) and plan.method.reference:
+        reference |= proof(plan, trainer)
+    found = measured_after(plan, trainer.model, before)
+    metrics |= found
     if writes():
         tell(plan, trainer, metrics)
         write_card(plan, metrics)
@@ -154,24 +162,9 @@ def _run(plan: Plan) -> Outcome:
         canary=canary,
         reference=reference,
         metrics=metrics,
+        measured=sorted(found),
         monitor=monitor.record(),
     )
-
-
-def _before(plan: Plan, model: Any) -> dict[str, Any]:
-    """What the start model scores and answers on the held-out rows; kept on disk for a run that is killed."""
-    if plan.held_out is None or not len(plan.held_out):
-        return {"measured": None, "answers": []}
-    kept = plan.output_dir / "before.json"
-    found: dict[str, Any] | None = shared(json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else None)
-    if found is None or found["key"] != plan.bits():
-        found = shared(
-            {"key": plan.bits(), "measured": plan.method.before(plan, model), "answers": sampled(plan, model)}
-        )
-        if writes():
-            write_json(kept, found)
-        barrier()
-    return found
 
 
 def _go_on_from(plan: Plan) -> Path | None:

@@ -51,6 +51,8 @@ class Plan:
     The machine rounds in its own way, and the number of processes, which each add their share to every update, decides
     how many rows an update reads and so how many updates there are.
     """
+    measured: str = ""
+    """Hash of the held-out rows and of what is measured with them."""
     root: Path | None = None
     """The models' home, where it is not the one of the environment."""
 

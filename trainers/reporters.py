@@ -25,8 +25,7 @@ def tell(plan: Plan, trainer: Any, metrics: Mapping[str, Any]) -> None:
     if not trainer.is_world_process_zero():
         return
     values, settings = held_out_values(metrics), settled(plan)
-    if "tensorboard" in plan.settings.report_to:
-        _tensorboard(plan, values, settings, step=trainer.state.global_step)
+    tell_curves(plan, metrics, step=trainer.state.global_step)
     for callback in trainer.callback_handler.callbacks:
         name = type(callback).__name__
         if name not in CONFIGS:
@@ -38,6 +37,12 @@ def tell(plan: Plan, trainer: Any, metrics: Mapping[str, Any]) -> None:
                 callback.on_train_end(trainer.args, trainer.state, trainer.control, model=trainer.model)
         except Exception as error:  # a service's client may raise anything, and the stage is trained already
             log.warning("%s took no held-out metrics: %s", name.removesuffix("Callback"), type(error).__name__)
+
+
+def tell_curves(plan: Plan, metrics: Mapping[str, Any], *, step: int) -> None:
+    """Gives settings and held-out estimates to TensorBoard, where it is asked for."""
+    if "tensorboard" in plan.settings.report_to:
+        _tensorboard(plan, held_out_values(metrics), settled(plan), step=step)
 
 
 def settled(plan: Plan) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 from prefdata.errors import InputError
 from trainers.heads import with_score_head
 from trainers.identity import identity
-from trainers.job import ADAPTER, RECORD, digest, machine, quiet, read_stage, require_training
+from trainers.job import ADAPTER, RECORD, machine, quiet, read_stage, require_training, trained_hash
 from trainers.models import load_tokenizer, quiet_progress, refuse_code
 from trainers.rendering import Message, encode_sides, protect
 from trainers.start import open_below
@@ -134,7 +134,7 @@ def _of_stage(folder: Path, root: Path | None, max_length: int | None) -> Reward
         tokenizer=tokenizer,
         max_length=max_length or settings["max_length"],
         system=settings["system"],
-        told={"key": stage.record["key"], "files": digest(stage.record["files"])},
+        told={"key": stage.record["key"], "files": trained_hash(stage.record)},
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from prefdata.errors import InputError
 from trainers.identity import config_hash, identity, weights_hash
-from trainers.job import ADAPTER, RECORD, Stage, digest, read_stage
+from trainers.job import ADAPTER, RECORD, Stage, digest, read_stage, trained_hash
 from trainers.models import MODELS, load_model, load_tokenizer, resolve, rounding
 from trainers.places import is_seen, seen_from
 from trainers.rendering import protect
@@ -111,7 +111,12 @@ def open_below(stage: Stage, *, root: Path | None = None) -> Start:
             f"model {below.name}: its config.json is not that which the stage started from, and may compute something "
             "else with the same weights"
         )
-    if parent and below.stage is not None and _told(below.stage)["sha256"] != parent["sha256"]:
+    if (
+        parent
+        and below.stage is not None
+        # records of older versions hold the hash of all files
+        and parent["sha256"] not in (_told(below.stage)["sha256"], digest(below.stage.record["files"]))
+    ):
         raise InputError(f"{stage.folder.name}: its parent stage {parent['path']} was trained anew since")
     return below
 
@@ -153,6 +158,6 @@ def _told(stage: Stage) -> dict[str, Any]:
     return {
         "method": stage.record["method"],
         "key": stage.record["key"],
-        "sha256": digest(stage.record["files"]),
+        "sha256": trained_hash(stage.record),
         "data": stage.record["data"]["sha256"],
     }

@@ -33,6 +33,8 @@ from trainers.job import (
     write_record,
 )
 from trainers.lineage import evidence, require
+from trainers.measuring import SETTINGS as MEASURING
+from trainers.measuring import forget
 from trainers.memory.warning import foretold
 from trainers.method import Method, Plan
 from trainers.places import keyed, recorded
@@ -63,8 +65,9 @@ def train(
     `data` and `evaluation` are canonical frames of the method's type. `model` is a name of the table of models, a
     folder, a hub id, or the folder of a finished stage, from which this one then goes on. A stage already there from
     the same rows, model and settings is given back as it is, whatever machine trained it, with a warning where another
-    number of processes did. A killed one goes on from its newest whole checkpoint and ends in the same weights as an
-    unbroken run on the same kind of machine; with another number of processes it is refused.
+    number of processes did. Where only held-out rows differ, or what is measured with them, it is measured anew and not
+    trained. A killed one goes on from its newest whole checkpoint and ends in the same weights as an unbroken run on
+    the same kind of machine; with another number of processes it is refused.
 
     Raises InputError for rows that cannot train, RecipeError for wrong settings, CanaryError when the reference turns
     out not to be the start model.
@@ -109,32 +112,37 @@ def train(
         {
             "method": method.name,
             "version": method.version,
-            "settings": {name: value for name, value in keyed(plain(settings)).items() if name not in NEUTRAL},
+            "settings": {
+                name: value for name, value in keyed(plain(settings)).items() if name not in NEUTRAL | MEASURING
+            },
             "base": base,
             "lineage": start.lineage(),
             "train": rows.digest(),
-            "evaluation": None if held_out is None else held_out.digest(),
             "versions": decisive(settings),
             **({"given": asked(settings)} if asked else {}),
+        }
+    )
+    measured = digest(
+        {
+            "settings": {name: value for name, value in plain(settings).items() if name in MEASURING},
+            "evaluation": None if held_out is None else held_out.digest(),
         }
     )
     done = finished(output_dir, key)
     barrier()  # nobody may begin to write before all have looked
     if done is not None:
+        tell_of_processes(done, place, settings)
+        done = _where_it_is_now(done, {"model": named, "parent": parent})
+    if done is not None and (done.record.get("measured") or {}).get("key") == measured:
         _tidy(output_dir)
         log.info("%s: the stage is finished already, from the same rows, model and settings", method.name)
-        tell_of_processes(done, place, settings)
-        return _where_it_is_now(done, {"model": named, "parent": parent})
+        return done
     preflight = examine(
         method, rows, tokenizer, settings, vocabulary=vocabulary(start.folder), raw=data, held_out=held_out
     )
     preflight.require(settings.insist)
     for one in preflight.failing("major"):
         log.warning("%s: preflight: %s: %s", method.name, one.check, one.title)
-    memory = foretold(method.name, settings, rows, start, place, folders=getattr(method, "folders", {}))
-    if writes():
-        clear(output_dir, key)
-        output_dir.mkdir(parents=True, exist_ok=True)
     plan = Plan(
         method=method,
         settings=settings,
@@ -148,10 +156,31 @@ def train(
         tokenizer=tokenizer,
         output_dir=output_dir,
         key=key,
+        measured=measured,
         root=root,
     )
-    from trainers.loop import run
+    from trainers.loop import measure_again, run
 
+    if done is not None:
+        log.info("%s: the stage is trained already; its held-out rows are measured anew", method.name)
+        record = forget(done)
+        with quiet():
+            found = measure_again(plan, done, record["metrics"])
+        record |= {
+            "settings": {
+                **record["settings"],
+                **{name: getattr(settings, name) for name in MEASURING if name in record["settings"]},
+            },
+            "evaluation": None if held_out is None else held_out.record(),
+            "metrics": {**record["metrics"], **found},
+            "measured": {"key": measured, "metrics": sorted(found)},
+            "preflight": preflight.record(),
+        }
+        return _written(output_dir, record)
+    memory = foretold(method.name, settings, rows, start, place, folders=getattr(method, "folders", {}))
+    if writes():
+        clear(output_dir, key)
+        output_dir.mkdir(parents=True, exist_ok=True)
     with quiet():
         outcome = run(plan)
     record = {
@@ -186,13 +215,18 @@ def train(
         "canary": outcome.canary,
         "reference": outcome.reference,
         "metrics": outcome.metrics,
+        "measured": {"key": measured, "metrics": outcome.measured},
         "monitor": outcome.monitor,
         "preflight": preflight.record(),
         "memory": memory,
     }
-    stage = shared(write_record(output_dir, record) if writes() else Stage(folder=output_dir, record=record))
-    _tidy(output_dir)
     log.info("%s: %d rows, %d steps", method.name, outcome.rows_used, outcome.metrics["steps"])
+    return _written(output_dir, record)
+
+
+def _written(folder: Path, record: Mapping[str, Any]) -> Stage:
+    stage = shared(write_record(folder, record) if writes() else Stage(folder=folder, record=record))
+    _tidy(folder)
     return stage
 
 

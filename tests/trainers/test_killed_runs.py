@@ -45,13 +45,13 @@ OWN: dict[str, dict[str, Any]] = {
     "rloo": SAMPLED,
 }
 PLACES = [
-    "trainers.loop:write_json:1",  # the start model was scored, but this not yet written
+    "trainers.measuring:write_json:1",  # the start model was scored, but this not yet written
     "trainers.callbacks:Bar.on_step_end:1",  # before the first checkpoint
     "transformers.trainer:Trainer._save_optimizer_and_scheduler:2",  # within the second: torn
     "trainers.callbacks:Bar.on_step_end:2",  # having gone on from the first
     "trainers.callbacks:TrustedCheckpoints.on_save:2",  # all of a checkpoint is there but its manifest
     "trainers.loop:save:1",  # trained, but not saved
-    "trainers.loop:write_parquet:1",  # saved, but not scored
+    "trainers.measuring:write_parquet:1",  # saved, but not scored
     "trainers.training:write_record:1",  # everything but stage.json
     "trainers.training:_tidy:1",  # finished, but not tidied up
 ]

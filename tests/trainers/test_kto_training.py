@@ -142,11 +142,11 @@ def test_a_run_that_was_cut_off_ends_in_the_weights_of_an_unbroken_one(
 def test_an_adapter_on_the_last_layer_trains_the_same_with_a_shared_trunk(
     tiny_model: Path, tmp_path: Path, support_rows: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from trainers import loop
+    from trainers import measuring
 
     settings = KTOSettings(**{**QUICK, "lora_layers": 1, "save_steps": 0})
     train_kto(support_rows, None, model=tiny_model, output_dir=tmp_path / "shared", settings=settings)
-    monkeypatch.setattr(loop, "SharedTrunk", lambda model, frozen: None)
+    monkeypatch.setattr(measuring, "SharedTrunk", lambda model, frozen: None)
     train_kto(support_rows, None, model=tiny_model, output_dir=tmp_path / "plain", settings=settings)
     assert weights(tmp_path / "shared") == weights(tmp_path / "plain")
 
