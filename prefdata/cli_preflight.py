@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -120,6 +121,7 @@ def preflight_command(
     checked_severity(fail_on)
     if allow and fail_on is None:
         raise RecipeError("--allow says what --fail-on passes over; give --fail-on too")
+    _require_known(allow or ())
     checked = preflight(
         path,
         model=model,
@@ -161,6 +163,19 @@ def preflight_command(
             typer.echo(f"{one.severity.value} {one.check}{rows}", err=True)
     if bad:
         raise typer.Exit(1)
+
+
+def _require_known(names: Sequence[str]) -> None:
+    """Raises RecipeError for names that no finding has."""
+    if not names:
+        return
+    from prefdata.errors import RecipeError, nearest
+    from trainers.preflight import checks
+
+    known = checks(trl=True)
+    faults = [f"--allow {name}: no such finding; {nearest(name, known)}" for name in names if name not in known]
+    if faults:
+        raise RecipeError(faults)
 
 
 def _shown(checked: Checked, row: str, as_json: bool) -> bool:

@@ -120,6 +120,7 @@ def test_wrong_usage_says_what_to_do(model: Path, data: Path) -> None:
         ([data, "--model", model, "--method", "kto"], "kto reads unpaired_preference rows"),
         ([data, "--model", model, "--method", "dop"], "did you mean 'dpo'"),
         ([data, "--model", model, "--allow", "x"], "--fail-on too"),
+        ([data, "--fail-on", "major", "--allow", "to_long"], "no such finding; did you mean 'too_long'"),
         ([data, "--model", model, "--stage", "dpo"], "belong to a recipe"),
         ([data, "--model", model, "--run", "runs/demo"], "belong to a recipe"),
         ([ROOT / "recipes" / "support_kto.yaml", "--held-out", data], "leave out --held-out"),

@@ -5,10 +5,11 @@ Each method adds its own in its module. What TRL can do beyond them is passed th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from prefdata.errors import RecipeError
+from prefdata.errors import RecipeError, nearest
 from trainers.arguments import unknown_reporters
 from trainers.chat_templates import TEMPLATES
 from trainers.job import Precision
@@ -87,6 +88,7 @@ class Settings:
         ]
         faults += self.contradictions()
         faults += unknown_reporters(self.report_to)
+        faults += unknown_refusals(self.insist)
         if faults:
             raise RecipeError(faults)
 
@@ -123,3 +125,14 @@ class Settings:
     def contradictions(self) -> list[str]:
         """Faults between settings, each beginning with the name of one."""
         return []
+
+
+def unknown_refusals(names: Sequence[str]) -> list[str]:
+    """A fault for each name that no refusal has."""
+    if not names:
+        return []
+    from trainers.lineage import INSIST
+    from trainers.preflight import checks
+
+    known = {INSIST, *checks()}
+    return [f"insist: no refusal {name!r}; {nearest(name, known)}" for name in names if name not in known]

@@ -19,7 +19,7 @@ from trainers.preflight.finding import Check, Finding, Levels, Severity
 from trainers.preflight.seen import Seen
 from trainers.rows import Rows
 
-__all__ = ["Check", "Finding", "Levels", "Preflight", "Seen", "Severity", "examine", "findings", "ranked"]
+__all__ = ["Check", "Finding", "Levels", "Preflight", "Seen", "Severity", "checks", "examine", "findings", "ranked"]
 
 FAMILIES = (lengths, answers, labels, sameness, texts, template)
 """Modules with a function `look`, in the order in which they look."""
@@ -83,6 +83,7 @@ def examine(
 ) -> Preflight:
     """What is to be known of `rows` before they are trained on with `method` (a Method, or its name).
 
+    What plain TRL would do is none of it: it can neither stop a stage nor stand in its record.
     `vocabulary` is the number of rows of the model's embedding, `raw` the canonical frame that the rows were encoded
     from, `held_out` the rows that are measured on.
     """
@@ -96,7 +97,20 @@ def examine(
         frame=raw,
         held_out=held_out,
     )
-    return Preflight(method=name, rows=len(rows), total=seen.total, findings=findings(seen), figures=figures(seen))
+    found = tuple(one for one in findings(seen) if one.view == "ours")
+    return Preflight(method=name, rows=len(rows), total=seen.total, findings=found, figures=figures(seen))
+
+
+def checks(*, trl: bool = False) -> dict[str, Check]:
+    """All checks by name: those that a stage may insist against; with `trl` those of what plain TRL would do, too."""
+    from trainers.preflight import columns, plain_trl
+
+    found: dict[str, Check] = {}
+    for module in (*FAMILIES, plain_trl, columns):
+        for one in vars(module).values():
+            many = one.values() if isinstance(one, Mapping) else [one]
+            found |= {check.name: check for check in many if isinstance(check, Check) and (trl or check.view == "ours")}
+    return found
 
 
 def findings(seen: Seen) -> tuple[Finding, ...]:

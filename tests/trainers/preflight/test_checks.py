@@ -10,8 +10,9 @@ import pytest
 from planted import found, frame, pairs, seen, unary
 
 from prefdata.auditing.finding import Severity as AuditSeverity
-from prefdata.errors import InputError
+from prefdata.errors import InputError, RecipeError
 from prefdata.schema import IMAGE, RecordType
+from trainers.dpo import DPOSettings
 from trainers.models import load_tokenizer
 from trainers.preflight import Severity, examine, findings
 from trainers.rows import Rows
@@ -307,6 +308,23 @@ def test_a_preflight_is_told_as_json_and_stops_at_what_is_critical(tokenizer: An
         made.require()
     made.require(insist=["token_outside_vocabulary"])
     assert [one.check for one in made.failing("minor")] == ["token_outside_vocabulary", "too_long"]
+
+
+def test_what_plain_trl_would_do_is_no_finding_of_a_stage(templated: Any) -> None:
+    rows = [{"prompt": one["prompt"], "completion": one["chosen"]} for one in pairs(8)]
+    given = seen(templated, SFT, rows)
+    assert "no_generation_markers" in found(given)
+    made = examine("sft", given.rows, templated, given.settings, vocabulary=None, raw=given.frame)
+    assert {one.view for one in made.findings} <= {"ours"}
+    assert "no_generation_markers" not in [one["check"] for one in made.record()["findings"]]
+
+
+def test_a_refusal_that_there_is_not_cannot_be_insisted_against() -> None:
+    with pytest.raises(RecipeError, match=r"insist: no refusal 'to_long'; did you mean 'too_long'"):
+        DPOSettings(insist=("to_long",))
+    with pytest.raises(RecipeError, match="insist: no refusal 'end_token_cut'"):  # TRL's alone
+        DPOSettings(insist=("end_token_cut",))
+    assert DPOSettings(insist=("no_sft", "too_long")).insist == ("no_sft", "too_long")
 
 
 def test_nothing_left_is_critical(tokenizer: Any) -> None:
