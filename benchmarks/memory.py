@@ -47,7 +47,7 @@ def estimated(case: dict[str, Any], device: str = "cpu", *, padded: bool = False
 
 def measured(case: dict[str, Any], *, fake: bool, padded: bool = False, as_on_gpu: bool = False) -> int:
     """The peak of live bytes of the second update of the real trainer."""
-    from prefdata.catalogue import METHODS, TRAINERS, load
+    from prefdata.catalogue import load, method
     from trainers.memory.rehearsal import MadeStart, rehearse
 
     options: dict[str, Any] = {}
@@ -56,7 +56,6 @@ def measured(case: dict[str, Any], *, fake: bool, padded: bool = False, as_on_gp
         options["max_completion_length"] = case["completion_tokens"]
     if case["method"] in ("dpo", "kto"):
         options["reference_store"] = "always" if case.get("reference") == "store" else "never"
-    assert METHODS.keys() == TRAINERS.keys()
     settings = load("trainer", case["method"])(
         tuner=case["tuner"],
         lora_r=case.get("lora_r", 16),
@@ -65,8 +64,6 @@ def measured(case: dict[str, Any], *, fake: bool, padded: bool = False, as_on_gp
         gradient_checkpointing=case["checkpointing"],
         **options,
     )
-    from prefdata.catalogue import method
-
     name = case["model"]
     found = rehearse(
         method(case["method"]),

@@ -191,6 +191,17 @@ def test_a_stage_whose_parent_is_elsewhere_is_led_up_to_by_its_lineage() -> None
     assert stages.chains([SFT]) == [["tiny", "sft"]]
 
 
+def test_stages_of_one_name_and_records_in_a_ring_end() -> None:
+    again = DPO._replace(name="sft")
+    assert stages.chains([SFT, again]) == [["tiny", "sft", "sft"]]
+    head, tail = (
+        DPO._replace(name=key, record={**DPO.record, "key": key, "parent": {"key": parent}, "lineage": []})
+        for key, parent in (("a", "b"), ("b", "a"))
+    )
+    last = DPO._replace(name="c", record={**DPO.record, "key": "c", "parent": {"key": "a"}, "lineage": []})
+    assert stages.chains([head, tail, last]) == [["tiny", "b", "a", "c"]]
+
+
 def test_what_is_told_of_the_stages(page: str, parse: Any) -> None:
     text = parse(page).text
     for told in (

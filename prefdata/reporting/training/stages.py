@@ -71,18 +71,18 @@ def chains(stages: Sequence[Trained]) -> list[list[str]]:
 
     A stage that goes on from one that is not among `stages` is led up to by the methods of its lineage.
     """
-    by_key = {stage.record["key"]: stage for stage in stages if "key" in stage.record}
-    parents = {stage.name: by_key.get((stage.record.get("parent") or {}).get("key")) for stage in stages}
-    gone_on = {parent.name for parent in parents.values() if parent is not None}
+    by_key = {stage.record["key"]: at for at, stage in enumerate(stages) if "key" in stage.record}
+    parents = [by_key.get((stage.record.get("parent") or {}).get("key")) for stage in stages]
     found = []
-    for last in stages:
-        if last.name in gone_on:
+    for last in range(len(stages)):
+        if last in parents:
             continue
-        line, stage = [last.name], last
-        while (parent := parents[stage.name]) is not None:
-            line, stage = [parent.name, *line], parent
-        before = [one["method"] for one in stage.record.get("lineage") or []]
-        found.append([stage.record["base"]["name"], *before, *line])
+        line = [last]
+        while (parent := parents[line[0]]) is not None and parent not in line:
+            line.insert(0, parent)
+        first = stages[line[0]].record
+        before = [one["method"] for one in first.get("lineage") or []]
+        found.append([first["base"]["name"], *before, *(stages[at].name for at in line)])
     return found
 
 
