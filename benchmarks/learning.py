@@ -4,8 +4,9 @@
 
 Needs the model smollm2-135m (prefdata model pull smollm2-135m) and real rows in ../shared/data. What is trained, on how
 many rows, with which seed, and what must come out is fixed in PROOFS and written in benchmarks/learning.md before a
-run. A prompt falls on one side, by a hash of its messages; within a side rows are taken in the order of a hash. The
-bounds are those of 95 % bootstrap intervals over groups. It ends with 1 unless each bound is on the right side.
+run. A prompt falls on one side, by a hash of its messages; a row is not trained on if its first or its last question is
+that of a held-out row; within a side rows are taken in the order of a hash. The bounds are those of 95 % bootstrap
+intervals over groups, which are rows with one first question. It ends with 1 unless each bound is on the right side.
 `--trial` cuts the run short to see that it works; what it prints proves nothing.
 """
 
@@ -146,36 +147,35 @@ def rank(value: str) -> bytes:
     return hashlib.sha256(f"{SEED}\x1f{value}".encode()).digest()
 
 
-def prompt_keys(rows: pl.DataFrame) -> list[str]:
-    """One a row: equal prompts have equal keys."""
-    return [json.dumps(one, sort_keys=True, ensure_ascii=False) for one in rows["prompt"].to_list()]
-
-
 def read(proof: Proof) -> pl.DataFrame:
-    """The rows of a proof, canonical; `group` is the hash of the prompt."""
+    """The rows of a proof, with `side` in [0, 1) by the hash of the prompt; `group` is the first question."""
     from prefdata.preflighting import read as read_any
     from prefdata.schema import RecordType, conform
 
     rows = read_any(DATA / proof.file, type=proof.type).rows
     if proof.method == "grpo":
         rows = conform(rows.select("id", "source", "group", "prompt"), RecordType.PROMPT)
-    groups = [rank(key).hex()[:16] for key in prompt_keys(rows)]
-    rows = rows.with_columns(group=pl.Series(groups))
+    prompts = rows["prompt"].to_list()
+    whole = [json.dumps(one, sort_keys=True, ensure_ascii=False) for one in prompts]
+    asked = [[turn["content"] for turn in one if turn["role"] == "user"] for one in prompts]
+    rows = rows.with_columns(
+        side=pl.Series([int(rank(key).hex()[:16], 16) / 16**16 for key in whole]),
+        group=pl.Series([rank(turns[0]).hex()[:16] for turns in asked]),
+        last=pl.Series([rank(turns[-1]).hex()[:16] for turns in asked]),
+    )
     return rows.unique("group", maintain_order=True) if proof.method == "grpo" else rows
 
 
 def split(rows: pl.DataFrame, proof: Proof, fits: set[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Rows to train on and rows held out; no prompt is on both sides."""
+    """Rows to train on and rows held out; no first or last question is on both sides."""
     rows = rows.filter(pl.col("id").is_in(list(fits)))
-    held = [int(group, 16) / 16**16 < proof.held_out for group in rows["group"]]
     order = pl.Series([rank(one) for one in rows["id"]], dtype=pl.Binary)
-    sorted_ = rows.with_columns(held=pl.Series(held), order=order).sort("order").drop("order")
-    train = sorted_.filter(~pl.col("held")).drop("held").head(proof.train)
-    evaluation = sorted_.filter("held").drop("held").head(proof.evaluation)
-    shared = set(train["group"]) & set(evaluation["group"])
-    if shared:
-        sys.exit(f"{len(shared)} prompts are on both sides; nothing is proven")
-    return train, evaluation
+    rows = rows.with_columns(order=order).sort("order")
+    evaluation = rows.filter(pl.col("side") < proof.held_out).head(proof.evaluation)
+    train = rows.filter(pl.col("side") >= proof.held_out)
+    for key in ("group", "last"):
+        train = train.join(evaluation, on=key, how="anti", maintain_order="left")
+    return tuple(side.drop("side", "last", "order") for side in (train.head(proof.train), evaluation))
 
 
 def fitting(rows: pl.DataFrame, method: Any, settings: Any, folder: Path) -> set[str]:
@@ -183,7 +183,7 @@ def fitting(rows: pl.DataFrame, method: Any, settings: Any, folder: Path) -> set
     from trainers.models import load_tokenizer
     from trainers.rendering import protect
 
-    return set(method.encode(rows, protect(load_tokenizer(folder)), settings, name="rows").ids)
+    return set(method.encode(rows.drop("side", "last"), protect(load_tokenizer(folder)), settings, name="rows").ids)
 
 
 def prove(proof: Proof, folder: Path, *, trial: int | None, scratch: Path) -> tuple[dict[str, Any], list[str]]:
