@@ -24,7 +24,9 @@ from prefdata.io import sha256_file, write_json, write_parquet
 from prefdata.recipe import Recipe
 from prefdata.schema import stable_hash
 from prefdata.stages import State
-from prefdata.training_stages import OTHERS, ROWS, TRAINED_ON
+from prefdata.training_rows import OTHERS
+from prefdata.training_seen import ROWS
+from prefdata.training_stages import TRAINED_ON
 
 RECEIPTS = "receipts"
 

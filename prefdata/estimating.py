@@ -6,7 +6,6 @@ The formulas are trainers'; here a recipe's stages and the rows of its run are b
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -160,7 +159,7 @@ def _longest(recipe: Recipe, stage: TrainingStage, run: Path) -> Longest | None:
 
     from prefdata.rows import kept_rows
     from prefdata.schema import RecordType
-    from prefdata.training_stages import other_run
+    from prefdata.training_rows import other_run, source_of
     from trainers.memory import guessed
     from trainers.rows import ANSWERS
 
@@ -168,11 +167,9 @@ def _longest(recipe: Recipe, stage: TrainingStage, run: Path) -> Longest | None:
     given = run / "training" / stage.name / "train.parquet"
     if given.is_file():
         return guessed(pl.read_parquet(given, glob=False), ANSWERS[wanted], system=stage.settings.system)
-    place = run if stage.data.recipe is None else other_run(run, stage.data.recipe)
-    if not (place / "run.json").is_file():
+    if stage.data.recipe is not None and not (other_run(run, stage.data.recipe) / "run.json").is_file():
         return None
-    facts = json.loads((place / "run.json").read_text(encoding="utf-8"))
-    kind = RecordType(facts["recipe"].get("type", RecordType.UNPAIRED))
+    _, place, kind, _ = source_of(run, recipe, stage)
     rows = kept_rows(place, "train")
     if stage.data.sources is not None:
         rows = rows.filter(pl.col("source").is_in(stage.data.sources))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 
-from prefdata import building, catalogue
+from prefdata import catalogue
 from prefdata.errors import InputError, RecipeError, UnknownNameError
 from prefdata.formats.core import PLACES, identify, pieces
 from prefdata.opening import open_dataset, with_columns_of
@@ -22,6 +22,8 @@ from prefdata.schema import RecordType
 
 if TYPE_CHECKING:
     from prefdata.recipe import Recipe
+    from prefdata.recipe_parts import TrainingStage
+    from prefdata.training_rows import Side
     from trainers.preflight import Preflight
     from trainers.preflight.plain_trl import Plain
     from trainers.preflight.seen import Seen
@@ -318,39 +320,69 @@ def _of_recipe(
         raise InputError(
             f"{folder}: no finished run there; prefdata build {path} makes its rows, or name it with --run"
         )
+    rows = _Rows(folder, recipe)
     return [
-        _stage(recipe, stage, folder, given, as_trl=as_trl, root=root)
+        _stage(recipe, stage, rows, given, as_trl=as_trl, root=root)
         for stage in recipe.stages
         if only is None or stage.name == only
     ]
 
 
-def _stage(
-    recipe: Recipe, stage: Any, folder: Path, given: Mapping[str, Any], *, as_trl: bool, root: Path | None
-) -> Checked:
-    """The rows of one stage as training_stages would give them, with the model that its line begins with."""
-    import json
+class _Rows:
+    """The rows of stages as training gives them to them; each side is made once."""
 
-    source, place = (recipe, folder) if stage.data.recipe is None else (stage.data.recipe, folder / "data")
-    if stage.data.recipe is not None:
-        place = place / source.name
-    facts = json.loads((place / "run.json").read_text(encoding="utf-8"))
-    kind = RecordType(facts["recipe"].get("type", RecordType.UNPAIRED))
+    def __init__(self, run: Path, recipe: Recipe) -> None:
+        self.run = run
+        self.recipe = recipe
+        self.models = {one.name: _named(recipe, one.model) for one in recipe.stages if one.model is not None}
+        self._made: dict[tuple[str, str], pl.DataFrame] = {}
+
+    def of(self, stage: TrainingStage) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """What a stage is trained on, and the held-out rows whose prompts none before it was trained on."""
+        from prefdata.build.retype import prompt_keys
+        from prefdata.training_seen import unseen
+        from prefdata.training_stages import Given, ancestors, seen_outside
+
+        given = Given(self._side(stage, "train"), self._side(stage, "evaluation"), self.run, {})
+        if not given.evaluation.height:
+            return given.train, given.evaluation
+        outside = seen_outside(self.recipe, stage, self.models)
+        before = [prompt_keys(self._side(one, "train")) for one in ancestors(self.recipe, stage.name)[:-1]]
+        given = unseen(given, [*before, *outside.prompts], outside.unknown, stage=stage.name)
+        return given.train, given.evaluation
+
+    def _side(self, stage: TrainingStage, side: Side) -> pl.DataFrame:
+        from prefdata.training_rows import made_for
+
+        if (stage.name, side) not in self._made:
+            self._made[stage.name, side] = made_for(self.run, self.recipe, stage, side).rows
+        return self._made[stage.name, side]
+
+
+def _named(recipe: Recipe, model: str) -> str:
+    """A model of a recipe: a folder is seen from there."""
+    local = recipe.root / model
+    return str(local) if local.is_dir() else model
+
+
+def _stage(
+    recipe: Recipe, stage: TrainingStage, rows: _Rows, given: Mapping[str, Any], *, as_trl: bool, root: Path | None
+) -> Checked:
+    """The rows of one stage with the model that its line begins with."""
+    from prefdata.training_stages import line
+
+    train, held_out = rows.of(stage)
+    stages = line(recipe, stage.name)
+    template = next((one.settings.chat_template for one in reversed(stages) if one.settings.chat_template), None)
     wanted = catalogue.method(stage.method).type
-    sides = []
-    for side in ("train", "evaluation"):
-        rows = kept_rows(place, side).drop("split")
-        if stage.data.sources is not None:
-            rows = rows.filter(pl.col("source").is_in(stage.data.sources))
-        sides.append(building.made(rows, kind, source, wanted, source=stage.name).rows)
-    first, template = stage, stage.settings.chat_template
-    while first.model is None:
-        first = next(one for one in recipe.stages if one.name == first.start)
-        template = template or first.settings.chat_template
-    local = recipe.root / first.model
-    model = str(local) if local.is_dir() else first.model
-    data = Data(stage.name, wanted, f"stage of {recipe.name}, {wanted.value}", sides[0], None, {})
-    settings = dataclasses.replace(stage.settings, chat_template=template, **given)
-    held = sides[1] if sides[1].height else None
-    sft = first.method == "sft"
-    return examined(data, stage.method, model, settings, held_out=held, as_trl=as_trl, base=sft, root=root)
+    data = Data(stage.name, wanted, f"stage of {recipe.name}, {wanted.value}", train, None, {})
+    return examined(
+        data,
+        stage.method,
+        rows.models[stages[0].name],
+        dataclasses.replace(stage.settings, chat_template=template, **given),
+        held_out=held_out if held_out.height else None,
+        as_trl=as_trl,
+        base=stages[0].method == "sft",
+        root=root,
+    )

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from prefdata import importing, judging, mixture, splitting, stages, training_stages
+from prefdata import importing, judging, mixture, splitting, stages, training_rows, training_stages
 from prefdata import ingest as mining
 from prefdata.card import write_card
 from prefdata.engine import Engine, LocalEngine
@@ -271,7 +271,7 @@ def _run_others(state: State) -> None:
         def progress(step: str, done: int, total: int, *, name: str = other.name) -> None:
             state.progress(f"{name}: {step}", done, total)
 
-        out = training_stages.other_run(state.run.path, other)
+        out = training_rows.other_run(state.run.path, other)
         run(other, out=out, train=False, engine=state.engine, progress=progress)
 
 

@@ -22,10 +22,10 @@ from prefdata.recipe import Recipe, settings_of
 from prefdata.recipe_parts import TrainingStage
 from prefdata.recipe_settings import SettingsReader
 from prefdata.recipe_types import told, unreachable
-from prefdata.rows import kept_rows
 from prefdata.rundir import RunDir, key_of
 from prefdata.schema import RecordType
 from prefdata.stages import FORMAT, Progress, version
+from prefdata.training_rows import SIDES, made_for, source_of
 from prefdata.training_seen import ROWS as ROWS
 from prefdata.training_seen import Seen, seen_by, unseen
 
@@ -34,11 +34,6 @@ if TYPE_CHECKING:
 
 TRAINED_ON = "rows.json"
 """Beside a trained stage: which rows it was trained on, so that the report never shows it beside others."""
-
-OTHERS = "data"
-"""Folder of the runs of other recipes that stages take rows from."""
-
-SIDES = ("train", "evaluation")
 
 Trainer = Callable[[TrainingStage, str, "Given"], "Stage"]
 """Trains one stage from a start (a model, or the folder of a stage) on what it is given."""
@@ -56,11 +51,6 @@ class Given(NamedTuple):
 def folder_of(run: Path, stage: str) -> Path:
     """Where a stage is trained."""
     return run / "model" / stage
-
-
-def other_run(run: Path, recipe: Recipe) -> Path:
-    """Where the run of another recipe is that a stage takes rows from."""
-    return run / OTHERS / recipe.name
 
 
 def checked(recipe: Recipe, progress: Progress) -> dict[str, str]:
@@ -133,11 +123,8 @@ def rows_for(run: RunDir, recipe: Recipe, stage: TrainingStage) -> Given:
 
     Each side of the split is built by itself, so that what is held out stays held out.
     """
-    source = recipe if stage.data.recipe is None else stage.data.recipe
-    place = run.path if stage.data.recipe is None else other_run(run.path, stage.data.recipe)
+    source, place, record_type, wanted = source_of(run.path, recipe, stage)
     facts = json.loads((place / "run.json").read_text(encoding="utf-8"))
-    record_type = RecordType(facts["recipe"].get("type", RecordType.UNPAIRED))
-    wanted = catalogue.method(stage.method).type
     kept = {file.name: sha256_file(file) for file in sorted((place / "kept").glob("*.parquet"))}
     key = key_of(FORMAT, version("prefdata"), kept, stage.data.resolved(), record_type, wanted, source.resolved_match())
     folder = run.path / ROWS / stage.name
@@ -152,10 +139,7 @@ def rows_for(run: RunDir, recipe: Recipe, stage: TrainingStage) -> Given:
             "as": told(wanted),
         }
         for side in SIDES:
-            rows = kept_rows(place, side).drop("split")  # type: ignore[arg-type]
-            if stage.data.sources is not None:
-                rows = rows.filter(pl.col("source").is_in(stage.data.sources))
-            made = building.made(rows, record_type, source, wanted, source=stage.name)
+            made = made_for(run.path, recipe, stage, side)
             write_parquet(files[side], made.rows)
             account[side] = {
                 "rows": made.rows.height,
@@ -192,7 +176,7 @@ def train(
     prompts: dict[str, pl.Series] = {}
     done: dict[str, dict[str, Any]] = {}
     for stage in stages:
-        needed, outside = ancestors(recipe, stage.name), _seen_outside(recipe, stage, models)
+        needed, outside = ancestors(recipe, stage.name), seen_outside(recipe, stage, models)
         before = [prompts[one.name] for one in needed[:-1]] + outside.prompts
         given = unseen(all_given[stage.name], before, outside.unknown, stage=stage.name)
         prompts[stage.name] = prompt_keys(given.train)
@@ -292,7 +276,7 @@ def line(recipe: Recipe, name: str) -> list[TrainingStage]:
     return found
 
 
-def _seen_outside(recipe: Recipe, stage: TrainingStage, models: Mapping[str, str]) -> Seen:
+def seen_outside(recipe: Recipe, stage: TrainingStage, models: Mapping[str, str]) -> Seen:
     """What the models that a stage goes back to, and its reward models, were trained on in other runs."""
     found = Seen([], [])
     for one in ancestors(recipe, stage.name):

@@ -236,3 +236,31 @@ def test_a_chain_on_a_base_model_is_examined_with_the_template_that_its_sft_stag
     assert (sft["method"], dpo["method"]) == ("sft", "dpo")
     assert min(sft["rows"], dpo["rows"]) > 0
     assert dpo["model"] == "base"
+
+
+def test_held_out_prompts_that_an_earlier_stage_trained_on_are_left_out(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prefdata import preflighting, training_rows
+
+    recipe = tmp_path / "chain.yaml"
+    recipe.write_text(
+        f"name: chain\nsources:\n  - {{name: pairs, format: auto, path: {PAIRS}}}\ntype: pairs\nfilters: []\n"
+        f"groupings: []\nstages:\n  - sft: {{model: {model}, max_length: 256}}\n  - dpo: {{max_length: 256}}\n",
+        encoding="utf-8",
+    )
+    built = CliRunner().invoke(app, ["build", str(recipe), "--out", str(tmp_path / "run"), "--quiet"])
+    assert built.exit_code == 0, built.output
+    apart, made = preflighting.preflight(recipe, run=tmp_path / "run"), training_rows.made_for
+    assert all(one.seen.held_out is not None for one in apart)
+
+    def leaking(*given: Any) -> Any:
+        """The rows that SFT is held out from are among those that it is trained on."""
+        *place, stage, side = given
+        return made(*place, stage, "evaluation" if stage.name == "sft" else side)
+
+    monkeypatch.setattr(training_rows, "made_for", leaking)
+    sft, dpo = preflighting.preflight(recipe, run=tmp_path / "run")
+    assert sft.seen.held_out is not None
+    assert dpo.seen.held_out is None
+    assert dpo.seen.rows.ids == apart[1].seen.rows.ids
