@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from prefdata.errors import InputError
 from trainers.control import Control, control_of
 from trainers.skeletons import Message, Skeleton, TemplateError, render, skeleton, stripped, texts_of
+from trainers.toolbox import drawn_tools
 
 __all__ = [
     "Encoded",
@@ -68,7 +69,7 @@ def encode_chat(tokenizer: Any, messages: Sequence[Message], *, add_generation_p
 
 def encode_chats(tokenizer: Any, chats: Sequence[tuple[Sequence[Message], bool]]) -> list[list[int] | TemplateError]:
     """`encode_chat` of many chats, each with its `add_generation_prompt`; what two of them share is encoded once."""
-    bare = [(stripped(messages), prompt) for messages, prompt in chats]
+    bare = [(stripped(drawn_tools(tokenizer, messages)), prompt) for messages, prompt in chats]
     drawn = _drawn(tokenizer, bare)
     control = control_of(tokenizer)
     ids = iter(_plain(tokenizer, control, [text for text in drawn if isinstance(text, str)]))
@@ -92,7 +93,7 @@ def plain_chats(tokenizer: Any, chats: Sequence[tuple[Sequence[Message], bool]])
 
     Only for telling what others would do; nothing of ours is trained or served this way.
     """
-    bare = [([dict(message) for message in messages], prompt) for messages, prompt in chats]
+    bare = [(drawn_tools(tokenizer, messages), prompt) for messages, prompt in chats]
     drawn = _drawn(tokenizer, bare)
     ids = iter(_plain(tokenizer, control_of(tokenizer), [text for text in drawn if isinstance(text, str)]))
     return [text if isinstance(text, TemplateError) else next(ids) for text in drawn]

@@ -12,6 +12,7 @@ import polars as pl
 from prefdata.errors import InputError
 from prefdata.schema import RecordType, check
 from trainers.rendering import Encoded, TemplateError, encode_sides_of, messages_of
+from trainers.toolbox import with_tools
 
 ANSWERS: Mapping[RecordType, tuple[str, ...]] = {
     RecordType.SFT: ("completion",),
@@ -135,7 +136,7 @@ def encode_rows(
     sides: dict[str, list[Encoded]] = {side: [] for side in answers or ("prompt",)}
     kept: dict[str, list[Any]] = {column: [] for column in columns}
     refused: TemplateError | None = None
-    wanted = labelled.select("id", "group", "prompt", *answers, *columns)
+    wanted = labelled.select("id", "group", "prompt", "tools", *answers, *columns)
     for row, encoded in _encoded(wanted, answers, tokenizer, max_length, system):
         if not isinstance(encoded, list):
             reason = "too_long" if _asks(row) else "no_customer_turn"
@@ -174,7 +175,10 @@ def _encoded(
         asking = [row for row in rows if _asks(row)]
         encoded = encode_sides_of(
             tokenizer,
-            [(messages_of(row["prompt"]), [messages_of(row[side]) for side in answers]) for row in asking],
+            [
+                (with_tools(messages_of(row["prompt"]), row["tools"]), [messages_of(row[side]) for side in answers])
+                for row in asking
+            ],
             max_length=max_length,
             system=system,
         )

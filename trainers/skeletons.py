@@ -15,6 +15,7 @@ import jinja2
 
 from prefdata.errors import InputError
 from prefdata.schema import ROLES
+from trainers.toolbox import TOOLS, replaced, tool_texts
 
 Message = dict[str, Any]
 
@@ -82,7 +83,7 @@ def stripped(messages: Sequence[Message]) -> list[Message]:
 
 
 def texts_of(chat: Sequence[Message]) -> list[str]:
-    """The texts of a chat that a template writes: contents that are not empty, and what tool calls say."""
+    """The texts of a chat that a template writes: contents that are not empty, and what tool calls and tools say."""
     return [text for text, _ in _taken(chat)]
 
 
@@ -96,13 +97,33 @@ def render(tokenizer: Any, chats: Sequence[Sequence[Message]], add_generation_pr
     if not chats:
         return []
     try:
-        drawn: list[str] = tokenizer.apply_chat_template(
-            [list(chat) for chat in chats], tokenize=False, add_generation_prompt=add_generation_prompt
-        )
+        drawn = _drawn(tokenizer, chats, add_generation_prompt)
     except REFUSALS as error:
         said = _said(tokenizer, chats, add_generation_prompt)
         raise TemplateError(f"the chat template refuses a chat ({type(error).__name__}){said}") from None
     return drawn
+
+
+def _drawn(tokenizer: Any, chats: Sequence[Sequence[Message]], add_generation_prompt: bool) -> list[str]:
+    """The chats as the template writes them; those with the same tools at once, as a template is handed one list."""
+    alike: dict[str, list[int]] = {}
+    for at, chat in enumerate(chats):
+        alike.setdefault(json.dumps(_tools(chat)), []).append(at)
+    found = [""] * len(chats)
+    for tools, places in alike.items():
+        texts = tokenizer.apply_chat_template(
+            [[{key: one for key, one in turn.items() if key != TOOLS} for turn in chats[at]] for at in places],
+            tokenize=False,
+            add_generation_prompt=add_generation_prompt,
+            **({} if tools == "null" else {"tools": json.loads(tools)}),
+        )
+        for at, text in zip(places, texts, strict=True):
+            found[at] = text
+    return found
+
+
+def _tools(chat: Sequence[Message]) -> Any:
+    return next((message[TOOLS] for message in chat if message.get(TOOLS)), None)
 
 
 def _said(tokenizer: Any, chats: Sequence[Sequence[Message]], add_generation_prompt: bool) -> str:
@@ -138,7 +159,7 @@ def _made(tokenizer: Any, chat: Sequence[Message], add_generation_prompt: bool) 
     drawn = render(tokenizer, [marked], add_generation_prompt)[0]
     parts = _MARK.split(drawn)
     pieces, texts = tuple(parts[::2]), tuple(int(one) for one in parts[1::2])
-    missing = set(range(len(_taken(chat)))) - set(texts)
+    missing = {at for at, (_, needed) in enumerate(_taken(chat)) if needed} - set(texts)
     if missing:
         raise TemplateError("the chat template does not render each message once; a text of the chat is left out")
     return Skeleton(pieces, texts)
@@ -146,16 +167,24 @@ def _made(tokenizer: Any, chat: Sequence[Message], add_generation_prompt: bool) 
 
 def _shape(message: Message) -> Any:
     calls = message.get("tool_calls")
-    return (message["role"], bool(message["content"]), json.dumps(_emptied(calls), sort_keys=True) if calls else None)
+    tools = message.get(TOOLS)
+    numbers = {text: str(at) for at, text in enumerate(tool_texts(tools))}
+    return (
+        message["role"],
+        bool(message["content"]),
+        json.dumps(_emptied(calls), sort_keys=True) if calls else None,
+        json.dumps(replaced(tools, lambda text: f"*{numbers[text]}")) if tools else None,
+    )
 
 
 def _taken(chat: Sequence[Message]) -> list[tuple[str, bool]]:
-    """Texts in the order of their numbers, and whether each is of a tool call."""
+    """Texts in the order of their numbers, and whether a template must write each: of tools it may leave some out."""
     found = []
     for message in chat:
         if message["content"]:
-            found.append((message["content"], False))
+            found.append((message["content"], True))
         found += [(text, True) for text in _leaves(message.get("tool_calls"))]
+        found += [(text, False) for text in tool_texts(message.get(TOOLS))]
     return found
 
 
@@ -165,6 +194,7 @@ def _places(chat: Sequence[Message]) -> Iterator[int]:
     for message in chat:
         yield at
         at += bool(message["content"]) + sum(1 for _ in _leaves(message.get("tool_calls")))
+        at += len(tool_texts(message.get(TOOLS)))
 
 
 def _marked(message: Message, first: int) -> Message:
@@ -175,6 +205,10 @@ def _marked(message: Message, first: int) -> Message:
     if message.get("tool_calls"):
         numbers = iter(range(first, first + 1_000_000))
         found["tool_calls"] = _replaced(message["tool_calls"], lambda text: f"{_OPEN}{next(numbers)}{_CLOSE}")
+        first += sum(1 for _ in _leaves(message["tool_calls"]))
+    if message.get(TOOLS):
+        own = {text: first + at for at, text in enumerate(tool_texts(message[TOOLS]))}
+        found[TOOLS] = replaced(message[TOOLS], lambda text: f"{_OPEN}{own[text]}{_CLOSE}")
     return found
 
 

@@ -15,6 +15,7 @@ from trainers.preflight.finding import Check, Finding, Levels
 from trainers.preflight.seen import Seen
 from trainers.rendering import control_spellings
 from trainers.skeletons import skeleton, stripped
+from trainers.toolbox import draws
 
 MARKER = re.compile(r"<\|[^|<>\s]{1,40}\|>|\[/?[A-Z_]{3,20}\]|<</?SYS>>|</?[a-z]+_of_[a-z]+>")
 """What templates mark turns with."""
@@ -49,9 +50,9 @@ PLAIN_MARKERS = Check(
 TOOLS = Check(
     name="tools_not_rendered",
     family="texts",
-    title="Rows list tools, and the template is not told of them",
+    title="Rows list tools, and the template draws none",
     why="The answers call tools that the model is not shown: it learns to call what it cannot know of.",
-    cure="Write the tools into the system turn, or leave the rows out",
+    cure="Take a model whose template draws tools, write them into the system turn, or leave the rows out",
     levels=Levels(major=0.5, minor=0),
 )
 ORDER = Check(
@@ -105,7 +106,7 @@ def look(seen: Seen) -> Iterator[Finding]:
         with_pictures: list[str] = seen.frame.filter(pl.col("images").list.len() > 0)["id"].to_list()
         if with_pictures:
             yield PICTURES.found(with_pictures, seen.frame.height)
-    if seen.frame is not None and seen.frame.schema.get("tools") == pl.String:
+    if seen.frame is not None and seen.frame.schema.get("tools") == pl.String and not draws(seen.tokenizer):
         listed: list[str] = seen.frame.filter(pl.col("tools").str.len_chars() > 2)["id"].to_list()
         if listed:
             yield TOOLS.found(listed, seen.frame.height)
