@@ -224,6 +224,15 @@ def test_what_is_told_of_the_stages(page: str, parse: Any) -> None:
         assert told in text, told
 
 
+def test_a_running_mean_of_a_constant_is_that_constant() -> None:
+    steps = [{"step": at, "loss": 0.4} for at in range(1, 41)]
+    (drawn,) = charts.curves(SFT._replace(history=steps))
+    heights = re.findall(r"M-?[\d.]+,(-?[\d.]+)((?:L-?[\d.]+,-?[\d.]+)+)", str(drawn.chart))
+    assert heights
+    for first, rest in heights:
+        assert set(re.findall(r",(-?[\d.]+)", rest)) == {first}
+
+
 def test_curves_are_those_of_the_method_and_of_what_was_logged() -> None:
     assert [one.title for one in charts.curves(SFT)] == ["loss", "entropy", "gradient"]
     assert [one.title for one in charts.curves(DPO)] == ["loss", "accuracy", "rewards"]

@@ -166,12 +166,15 @@ def _band(names: tuple[str, str], history: Sequence[Mapping[str, Any]]) -> list[
 
 
 def _smooth(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The running mean over a twelfth of the steps to either side."""
+    """The running mean over a twelfth of the steps to either side.
+
+    Never outside what it is the mean of: rounding would draw a constant as spikes over the whole height.
+    """
     reach = max(len(points) // 12, 1)
     found = []
     for at, (step, _) in enumerate(points):
         near = [value for _, value in points[max(at - reach, 0) : at + reach + 1]]
-        found.append((step, math.fsum(near) / len(near)))
+        found.append((step, min(max(math.fsum(near) / len(near), min(near)), max(near))))
     return found
 
 
