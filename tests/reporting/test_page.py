@@ -93,7 +93,7 @@ def stage(path: Path, *, held_out: bool = True, labels: tuple[bool, ...] = (True
         "learning_rate_source": "recipe",
         "metrics": metrics,
         "precision": "float32",
-        "reference": {"largest_change": 0.0, "probes": 4} if held_out else {},
+        "reference": {"largest_change": 0.0, "probes": 4} if held_out else {"store": {"rows": 4}},
         "settings": {
             "beta": 0.1,
             "gradient_accumulation": 4,

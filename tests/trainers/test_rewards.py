@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -97,9 +96,8 @@ def test_regex_is_found_or_forbidden() -> None:
 
 
 def test_regex_is_of_the_engine_that_no_pattern_can_hold_up() -> None:
-    start = time.perf_counter()
+    # an engine that backtracks would not come back from this before the suite's time-out
     assert asked(only("regex", pattern="^(a+)+$"), ["a" * 50_000 + "b"]) == [0.0]
-    assert time.perf_counter() - start < 5
     with pytest.raises(RecipeError, match=r"rewards\.regex\.pattern: not a regular expression .* look-around"):
         only("regex", pattern="(?=a)")
 

@@ -47,8 +47,9 @@ def longest_of(rows: Rows) -> Longest:
 def guessed(frame: pl.DataFrame, answers: Sequence[str], *, system: str | None = None) -> Longest | None:
     """The longest row of a canonical frame, its tokens estimated from its letters; None for an empty frame.
 
-    Each of the columns `answers` may be the answer; `system` is put before prompts that have no system turn.
-    Three letters a token, one token for each letter beyond U+2E80 (Chinese, Japanese, Korean) and each line break.
+    Each of the columns `answers` may be the answer; `system` is put before prompts that have no system turn. Three
+    letters a token, one token for each letter beyond U+2E80 (Chinese, Japanese, Korean) and each line break. Tools are
+    counted, whether or not the chat template draws them.
     """
     if not frame.height:
         return None
@@ -56,6 +57,8 @@ def guessed(frame: pl.DataFrame, answers: Sequence[str], *, system: str | None =
     if system is not None:
         own = pl.col("prompt").list.eval(pl.element().struct.field("role") == "system").list.any()
         asked += pl.when(own).then(0).otherwise(pl.select(_of_text(pl.lit(system))).item())
+    if "tools" in frame.columns:
+        asked += pl.when(pl.col("tools").is_not_null()).then(_of_text(pl.col("tools"))).otherwise(0)
     told = pl.max_horizontal([_tokens(side) for side in answers]) if answers else pl.lit(0)
     found = frame.select("id", tokens=asked + told, scored=told).select(
         pl.col("id").sort_by("tokens", "id", descending=[True, False]).first(),

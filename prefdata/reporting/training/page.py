@@ -132,7 +132,7 @@ def facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     if "sha256" in data:
         found.append(("hash of the rows", data["sha256"][:16]))
     reference = record.get("reference") or {}
-    if reference:
+    if "largest_change" in reference:
         proof = f"log-probability moved by at most {reference['largest_change']:g} in {reference['probes']} probes"
         found.append(("reference after training", proof))
     return found
