@@ -121,7 +121,7 @@ PROOFS = {
             "learning_rate": 1e-3,
             "args": {"lr_scheduler_type": "constant"},
             "per_device_batch": 16,
-            "max_steps": 40,
+            "max_steps": 24,
             "max_length": 96,
             "max_completion_length": 32,
             "num_generations": 8,
