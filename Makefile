@@ -9,7 +9,7 @@ export OMP_NUM_THREADS ?= 2
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test test-slow lint format docs audits bench peers peers-lock lock clean
+.PHONY: demo test test-slow lint format docs audits bench bench-training peers peers-lock lock clean
 
 demo: $(VENV)/ready ## run the sample recipe: raw log -> KTO data -> trained adapter -> report
 	$(BIN)/prefdata run recipes/support_kto.yaml --out runs/demo --threads 2
@@ -46,6 +46,14 @@ bench: $(VENV)/ready ## the comparisons, each prints its table; the real data is
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/toxicity.py --data $(DATA)
 	@test -d runs/demo || echo "kto is left out: no runs/demo, which make demo makes"
 	test ! -d runs/demo || $(BIN)/python benchmarks/kto.py runs/demo
+
+bench-training: $(VENV)/ready ## training beside plain TRL, and what each method learns from real rows; two hours
+	@test -d ../shared/data || { echo "bench-training: real rows are read from ../shared/data, which is not there" >&2; exit 2; }
+	$(BIN)/prefdata model pull smollm2-135m
+	$(BIN)/python benchmarks/training_equal.py
+	$(BIN)/python benchmarks/training.py
+	for method in sft dpo kto reward grpo; do $(BIN)/python benchmarks/learning.py $$method || exit 1; done
+	$(BIN)/python benchmarks/memory.py --measure
 
 PEERS := swift llamafactory axolotl verl
 
