@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib.util
 import json
 import os
 import subprocess
@@ -83,6 +84,22 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     tokenizer.save_pretrained(folder)
     yield folder
     gc.unfreeze()
+
+
+@pytest.fixture(scope="session")
+def tiny_vlm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a random LLaVA of two layers, its tokenizer and its processor; a picture is four tokens."""
+    pytest.importorskip("trl", reason="needs the extra `train`")
+    pytest.importorskip("PIL", reason="needs the extra `images`")
+    script = Path(__file__).parents[2] / "scripts" / "tiny_vlm.py"
+    spec = importlib.util.spec_from_file_location("tiny_vlm_script", script)
+    assert spec is not None
+    assert spec.loader is not None
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    words = ["What colour is it? It is red. It is blue. a large green circle, a small yellow square 0123456789"] * 20
+    folder: Path = made.build(tmp_path_factory.mktemp("tiny_vlm"), [*words, *CORPUS])
+    return folder
 
 
 @pytest.fixture
