@@ -130,7 +130,8 @@ def scene(dice: Dice, **fixed: Any) -> Scene:
     step = 0.92 / number
     places = []
     for slot in range(number):
-        free = max(step / 2 - radius, 0.0)
+        # a lone shape stays out of the corners, where left is also top
+        free = max(step / 2 - radius, 0.0) if number > 1 else 0.16
         along = 0.04 + step * (slot + 0.5) + dice.real(-free, free)
         places.append((dice.real(0.03 + radius, 0.48 - radius), along))
     return Scene(
