@@ -1,0 +1,406 @@
+"""The gate through which every picture goes that comes from outside, and what is known of those that passed.
+
+`Gate.look` opens, checks, decodes, measures and stores; `read(run).seen(...)` gives scorers and groupings what was
+found. Nothing else in this code base opens a picture that it did not store itself. What each reason means is in
+REASONS; how a picture is opened, fetched, decoded and bounded is in the package `prefdata.picturing`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import logging
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, NamedTuple, Self
+
+import polars as pl
+
+from prefdata.errors import MissingExtraError, RecipeError
+from prefdata.io import write_atomic
+from prefdata.picturing import addresses
+from prefdata.picturing.fetch import Fetcher
+from prefdata.picturing.pool import Answer, Pool, Task
+from prefdata.picturing.reasons import REASONS, Refused
+
+__all__ = ["PICTURES", "REASONS", "SEEN", "Address", "Gate", "GateSettings", "Pictures", "read"]
+
+logger = logging.getLogger(__name__)
+
+MiB = 1 << 20
+
+FILE = "pictures.parquet"
+FOLDER = "pictures"
+
+PICTURES = pl.Schema(
+    {
+        "source": pl.String(),
+        "address": pl.String(),
+        "uri": pl.String(),
+        "reason": pl.String(),
+        "sha256": pl.String(),
+        "pixels": pl.String(),
+        "format": pl.String(),
+        "bytes": pl.Int64(),
+        "width": pl.Int32(),
+        "height": pl.Int32(),
+        "frames": pl.Int32(),
+        "blur": pl.Float32(),
+        "entropy": pl.Float32(),
+        "brightness": pl.Float32(),
+        "contrast": pl.Float32(),
+        "phash": pl.UInt64(),
+        "fingerprint": pl.Binary(),
+        "thumbnail": pl.Binary(),
+    }
+)
+"""What is known of a picture, a row for each source and address.
+
+`address` as the source names it ("bytes:<first 16 of the SHA-256>" where it held the bytes); `uri` where the picture
+is stored, seen from the run (null = refused, or nothing is stored); `reason` why it was refused (null = taken);
+`sha256` and `bytes` of the file as it came; `pixels` a hash of the upright RGB pixels as they are kept, and of their
+size; `width` and `height` upright, as it came; `frames` null where those behind the first are broken; `blur` the
+variance of the luminance's Laplacian at 512 pixels at most, low = blurred; `entropy` of the luminance's histogram in
+bits, 0-8; `brightness` mean luminance, 0-1; `contrast` its standard deviation, 0-0.5; `phash` 64 bits of its lowest
+frequencies; `fingerprint` 16 x 16 RGB, 768 bytes row by row; `thumbnail` a JPEG of at most 96 pixels.
+"""
+
+SEEN = pl.Struct(
+    {
+        "uri": pl.String(),
+        "path": pl.String(),
+        "pixels": pl.String(),
+        "width": pl.Int32(),
+        "height": pl.Int32(),
+        "blur": pl.Float32(),
+        "entropy": pl.Float32(),
+        "brightness": pl.Float32(),
+        "contrast": pl.Float32(),
+        "phash": pl.UInt64(),
+        "fingerprint": pl.Binary(),
+        "side": pl.String(),
+        "message": pl.Int32(),
+        "part": pl.Int32(),
+    }
+)
+"""A picture of a row, as scorers and groupings get it: what was measured, where its file is, its place in the row."""
+
+MEASURED = tuple(name for name in SEEN.to_schema() if name not in ("uri", "path", "side", "message", "part"))
+
+COLOUR = re.compile(r"white|black|gr[ae]y|#[0-9a-fA-F]{6}")
+
+KNOWN = 4096
+"""Pictures of which a gate remembers what it found, by the hash of the file: some 3 KB each."""
+
+BATCH = 16
+BATCH_BYTES = 2 * MiB
+
+FETCH_SECONDS = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateSettings:
+    """How pictures are let in; a recipe's section `pictures:`, for all its sources."""
+
+    root: str | None = field(default=None, metadata={"file": True})
+    """Folder below which paths are looked up; by default the one of the data file that names them."""
+    max_bytes: int = 20 * MiB
+    """A larger file is refused unread."""
+    max_pixels: int = 40_000_000
+    """A larger picture is refused before it is decoded."""
+    formats: tuple[Literal["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"], ...] = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
+    """Formats that are let in, told by the bytes and not by the name of a file."""
+    background: str = "white"
+    """What transparent pixels lie on: white, black, grey, or #rrggbb."""
+    store: Literal["encode", "original", "none"] = "encode"
+    """encode: pictures are written again from their pixels, and nothing else of the file is kept; original: files
+    that hold nothing but their pixels, upright, are kept byte by byte, others encoded; none: only measured."""
+    max_side: int | None = None
+    """Larger pictures are stored at this many pixels on their longer side."""
+    hosts: tuple[str, ...] = ()
+    """Hosts that pictures may be fetched from, by https. None by default: the network is off."""
+    workers: int = 2
+    """Processes that decode."""
+    seconds: float = 10.0
+    """Processor time for one picture."""
+    memory: int = 1024 * MiB
+    """Bytes of memory for one picture."""
+
+    def __post_init__(self) -> None:
+        faults = [
+            f"{name}: {getattr(self, name)}, expected a whole number of at least {least}"
+            for name, least in (("max_bytes", 1), ("max_pixels", 1), ("workers", 1), ("memory", 64 * MiB))
+            if getattr(self, name) < least
+        ]
+        if self.max_side is not None and self.max_side < 1:
+            faults.append(f"max_side: {self.max_side}, expected a whole number of at least 1")
+        if not 0 < self.seconds < 86_400:
+            faults.append(f"seconds: {self.seconds}, expected a number above 0")
+        if not self.formats:
+            faults.append("formats: none, so that no picture could be let in")
+        if COLOUR.fullmatch(self.background) is None:
+            faults.append(f"background: {self.background!r}, expected white, black, grey or #rrggbb")
+        faults += [
+            f"hosts: {host!r}, expected the name of a host, such as images.example.com"
+            for host in self.hosts
+            if re.fullmatch(r"[A-Za-z0-9.\-]+", host) is None
+        ]
+        if faults:
+            raise RecipeError(faults)
+
+
+class Address(NamedTuple):
+    """A picture as a source names it: a path below `root`, a `data:` or https address, or the bytes themselves."""
+
+    root: Path
+    address: str | bytes
+    source: str = ""
+    """Name of the source, for the table."""
+
+
+class _Found(NamedTuple):
+    """All that the table holds of a picture, beside where it was named."""
+
+    uri: str | None = None
+    reason: str | None = None
+    sha256: str | None = None
+    pixels: str | None = None
+    format: str | None = None
+    size: int | None = None
+    width: int | None = None
+    height: int | None = None
+    frames: int | None = None
+    blur: float | None = None
+    entropy: float | None = None
+    brightness: float | None = None
+    contrast: float | None = None
+    phash: int | None = None
+    fingerprint: bytes | None = None
+    thumbnail: bytes | None = None
+
+
+class Gate:
+    """Opens, checks, decodes, measures and stores pictures; a context manager, as it holds processes."""
+
+    def __init__(self, settings: GateSettings, *, store: Path | None) -> None:
+        """`store`: the run directory, below which pictures are written; None writes nothing."""
+        if importlib.util.find_spec("PIL") is None:
+            raise MissingExtraError("opening pictures", "images")
+        self.settings = settings
+        self.store = store if settings.store != "none" else None
+        config = {
+            "max_pixels": settings.max_pixels,
+            "formats": list(settings.formats),
+            "background": settings.background,
+            "max_side": settings.max_side,
+            "store": "none" if self.store is None else settings.store,
+            "folder": None if self.store is None else str((self.store / FOLDER).resolve()),
+            "seconds": settings.seconds,
+            "memory": settings.memory,
+        }
+        # a worker counts its own processor time; the wall clock is for one that waits for something
+        self.pool = Pool(config, workers=settings.workers, patience=60 + 10 * settings.seconds)
+        self.fetcher = Fetcher(settings.hosts, max_bytes=settings.max_bytes, seconds=FETCH_SECONDS)
+        self._known: OrderedDict[str, _Found] = OrderedDict()
+        self._lock = threading.Lock()
+        self._looking = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the processes; `look` would start them again."""
+        self.pool.close()
+
+    def look(self, given: Sequence[Address]) -> pl.DataFrame:
+        """PICTURES: a row for each address, in order. A picture that is refused has its reason and no uri.
+
+        Files of equal bytes are decoded once. Raises ResourceError where the disk is full, PrefdataError where no
+        worker starts; never for a picture.
+        """
+        given = [self._rooted(one) for one in given]
+        with self._looking:
+            found = _Look(self, given).found()
+        names = [_name(one.address) for one in given]
+        rows = [found[one.root, one.address] for one in given]
+        columns: dict[str, list[Any]] = {"source": [one.source for one in given], "address": names}
+        for at, column in enumerate(_Found._fields):
+            columns["bytes" if column == "size" else column] = [row[at] for row in rows]
+        table = pl.DataFrame(columns, schema=PICTURES)
+        refused = table["reason"].drop_nulls()
+        logger.info("pictures: %d looked at, %d refused", table.height, refused.len())
+        return table
+
+    def _rooted(self, one: Address) -> Address:
+        return one if self.settings.root is None else one._replace(root=Path(self.settings.root))
+
+    def known(self, digest: str) -> _Found | None:
+        """What was found in a file of these bytes before."""
+        with self._lock:
+            found = self._known.get(digest)
+            if found is not None:
+                self._known.move_to_end(digest)
+            return found
+
+    def remember(self, digest: str, found: _Found) -> None:
+        """For the next file of the same bytes."""
+        with self._lock:
+            self._known[digest] = found
+            if len(self._known) > KNOWN:
+                self._known.popitem(last=False)
+
+
+class _Look:
+    """One call of `Gate.look`: which pictures wait, which are decoded, what was found."""
+
+    def __init__(self, gate: Gate, given: Sequence[Address]) -> None:
+        self.gate = gate
+        self.settings = gate.settings
+        self.wanted = list(dict.fromkeys((one.root, one.address) for one in given))
+        self.results: dict[tuple[Path, str | bytes], _Found] = {}
+        self.waiting: dict[str, list[tuple[Path, str | bytes]]] = {}
+        self.lock = threading.Lock()
+        self.roots = addresses.Roots()
+        workers = self.settings.workers
+        self.size = max(1, min(BATCH, len(self.wanted) // (workers * 2)))
+        self.following: Iterator[tuple[Path, str | bytes]] = iter(self.wanted)
+
+    def found(self) -> dict[tuple[Path, str | bytes], _Found]:
+        """(root, address) -> what was found."""
+        with self.roots:
+            for root in {root for root, _ in self.wanted}:
+                self.roots.open_root(root)
+            if self.wanted:
+                at_once = -(-len(self.wanted) // self.size)
+                self.gate.pool.run(self.batch, self.done, at_once=at_once)
+        return self.results
+
+    def batch(self) -> list[Task]:
+        """The next pictures to be decoded; what is refused unread, or known, is settled on the way."""
+        tasks: list[Task] = []
+        size = 0
+        while len(tasks) < self.size and size < BATCH_BYTES:
+            with self.lock:
+                key = next(self.following, None)
+            if key is None:
+                break
+            try:
+                data = self._bytes(*key)
+            except Refused as refused:
+                self.results[key] = _Found(reason=refused.reason)
+                continue
+            digest = hashlib.sha256(data).hexdigest()
+            known = self.gate.known(digest)
+            if known is not None:
+                self.results[key] = known
+                continue
+            with self.lock:
+                first = digest not in self.waiting
+                self.waiting.setdefault(digest, []).append(key)
+            if first:
+                tasks.append(Task(digest, data))
+                size += len(data)
+        return tasks
+
+    def done(self, task: Task, answer: Answer) -> None:
+        """A picture is decoded, or refused; all that named it know."""
+        found = self._stored(task, answer)
+        self.gate.remember(task.key, found)
+        with self.lock:
+            for key in self.waiting.pop(task.key):
+                self.results[key] = found
+
+    def _bytes(self, root: Path, address: str | bytes) -> bytes:
+        most = self.settings.max_bytes
+        if isinstance(address, bytes):
+            return addresses.sized(address, most)
+        if addresses.is_data(address):
+            return addresses.data_bytes(address, most)
+        if addresses.is_remote(address):
+            return self.gate.fetcher.fetch(address)
+        return self.roots.read(root, address, most)
+
+    def _stored(self, task: Task, answer: Answer) -> _Found:
+        facts: dict[str, Any] = dict(answer.facts)
+        stored = facts.pop("stored", None)
+        uri = None
+        if stored is not None and self.gate.store is not None:
+            name = stored["name"]
+            uri = f"{FOLDER}/{name[:2]}/{name}"
+            path = self.gate.store / uri
+            body = {"encoded": answer.blobs[2], "original": task.data}.get(stored["what"])
+            if body is not None and not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_atomic(path, body)
+        fingerprint, thumbnail = answer.blobs[:2] if answer.blobs else (None, None)
+        return _Found(
+            uri=uri,
+            sha256=task.key,
+            size=len(task.data),
+            fingerprint=fingerprint,
+            thumbnail=thumbnail,
+            **{name: value for name, value in facts.items() if name in _Found._fields},
+        )
+
+
+def _name(address: str | bytes) -> str:
+    """An address as the table holds it: of a picture that came along, the hash of its bytes."""
+    if isinstance(address, bytes):
+        return f"bytes:{hashlib.sha256(address).hexdigest()[:16]}"
+    if addresses.is_data(address):
+        try:
+            data = addresses.data_bytes(address, len(address))
+        except Refused:
+            data = address.encode(errors="surrogatepass")
+        return f"bytes:{hashlib.sha256(data).hexdigest()[:16]}"
+    # half of a surrogate pair is no text: polars would refuse the whole table
+    return address.encode(errors="backslashreplace").decode()
+
+
+class Pictures(NamedTuple):
+    """What a run knows of its pictures."""
+
+    table: pl.DataFrame
+    root: Path
+    """The run directory, from which `uri` is seen."""
+
+    def seen(self, images: pl.Series, sides: Sequence[str]) -> pl.Series:
+        """The pictures of each row, List(SEEN), that stand in one of `sides`, in the order of `images`.
+
+        Null where a row has none. `images`: the column of canonical rows. A picture that the run does not know, or
+        refused, is left out.
+        """
+        known = (
+            self.table.lazy()
+            .filter(pl.col("reason").is_null() & pl.col("uri").is_not_null())
+            .unique("uri", keep="first", maintain_order=True)
+            .select("uri", pl.concat_str(pl.lit(f"{self.root.resolve()}/"), "uri").alias("path"), *MEASURED)
+        )
+        named = (
+            pl.LazyFrame({"row": pl.int_range(images.len(), dtype=pl.UInt32, eager=True), "images": images})
+            .explode("images", empty_as_null=True)
+            .unnest("images")
+            .filter(pl.col("side").is_in(list(sides)))
+            .join(known, on="uri", how="inner", maintain_order="left")
+            .group_by("row", maintain_order=True)
+            .agg(pl.struct(list(SEEN.to_schema())).alias("pictures"))
+        )
+        rows = pl.LazyFrame({"row": pl.int_range(images.len(), dtype=pl.UInt32, eager=True)})
+        joined = rows.join(named, on="row", how="left", maintain_order="left").select("pictures").collect()
+        return joined["pictures"].cast(pl.List(SEEN))
+
+
+def read(run: Path) -> Pictures | None:
+    """The pictures of a run; None where it has none."""
+    file = run / FILE
+    return Pictures(pl.read_parquet(file, glob=False), run) if file.is_file() else None
