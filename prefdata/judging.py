@@ -31,9 +31,12 @@ def threshold(default: Any) -> Any:
     return field(default=default, metadata={"threshold": True})
 
 
-def file_path(default: str | None = None) -> Any:
-    """A dataclass field that names a file; in a recipe, relative paths are meant from the recipe's folder."""
-    return field(default=default, metadata={"file": True})
+def file_path(default: str | None = None, *, or_name: bool = False) -> Any:
+    """A dataclass field that names a file; in a recipe, relative paths are meant from the recipe's folder.
+
+    With `or_name` it may also be a name of something else, which it is where no such file is there.
+    """
+    return field(default=default, metadata={"file": True, "or_name": or_name})
 
 
 def rooted(settings: Any, root: Path) -> Any:
@@ -41,7 +44,8 @@ def rooted(settings: Any, root: Path) -> Any:
     found = {
         entry.name: str(root / getattr(settings, entry.name))
         for entry in dataclasses.fields(settings)
-        if entry.metadata.get("file") and getattr(settings, entry.name) is not None
+        if entry.metadata.get("file") and (value := getattr(settings, entry.name)) is not None
+        if not entry.metadata.get("or_name") or (root / value).exists()
     }
     return dataclasses.replace(settings, **found) if found else settings
 

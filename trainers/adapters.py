@@ -15,6 +15,9 @@ from trainers.method import Plan
 from trainers.processes import sharded
 from trainers.trunk import decoder_layers, linear_names
 
+SETS = ("target_modules", "exclude_modules", "modules_to_save")
+"""What PEFT keeps as sets and writes in the order of their hashes, another one in every process."""
+
 
 def require_tuner(settings: Any) -> None:
     """Raises MissingExtraError or ResourceError where this machine cannot train as `tuner` says."""
@@ -132,6 +135,7 @@ def save(plan: Plan, model: Any, weights: Mapping[str, Any] | None = None) -> Pa
             (folder / "README.md").unlink(missing_ok=True)
             config = folder / "adapter_config.json"
             said = json.loads(config.read_text(encoding="utf-8"))
-            write_json(config, {**said, "base_model_name_or_path": plan.start.name})
+            lists = {name: sorted(said[name]) for name in SETS if isinstance(said.get(name), list)}
+            write_json(config, {**said, **lists, "base_model_name_or_path": plan.start.name})
         plan.tokenizer.save_pretrained(str(folder))
     return place

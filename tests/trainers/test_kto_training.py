@@ -73,6 +73,7 @@ def test_a_stage_holds_the_adapter_and_the_proof_of_what_it_learned(
     config = json.loads((stage_folder / "adapter" / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == tiny_model.name
     assert str(tiny_model.parent) not in json.dumps(config)
+    assert config["target_modules"] == sorted(config["target_modules"]), "equal weights are equal files"
 
 
 def test_the_curves_hold_loss_kl_and_margins(stage_folder: Path) -> None:

@@ -1,0 +1,194 @@
+"""Vectors of pictures and texts under a CLIP model: each content embedded once, in batches, kept in bounded memory."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from filters.clip_model import Loaded, load, state_of
+from prefdata.errors import InputError
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+CACHE_BYTES = 256 * 2**20
+"""Vectors kept of pictures, and as many of texts: 256 MiB are 260,000 of 512 numbers. The oldest go first."""
+BATCH = 32
+"""Pictures or texts in one forward pass. Every pass has as many, the last filled up: a vector depends on its content
+alone and not on what stood beside it."""
+MAX_WINDOWS = 32
+"""Windows of one text that are read; with 77 tokens a window, the first 1,240 tokens or so."""
+_READERS = min(4, os.cpu_count() or 1)
+
+
+class Vectors:
+    """Unit vectors, float16, of what one model is shown; safe for several threads."""
+
+    def __init__(self, loaded: Loaded, *, limit: int = CACHE_BYTES) -> None:
+        self.loaded = loaded
+        self._lock = threading.RLock()
+        self._pictures = _Kept(limit)
+        self._texts = _Kept(limit)
+
+    def pictures(self, keys: Sequence[str], paths: Sequence[str]) -> Array:
+        """Vectors (pictures, numbers); equal keys are one content. Raises InputError for a file that does not open."""
+        with self._lock:
+            return self._pictures.of(list(keys), list(paths), self._embed_pictures)
+
+    def texts(self, texts: Sequence[str]) -> Array:
+        """Vectors (texts, numbers); beyond the context length a text is cut: see `windows`."""
+        with self._lock:
+            keys = [hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).digest() for text in texts]
+            return self._texts.of(keys, list(texts), self._embed_texts)
+
+    def windows(self, texts: Sequence[str]) -> list[list[str]]:
+        """Each text as pieces that fit the model: itself where it does, else overlapping windows, half a window on."""
+        room = self.loaded.context_length - self._specials()
+        # a token is a byte at least
+        doubtful = [text for text in texts if len(text.encode("utf-8", "replace")) > room]
+        with self._lock:
+            longer = {text for text, size in zip(doubtful, self._sizes(doubtful), strict=True) if size > room}
+            return [_windows(text, room, self._sizes) if text in longer else [text] for text in texts]
+
+    def logit_scale(self) -> float:
+        """What the model multiplies its cosines by before a softmax."""
+        return float(self.loaded.model.logit_scale.exp())
+
+    def _sizes(self, texts: list[str]) -> list[int]:
+        """Tokens of each text without the special ones."""
+        encode = _encoder(self.loaded.tokenizer)
+        return [len(ids) for ids in encode(texts)] if texts else []
+
+    def _specials(self) -> int:
+        return 3 if getattr(self.loaded.tokenizer, "tokenizer_mode", "") == "clips" else 2
+
+    def _embed_pictures(self, paths: list[str]) -> Array:
+        import torch
+
+        def opened(batch: list[str]) -> list[Any]:
+            return list(pool.map(lambda path: _opened(path, self.loaded.preprocess), batch))
+
+        found = []
+        with ThreadPoolExecutor(_READERS) as pool, ThreadPoolExecutor(1) as ahead:
+            waiting = None
+            for batch in [*_batches(paths), None]:
+                coming = ahead.submit(opened, batch) if batch is not None else None
+                if waiting is not None:  # the model looks at one batch while the next is read
+                    found.append(self._forward(self.loaded.model.encode_image, torch.stack(waiting.result())))
+                waiting = coming
+        return np.concatenate(found)
+
+    def _embed_texts(self, texts: list[str]) -> Array:
+        return np.concatenate(
+            [self._forward(self.loaded.model.encode_text, self.loaded.tokenizer(batch)) for batch in _batches(texts)]
+        )
+
+    def _forward(self, encode: Callable[..., Any], batch: Any) -> Array:
+        import torch
+
+        missing = BATCH - len(batch)
+        with torch.inference_mode():
+            full = torch.cat([batch, batch[-1:].expand(missing, *batch.shape[1:])]) if missing else batch
+            vectors = encode(full.to(self.loaded.device), normalize=True)[: len(batch)]
+            return np.asarray(vectors.float().cpu().numpy(), dtype=np.float16)
+
+
+@lru_cache(maxsize=2)
+def _vectors(model: str, pretrained: str | None, device: str, state: str) -> Vectors:
+    return Vectors(load(model, pretrained, device))
+
+
+def vectors_of(model: str, pretrained: str | None, device: str) -> Vectors:
+    """The vectors under a model, shared by all that ask in this process; anew where a folder's files have changed."""
+    return _vectors(model, pretrained, device, state_of(model, pretrained))
+
+
+def cosines(left: Array, right: Array, pairs: tuple[Array, Array]) -> Array:
+    """The cosine of each pair of row numbers, Float32."""
+    found = np.empty(len(pairs[0]), dtype=np.float32)
+    for start in range(0, len(found), 4096):  # bounds the memory of the rows gathered
+        at = slice(start, start + 4096)
+        one, other = left[pairs[0][at]].astype(np.float32), right[pairs[1][at]].astype(np.float32)
+        found[at] = np.einsum("ij,ij->i", one, other)
+    return np.clip(found, -1, 1)
+
+
+class _Kept:
+    """Vectors by content, the last used ones, at most `limit` bytes of them."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.vectors: OrderedDict[Any, Array] = OrderedDict()
+
+    def of(self, keys: list[Any], items: list[str], embed: Callable[[list[str]], Array]) -> Array:
+        missing = {key: item for key, item in zip(keys, items, strict=True) if key not in self.vectors}
+        held = {key: self.vectors[key] for key in keys if key in self.vectors}
+        if missing:
+            held |= dict(zip(missing, embed(list(missing.values())), strict=True))
+        for key in dict.fromkeys(keys):
+            self.vectors[key] = held[key]
+            self.vectors.move_to_end(key)
+        while self.vectors and len(self.vectors) * next(iter(self.vectors.values())).nbytes > self.limit:
+            self.vectors.popitem(last=False)
+        return np.stack([held[key] for key in keys]) if keys else np.empty((0, 1), dtype=np.float16)
+
+
+def _batches(items: list[str]) -> Iterator[list[str]]:
+    return (items[start : start + BATCH] for start in range(0, len(items), BATCH))
+
+
+def _opened(path: str, preprocess: Callable[[Any], Any]) -> Any:
+    """The tensor of a stored picture. It was decoded by the gate: what does not open now was changed since."""
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path, formats=("PNG", "JPEG", "WEBP", "GIF", "BMP")) as picture:
+            return preprocess(ImageOps.exif_transpose(picture).convert("RGB"))
+    except (OSError, ValueError, SyntaxError) as error:
+        raise InputError(
+            f"picture {Path(path).name}: taken at the gate, and does not open now ({type(error).__name__}); "
+            "was the run directory changed?"
+        ) from None
+
+
+_UNIT = re.compile(
+    "[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]"
+    "|[^\\s\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]{1,20}"
+)
+"""Where a text may be cut: at white space, around a character of a script without spaces, in an endless word."""
+
+
+def _windows(text: str, room: int, sizes: Callable[[list[str]], list[int]]) -> list[str]:
+    """Pieces of a long text of at most `room` tokens, each begun half a window after the last; MAX_WINDOWS at most."""
+    places = [found.span() for found in _UNIT.finditer(text)]
+    tokens = sizes([text[start:end] for start, end in places])
+    found: list[str] = []
+    first = 0
+    while first < len(places) and len(found) < MAX_WINDOWS:
+        held, last, half = tokens[first], first + 1, first + 1
+        while last < len(places) and held + tokens[last] <= room:
+            held += tokens[last]
+            last += 1
+            half = last if held <= room / 2 else half
+        found.append(text[places[first][0] : places[last - 1][1]])
+        if last == len(places):
+            break
+        first = half
+    return found
+
+
+def _encoder(tokenizer: Any) -> Callable[[list[str]], list[Any]]:
+    """Texts -> their ids without the special ones and without a limit: open_clip's own tokenizer, or one it wraps."""
+    inner = getattr(tokenizer, "tokenizer", None)
+    if inner is None:
+        return lambda texts: [tokenizer.encode(text) for text in texts]
+    return lambda texts: list(inner(texts, add_special_tokens=False, verbose=False)["input_ids"])
