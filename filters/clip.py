@@ -15,6 +15,7 @@ import polars as pl
 from filters.clip_model import faults_of, identity, languages_of, require_clip
 from filters.letters import without_placeholders
 from filters.scripts import readable
+from filters.shown import pictures_of
 from prefdata.errors import RecipeError
 from prefdata.judging import Reads, RowFilter, Rule, Side, file_path, threshold
 
@@ -195,24 +196,3 @@ class ClipScorer:
 
 _COLUMNS = ("clip", "worst", "prompt", "windows", "pictures")
 _TEXTS = pl.List(pl.String)
-
-
-def pictures_of(items: pl.DataFrame) -> pl.DataFrame:
-    """`row`, `place`, `picture` (by its content), `path`: a line for each stored picture of the items.
-
-    A picture that was not stored has no path and is passed over.
-    """
-    rows = items.select(row=pl.int_range(pl.len(), dtype=pl.UInt32))
-    if "pictures" not in items.columns or items.schema["pictures"] == pl.Null:
-        return pl.DataFrame(schema={"row": pl.UInt32, "place": pl.UInt32, "picture": pl.String, "path": pl.String})
-    element = pl.element().struct
-    narrow = items.select(
-        pl.col("pictures").list.eval(
-            pl.struct(pixels=element.field("pixels").cast(pl.String), path=element.field("path"))
-        )
-    )
-    listed = rows.hstack(narrow).filter(pl.col("pictures").list.len() > 0).explode("pictures").unnest("pictures")
-    placed = listed.with_columns(place=pl.int_range(pl.len(), dtype=pl.UInt32).over("row"))
-    return placed.filter(pl.col("path").is_not_null()).select(
-        "row", "place", pl.coalesce("pixels", "path").alias("picture"), "path"
-    )

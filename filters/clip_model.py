@@ -205,7 +205,8 @@ def _by_name(model: str, pretrained: str | None) -> Origin:
         return Origin(model, config, {}, _safe(Path(pretrained)), pretrained, False)
     tags = open_clip.list_pretrained_tags_by_model(model)
     if pretrained not in tags:
-        raise RecipeError(f"pretrained: {_shown(str(pretrained))!r} are no weights of {model}; {_listed(pretrained, tags)}")
+        known = nearest(str(pretrained), tags)
+        raise RecipeError(f"pretrained: {_shown(str(pretrained))!r} are no weights of {model}; {known}")
     told = open_clip.get_pretrained_cfg(model, pretrained)
     if config.get("quick_gelu", False) and not told.get("quick_gelu", False):
         raise RecipeError(f"pretrained: {pretrained} was trained without QuickGELU, which {model} has: take the other")
@@ -280,8 +281,8 @@ def _fetched(name: str, fetch: Any) -> Any:
             found = fetch()
     except Exception as error:  # hubs raise their own, urllib's and the file system's
         raise InputError(
-            f"model {_shown(name)}: cannot be fetched as safetensors ({type(error).__name__}); it needs a network once. "
-            "Without one give a local folder with its config and its safetensors as `model`"
+            f"model {_shown(name)}: cannot be fetched as safetensors ({type(error).__name__}); it needs a network "
+            "once. Without one give a local folder with its config and its safetensors as `model`"
         ) from None
     if not found:
         raise InputError(f"model {_shown(name)}: the hub has no config or weights for it")
@@ -340,7 +341,3 @@ def _near(model: str) -> str:
 
     close = difflib.get_close_matches(Path(model).name, open_clip.list_models(), n=3, cutoff=0.5)
     return f"near are {', '.join(close)}" if close else "open_clip.list_models() names them"
-
-
-def _listed(pretrained: str | None, tags: list[str]) -> str:
-    return nearest(str(pretrained), tags)

@@ -25,6 +25,10 @@ FILTERS = {
     "chat_quality": "filters.quality:ChatQuality",
     "language": "filters.language:Language",
     "toxicity": "filters.toxicity:Toxicity",
+    "clip": "filters.clip:ClipRelevance",
+    "image_quality": "filters.images:ImageQuality",
+    "nsfw": "filters.nsfw:Nsfw",
+    "picture_text": "filters.picture_text:PictureText",
 }
 
 GROUPINGS = {

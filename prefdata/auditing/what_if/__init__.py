@@ -40,12 +40,16 @@ COVERED = (90.0, 99.0)
 
 
 def of_catalogue(record_type: RecordType) -> list[Asked]:
-    """Every filter and grouping of the catalogue with its defaults, but for filters that judge no side of the type."""
+    """Every filter and grouping of the catalogue with its defaults, but for what has nothing to look at.
+
+    Those are filters that judge no side of the type, that a model must be named for, or that read pictures.
+    """
     found = []
     for name in catalogue.FILTERS:
         settings = catalogue.load("filter", name)()
         try:
-            fitted(settings.build(), record_type)
+            if "images" in fitted(settings.build(), record_type).scorer.reads:
+                continue
         except RecipeError:
             continue
         except (PrefdataError, ImportError):
