@@ -53,6 +53,7 @@ FORMATS = {
     "oasst": "prefdata.formats.oasst:Oasst",
     "nectar": "prefdata.formats.nectar:Nectar",
     "verdicts": "prefdata.formats.verdicts:Verdicts",
+    "captions": "prefdata.formats.captions:Captions",
     "table": "prefdata.formats.table:Table",
 }
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from prefdata.formats.picture_bytes import BARE, as_address, encoded
 from prefdata.formats.tool_calls import FUNCTION_CALL, calls_of, disordered, tool_calls_text
 from prefdata.schema import IMAGE, MESSAGE, MESSAGES
 
@@ -330,18 +331,19 @@ def _contents(
 
 
 def _uri(name: str, dtype: Any) -> pl.Expr:
-    """The address of a picture: text, or `{"url": ...}`, or Hugging Face's `{"bytes", "path"}`."""
+    """The address of a picture: text, or `{"url": ...}`, or Hugging Face's `{"bytes", "path"}`; see `encoded`."""
     column = pl.col(name)
     if dtype == pl.String:
-        return column
-    if isinstance(dtype, pl.Struct):
-        names = {one.name for one in dtype.fields}
-        for key in ("url", "path"):
-            if key in names:
-                address = column.struct.field(key).cast(pl.String)
-                # beside bytes, a path is only the name that the picture once had
-                return pl.when(column.struct.field("bytes").is_null()).then(address) if "bytes" in names else address
-    return pl.lit(None, pl.String)
+        return pl.when(column.str.contains(BARE)).then(as_address(column)).otherwise(column)
+    if not isinstance(dtype, pl.Struct):
+        return pl.lit(None, pl.String)
+    fields = {one.name: one.dtype for one in dtype.fields}
+    key = next((one for one in ("url", "path") if one in fields), None)
+    address = column.struct.field(key).cast(pl.String) if key else pl.lit(None, pl.String)
+    if "bytes" not in fields:
+        return address
+    # beside bytes, a path is only the name that the picture once had
+    return pl.coalesce(as_address(encoded(column.struct.field("bytes"), fields["bytes"])), address)
 
 
 def spoken(values: pl.Series, *, role: str, apart: bool) -> pl.Series:

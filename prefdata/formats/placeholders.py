@@ -7,16 +7,15 @@ in the same order. `part` counts the parts of a message, texts and pictures alik
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import polars as pl
 
 from prefdata.formats.messages import MARK, TOOL_CALLS
+from prefdata.formats.picture_bytes import BARE, as_address, encoded
 from prefdata.schema import IMAGE, MESSAGES
 
 TAG = "<image>"
-
-_BYTES = r"^(?:$|(?:iVBORw0KGgo|R0lGOD[dl]h|UklGR|/9j/[A-Za-z0-9+/]{60})[A-Za-z0-9+/]*={0,2}$)"
-"""No address but nothing, or what PNG, GIF, WebP and JPEG begin with in base64."""
 
 
 def tags_to_marks(
@@ -207,7 +206,8 @@ def uris_beside(rows: pl.DataFrame, names: Iterable[str]) -> tuple[pl.Series, pl
 
 def uris_of(values: pl.Series) -> pl.Series:
     """Addresses of pictures, List(String), of a column of addresses, of lists of them, of Hugging Face's
-    `{"bytes", "path"}`, or of `{"image"}`; null where there are none, and where a picture has no address."""
+    `{"bytes", "path"}`, or of `{"image"}`; bytes become `data:` addresses. Null where there are none, and where a
+    picture has neither address nor bytes."""
     if values.dtype == pl.Null:
         return values.cast(pl.List(pl.String))
     if values.dtype == pl.String:
@@ -220,18 +220,27 @@ def uris_of(values: pl.Series) -> pl.Series:
         key = next((name for name in ("path", "url", "image") if name in names), None)
         address = pl.element().struct.field(key) if key else pl.lit(None, pl.String)
         if "bytes" in names:  # beside bytes, a path is only the name that the picture once had
-            address = pl.when(pl.element().struct.field("bytes").is_null()).then(address)
+            inside = encoded(pl.element().struct.field("bytes"), _dtype_of(inner, "bytes"))
+            address = pl.coalesce(as_address(inside), address)
         values = values.list.eval(address)
+    elif inner in (pl.String, pl.Binary):
+        text = encoded(pl.element(), inner)
+        bare = pl.lit(True) if inner == pl.Binary else text.str.contains(BARE)
+        values = values.list.eval(pl.when(bare).then(as_address(text)).otherwise(text))
     if values.dtype not in (pl.List(pl.String), pl.List(pl.Null)):
         nothing = pl.when(pl.element().is_null()).then(pl.lit(None, pl.String))
         values = values.list.eval(nothing)  # no addresses, and yet as many pictures
     return values.cast(pl.List(pl.String))
 
 
+def _dtype_of(struct: pl.Struct, name: str) -> Any:
+    return next(one.dtype for one in struct.fields if one.name == name)
+
+
 def without_address() -> pl.Expr:
-    """A picture of the row has none, or its bytes in place of one."""
+    """A picture of the row has none."""
     uri = pl.element().struct.field("uri")
-    return pl.col("images").list.eval(uri.is_null() | uri.str.contains(_BYTES).fill_null(False)).list.any()
+    return pl.col("images").list.eval(uri.is_null() | (uri == "")).list.any()
 
 
 def parts(side: str, *, tool_calls: bool = False) -> pl.Expr:

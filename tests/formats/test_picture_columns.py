@@ -1,4 +1,4 @@
-"""Columns of pictures: the one that has some counts, two that differ are refused, and so are pictures as bytes."""
+"""Columns of pictures: the one that has some counts, two that differ are refused; bytes become addresses."""
 
 from __future__ import annotations
 
@@ -49,17 +49,26 @@ def test_a_second_column_of_pictures_is_not_left_out_in_silence() -> None:
     assert Swift().decode(rows, RecordType.SFT).refused["reasons"].to_list() == [["image_count"]]
 
 
+JPEG = b"\xff\xd8\xff" + bytes(100)
+
+
 @pytest.mark.parametrize(
-    "columns",
+    ("columns", "kind", "data"),
     [
-        {"images": [{"bytes": PNG, "path": "cat.png"}]},
-        {"image": {"bytes": PNG, "path": "cat.png"}},
-        {"images": [base64.b64encode(PNG).decode()]},
-        {"image": base64.b64encode(PNG).decode()},
-        {"images": [base64.b64encode(b"\xff\xd8\xff" + bytes(100)).decode()]},
+        ({"images": [{"bytes": PNG, "path": "cat.png"}]}, "png", PNG),
+        ({"image": {"bytes": PNG, "path": "cat.png"}}, "png", PNG),
+        ({"image": {"bytes": base64.b64encode(PNG).decode(), "path": None}}, "png", PNG),
+        ({"images": [PNG]}, "png", PNG),
+        ({"images": [base64.b64encode(PNG).decode()]}, "png", PNG),
+        ({"image": base64.b64encode(JPEG).decode()}, "jpeg", JPEG),
     ],
 )
-def test_bytes_are_no_address(columns: dict[str, Any]) -> None:
+def test_bytes_become_an_address_that_holds_them(columns: dict[str, Any], kind: str, data: bytes) -> None:
+    assert read(**columns) == ([[f"data:image/{kind};base64,{base64.b64encode(data).decode()}"]], [])
+
+
+@pytest.mark.parametrize("columns", [{"images": [{"bytes": None, "path": None}]}, {"image": {"path": None}}])
+def test_a_picture_with_neither_path_nor_bytes_is_refused(columns: dict[str, Any]) -> None:
     assert read(**columns) == ([], ["picture_without_address"])
 
 
