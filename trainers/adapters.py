@@ -14,6 +14,8 @@ from trainers.job import ADAPTER, MODEL, whole_folder
 from trainers.method import Plan
 from trainers.processes import sharded
 from trainers.trunk import decoder_layers, linear_names
+from trainers.vision.processor import looks_of
+from trainers.vision.targets import beside_pictures
 
 SETS = ("target_modules", "exclude_modules", "modules_to_save")
 """What PEFT keeps as sets and writes in the order of their hashes, another one in every process."""
@@ -94,6 +96,8 @@ def adapter_config(plan: Plan, model: Any) -> Any:
 def _targets(plan: Plan, model: Any, frozen: int) -> str | list[str]:
     """Which linear modules the adapter goes on; never the head, whose own weight TRL multiplies by."""
     wanted = plan.settings.lora_targets
+    if looks_of(plan.tokenizer) is not None:
+        return beside_pictures(model, wanted, vision=plan.settings.lora_vision, name=plan.start.name)
     layers = decoder_layers(model)
     if wanted is None:
         return linear_names(layers) if frozen else "all-linear"
@@ -137,5 +141,6 @@ def save(plan: Plan, model: Any, weights: Mapping[str, Any] | None = None) -> Pa
             said = json.loads(config.read_text(encoding="utf-8"))
             lists = {name: sorted(said[name]) for name in SETS if isinstance(said.get(name), list)}
             write_json(config, {**said, **lists, "base_model_name_or_path": plan.start.name})
-        plan.tokenizer.save_pretrained(str(folder))
+        looks = looks_of(plan.tokenizer)
+        (plan.tokenizer if looks is None else looks.processor).save_pretrained(str(folder))
     return place

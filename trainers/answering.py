@@ -11,6 +11,8 @@ from prefdata.errors import InputError
 from trainers.job import quiet, read_stage, require_training
 from trainers.rendering import Message, encode_chat
 from trainers.start import open_start
+from trainers.vision.blocks import uris
+from trainers.vision.processor import looks_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +31,11 @@ class Answerer:
         ]
 
 
-def reload(stage: Path, *, root: Path | None = None) -> Answerer:
+def reload(stage: Path, *, root: Path | None = None, pictures: Path | None = None) -> Answerer:
     """The trained model of a finished stage: its start model, proven by its hash, with all adapters merged.
+
+    One that reads pictures finds those of chats in `pictures`: `{"type": "image", "image": address}` among the blocks
+    of a message.
 
     Raises InputError when the stage or its start model is not what stage.json says.
     """
@@ -42,7 +47,7 @@ def reload(stage: Path, *, root: Path | None = None) -> Answerer:
         start = open_start(done.folder, root=root)
         model = start.load()
     model.eval()
-    return Answerer(model=model, tokenizer=start.tokenizer(), system=done.record["settings"]["system"])
+    return Answerer(model=model, tokenizer=start.tokenizer(pictures), system=done.record["settings"]["system"])
 
 
 def answers(
@@ -51,21 +56,24 @@ def answers(
     """One greedy answer a chat, in order; the chats run as one batch, padded on the left."""
     import torch
 
-    device = next(model.parameters()).device
-    rows = []
+    device, looks = next(model.parameters()).device, looks_of(tokenizer)
+    rows, seen = [], []
     for chat in chats:
         if system is not None and not any(message["role"] == "system" for message in chat):
             chat = [{"role": "system", "content": system}, *chat]
         rows.append(encode_chat(tokenizer, chat, add_generation_prompt=True))
+        seen.append([looks.picture(uri) for uri in uris(chat)] if looks is not None else [])
     width = max(len(row) for row in rows)
     pad = tokenizer.pad_token_id
     ids = torch.tensor([[pad] * (width - len(row)) + row for row in rows], device=device)
     mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=device)
+    shown = looks.shown(seen, ids) if looks is not None else {}
     model.eval()
     with torch.inference_mode():
         out = model.generate(
             input_ids=ids,
             attention_mask=mask,
+            **shown,
             max_new_tokens=max_new_tokens,
             do_sample=False,
             pad_token_id=pad,

@@ -29,6 +29,7 @@ from trainers.rows import Rows, encode_rows
 from trainers.settings import Settings
 from trainers.start import Start
 from trainers.training import train
+from trainers.vision.collating import seeing
 
 Loss = Literal[
     "sigmoid",
@@ -178,6 +179,7 @@ class DPO:
     task = "CAUSAL_LM"
     answers = True
     reference = True
+    sees = True
 
     def encode(self, frame: pl.DataFrame, tokenizer: Any, settings: DPOSettings, *, name: str) -> Rows:
         return encode_rows(
@@ -216,7 +218,7 @@ class DPO:
             for row, good, bad in zip(dataset, kept.logps[: len(used)], kept.logps[len(used) :], strict=True):
                 row |= {"ref_chosen_logps": good, "ref_rejected_logps": bad}
         unproven = unproven_for(plan, model, kept)
-        return Reads(
+        given = Reads(
             dataset=dataset,
             arguments={
                 "beta": plan.value("beta"),
@@ -230,6 +232,7 @@ class DPO:
             unproven=unproven,
             **reference_options(plan, model, kept),
         )
+        return seeing(plan, given, [[side[at] for at in used] for side in (chosen, rejected)], kind="pairs")
 
     def before(self, plan: Plan, model: Any) -> dict[str, list[float]]:
         return held_logps(plan, model, reference=True)
@@ -302,6 +305,7 @@ def train_dpo(
     output_dir: str | Path = "model/dpo",
     settings: DPOSettings | None = None,
     root: Path | None = None,
+    pictures: Path | None = None,
     **options: Any,
 ) -> Stage:
     """The trained stage in `output_dir`; see `trainers.training.train`.
@@ -318,6 +322,7 @@ def train_dpo(
         output_dir=output_dir,
         settings=settings or DPOSettings(**options),
         root=root,
+        pictures=pictures,
     )
 
 

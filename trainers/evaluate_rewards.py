@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from trainers.rendering import Encoded
+from trainers.vision.likelihood import seen_logps
+from trainers.vision.processor import Looks
 
 BATCH_TOKENS = 1024
 """Padded tokens in one forward pass; larger ones are no faster on a CPU and cost memory."""
@@ -53,13 +55,21 @@ class Rewards(NamedTuple):
 
 
 def completion_logps(
-    model: Any, rows: Sequence[Encoded], *, pad_id: int, advance: Callable[[int], object] = lambda done: None
+    model: Any,
+    rows: Sequence[Encoded],
+    *,
+    pad_id: int,
+    looks: Looks | None = None,
+    advance: Callable[[int], object] = lambda done: None,
 ) -> list[float]:
     """Summed log-probability of each row's completion under `model`, in the order of `rows`.
 
     Rows with one and the same prompt, such as the sides of a pair, are read together and their prompt once, where that
-    spares enough. What is not trained on does not count. `advance` is told how many rows are done.
+    spares enough. What is not trained on does not count. `looks` is what a vision-language model sees pictures by.
+    `advance` is told how many rows are done.
     """
+    if looks is not None:
+        return seen_logps(model, rows, looks, advance=advance)
     model.eval()
     found = [0.0] * len(rows)
     groups = _with_one_prompt(rows)

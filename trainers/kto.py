@@ -31,6 +31,7 @@ from trainers.rows import Rows, encode_rows
 from trainers.settings import Settings
 from trainers.start import Start
 from trainers.training import train
+from trainers.vision.collating import seeing
 
 LEARNING_RATES = {
     "adapter": Default(5e-6, "LLaMA-Factory's KTO example with LoRA"),
@@ -93,6 +94,7 @@ class KTO:
     task = "CAUSAL_LM"
     answers = True
     reference = True
+    sees = True
 
     def encode(self, frame: pl.DataFrame, tokenizer: Any, settings: KTOSettings, *, name: str) -> Rows:
         rows = encode_rows(
@@ -139,7 +141,7 @@ class KTO:
                 for row, logp in zip(dataset, logps, strict=False):  # no KL rows, no column
                     row[name] = logp
         unproven = unproven_for(plan, model, kept)
-        return Reads(
+        given = Reads(
             dataset=dataset,
             arguments={
                 "beta": settings.beta,
@@ -155,6 +157,7 @@ class KTO:
             unproven=unproven,
             **reference_options(plan, model, kept),
         )
+        return seeing(plan, given, [side], kind="labelled", kl=bool(estimated))
 
     def before(self, plan: Plan, model: Any) -> dict[str, list[float]]:
         return held_logps(plan, model, reference=True)
@@ -213,6 +216,7 @@ def train_kto(
     output_dir: str | Path = "model/kto",
     settings: KTOSettings | None = None,
     root: Path | None = None,
+    pictures: Path | None = None,
     **options: Any,
 ) -> Stage:
     """The trained stage in `output_dir`; see `trainers.training.train`.
@@ -229,6 +233,7 @@ def train_kto(
         output_dir=output_dir,
         settings=settings or KTOSettings(**options),
         root=root,
+        pictures=pictures,
     )
 
 

@@ -36,6 +36,7 @@ from trainers.processes import barrier, shard_on_cpu, shared, whole_weights, wri
 from trainers.reference import proof
 from trainers.reporters import tell, tell_curves
 from trainers.shortages import KEPT_CHECKPOINTS, require_room, shortages
+from trainers.vision.processor import looks_of
 
 LEFT_OUT = ("runtime", "per_second", "total_flos", "num_tokens", "step_time")
 """Parts of names of logged values that belong to a machine, or that TRL counts anew after a kill."""
@@ -213,6 +214,7 @@ def build_trainer(plan: Plan, model: Any, reads: Reads) -> tuple[Any, dict[str, 
         from torch.utils.tensorboard import SummaryWriter
 
         callbacks.append(Curves(SummaryWriter(str(plan.output_dir / "tensorboard"))))
+    looks = looks_of(plan.tokenizer)
     shard_on_cpu()
     # without use_json Arrow gives every tool call the arguments of all others, as nulls
     dataset, adapter = Dataset.from_list(reads.dataset, on_mixed_types="use_json"), adapter_config(plan, model)
@@ -221,7 +223,7 @@ def build_trainer(plan: Plan, model: Any, reads: Reads) -> tuple[Any, dict[str, 
             model=model,
             args=config,
             train_dataset=dataset,
-            processing_class=plan.tokenizer,
+            processing_class=looks.processor if looks is not None else plan.tokenizer,
             peft_config=adapter,
             callbacks=callbacks,
             **reads.options,

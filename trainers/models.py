@@ -24,6 +24,7 @@ from typing import Any, Literal
 
 from prefdata.errors import InputError, MissingExtraError, PrefdataError, RecipeError, UnknownNameError
 from prefdata.io import sha256_file
+from trainers.vision.processor import reads_pictures
 
 log = logging.getLogger(__name__)
 
@@ -232,15 +233,17 @@ def refuse_code(folder: Path) -> None:
 def load_model(folder: Path, *, dtype: Any = None, quantization_config: Any = None) -> Any:
     """The causal language model in `folder`, in `dtype` (float32 if None), from safetensors only, network off.
 
-    With `quantization_config` its linear layers are rounded while they are read.
+    A vision-language one with its vision tower. With `quantization_config` its linear layers are rounded while they are
+    read.
     """
     transformers = _transformers()
+    kind = transformers.AutoModelForImageTextToText if reads_pictures(folder) else transformers.AutoModelForCausalLM
     refuse_code(folder)
     import torch
 
     options = {} if quantization_config is None else {"quantization_config": quantization_config}
     with quiet_progress():
-        return transformers.AutoModelForCausalLM.from_pretrained(
+        return kind.from_pretrained(
             str(folder), dtype=dtype or torch.float32, use_safetensors=True, local_files_only=True, **options
         )
 

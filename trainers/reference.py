@@ -10,6 +10,7 @@ from typing import Any
 from trainers.evaluate_rewards import completion_logps
 from trainers.method import Plan
 from trainers.reference_store import Kept, kept_logps
+from trainers.vision.processor import looks_of
 
 PROBES = 4
 """Held-out rows whose reference log-probability is taken again after training."""
@@ -71,7 +72,11 @@ def held_logps(plan: Plan, model: Any, *, reference: bool) -> dict[str, list[flo
         what = "start model" if reference else "trained model"
         with progress(f"held-out rows, {what}", len(rows), "row") as bar:
             logps = completion_logps(
-                model, rows, pad_id=plan.tokenizer.pad_token_id, advance=lambda done: bar.update(done)
+                model,
+                rows,
+                pad_id=plan.tokenizer.pad_token_id,
+                looks=looks_of(plan.tokenizer),
+                advance=lambda done: bar.update(done),
             )
     size = len(plan.held_out)
     return {side: logps[at * size : (at + 1) * size] for at, side in enumerate(sides)}
@@ -105,11 +110,11 @@ def first_batches(trainer: Any, count: int) -> list[list[int]]:
 
 
 def _by_reference(plan: Plan, trainer: Any, rows: Sequence[Any]) -> list[float]:
-    pad_id = plan.tokenizer.pad_token_id
+    pad_id, looks = plan.tokenizer.pad_token_id, looks_of(plan.tokenizer)
     if plan.settings.tuner == "full":
-        return completion_logps(trainer.accelerator.unwrap_model(trainer.ref_model), rows, pad_id=pad_id)
+        return completion_logps(trainer.accelerator.unwrap_model(trainer.ref_model), rows, pad_id=pad_id, looks=looks)
     with trainer.model.disable_adapter():
-        return completion_logps(trainer.model, rows, pad_id=pad_id)
+        return completion_logps(trainer.model, rows, pad_id=pad_id, looks=looks)
 
 
 def _stand_in() -> Any:
@@ -143,7 +148,12 @@ def proof(plan: Plan, trainer: Any) -> dict[str, Any]:
         again = _by_reference(plan, trainer, encoded)
     else:
         fresh = plan.method.load(plan, torch.bfloat16 if plan.machine.bfloat16 else torch.float32)
-        again = completion_logps(fresh.to(plan.machine.device), encoded, pad_id=plan.tokenizer.pad_token_id)
+        again = completion_logps(
+            fresh.to(plan.machine.device),
+            encoded,
+            pad_id=plan.tokenizer.pad_token_id,
+            looks=looks_of(plan.tokenizer),
+        )
     change = max(abs(new - logps[at]) for new, at in zip(again, probes, strict=True))
     if not change <= (0.5 if plan.machine.bfloat16 else 0.01):
         what = "the reference model moved" if held else "the files of the start model were changed"

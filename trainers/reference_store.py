@@ -29,6 +29,7 @@ from trainers.method import Plan
 from trainers.models import home
 from trainers.processes import barrier, count, rank, shared, writes
 from trainers.rendering import Encoded
+from trainers.vision.processor import looks_of
 
 log = logging.getLogger(__name__)
 
@@ -84,10 +85,12 @@ class ReferenceStore:
 
 
 def row_key(row: Encoded) -> str:
-    """Hash of the token ids of prompt and answer, apart."""
+    """Hash of the token ids of prompt and answer, apart, and of what is seen on the row's pictures."""
     found = hashlib.blake2b(digest_size=16)
     for ids in (row.prompt_ids, row.completion_ids):
         found.update(len(ids).to_bytes(8, "little") + array("q", ids).tobytes())
+    for picture in row.pictures:
+        found.update(picture.pixels.encode())
     return found.hexdigest()
 
 
@@ -171,7 +174,9 @@ def _scored(plan: Plan, model: Any, keys: Sequence[str], rows: Sequence[Encoded]
     if not rows:
         return {}
     with progress(f"reference, {what}", len(rows), "row") as bar, as_trained(plan):
-        logps = completion_logps(model, rows, pad_id=plan.tokenizer.pad_token_id, advance=bar.update)
+        logps = completion_logps(
+            model, rows, pad_id=plan.tokenizer.pad_token_id, looks=looks_of(plan.tokenizer), advance=bar.update
+        )
     return dict(zip(keys, logps, strict=True))
 
 
@@ -185,10 +190,12 @@ def as_trained(plan: Plan) -> Any:
 
 
 def _about(plan: Plan) -> dict[str, Any]:
-    """All that decides a figure beside the tokens."""
+    """All that decides a figure beside the tokens and pictures."""
     import transformers
 
+    looks = looks_of(plan.tokenizer)
     return {
+        **({"processor": looks.identity} if looks is not None else {}),
         "version": VERSION,
         "model": plan.start.name,
         "sha256": plan.start.identity(),

@@ -16,6 +16,9 @@ from prefdata.errors import InputError
 from trainers.control import Control, control_of
 from trainers.skeletons import Message, Skeleton, TemplateError, render, skeleton, stripped, texts_of
 from trainers.toolbox import drawn_tools
+from trainers.vision.blocks import as_blocks
+from trainers.vision.processor import Looks, Picture, looks_of
+from trainers.vision.widening import widened
 
 __all__ = [
     "Encoded",
@@ -47,6 +50,8 @@ class Encoded(NamedTuple):
     """Turns dropped from the left so that the row fits."""
     untrained: tuple[tuple[int, int], ...] = ()
     """Parts of the completion, from and to, that are read and not learned; only SFT knows any."""
+    pictures: tuple[Picture, ...] = ()
+    """Those of the turns that were kept, in order; each stands in the prompt's ids as the tokens that it takes."""
 
     @property
     def trained(self) -> int:
@@ -70,17 +75,23 @@ def encode_chat(tokenizer: Any, messages: Sequence[Message], *, add_generation_p
 def encode_chats(tokenizer: Any, chats: Sequence[tuple[Sequence[Message], bool]]) -> list[list[int] | TemplateError]:
     """`encode_chat` of many chats, each with its `add_generation_prompt`; what two of them share is encoded once."""
     bare = [(stripped(drawn_tools(tokenizer, messages)), prompt) for messages, prompt in chats]
+    looks = looks_of(tokenizer)
+    if looks is not None:
+        bare = [(stripped(as_blocks(chat)), prompt) for chat, prompt in bare]
     drawn = _drawn(tokenizer, bare)
+    shapes: list[Skeleton | None] = [None] * len(bare)
+    if looks is not None:
+        drawn, shapes = _widened(tokenizer, looks, bare, drawn)
     control = control_of(tokenizer)
     ids = iter(_plain(tokenizer, control, [text for text in drawn if isinstance(text, str)]))
     found: list[list[int] | TemplateError] = []
-    for (chat, prompt), text in zip(bare, drawn, strict=True):
+    for (chat, prompt), text, known in zip(bare, drawn, shapes, strict=True):
         if isinstance(text, TemplateError):
             found.append(text)
             continue
         whole = next(ids)
         try:
-            shape = skeleton(tokenizer, chat, prompt)
+            shape = known or skeleton(tokenizer, chat, prompt)
             same = control.sequence(whole) == _markers(tokenizer, control, shape)
             found.append(whole if same else _spelled(control, shape, chat, text))
         except TemplateError as error:
@@ -279,6 +290,25 @@ def _drawn(tokenizer: Any, chats: Sequence[tuple[list[Message], bool]]) -> list[
         for at, text in zip(places, texts, strict=True):
             found[at] = text
     return found
+
+
+def _widened(
+    tokenizer: Any,
+    looks: Looks,
+    chats: Sequence[tuple[list[Message], bool]],
+    drawn: Sequence[str | TemplateError],
+) -> tuple[list[str | TemplateError], list[Skeleton | None]]:
+    """The chats as drawn, and what of each the template wrote, with every picture widened to its tokens."""
+    texts = list(drawn)
+    shapes: list[Skeleton | None] = [None] * len(chats)
+    for at, ((chat, prompt), text) in enumerate(zip(chats, drawn, strict=True)):
+        if isinstance(text, TemplateError):
+            continue
+        try:
+            shapes[at], texts[at] = widened(looks, skeleton(tokenizer, chat, prompt), chat, text)
+        except TemplateError as error:
+            texts[at] = error
+    return texts, shapes
 
 
 def _alone(tokenizer: Any, chat: Sequence[Message], prompt: bool) -> str | TemplateError:

@@ -11,8 +11,10 @@ import polars as pl
 
 from prefdata.errors import InputError
 from prefdata.schema import RecordType, check
-from trainers.rendering import Encoded, TemplateError, encode_sides_of, messages_of
+from trainers.rendering import Encoded, Message, TemplateError, encode_sides_of, messages_of
 from trainers.toolbox import with_tools
+from trainers.vision.blocks import placed, uris
+from trainers.vision.processor import Looks, PictureError, looks_of
 
 ANSWERS: Mapping[RecordType, tuple[str, ...]] = {
     RecordType.SFT: ("completion",),
@@ -91,12 +93,13 @@ class Rows:
         }
 
     def digest(self) -> str:
-        """SHA-256 over ids, columns and token ids in order."""
+        """SHA-256 over ids, columns, token ids in order, and what is seen on pictures; not where they are."""
         found = hashlib.sha256()
         for at, one in enumerate(self.ids):
             values = [self.columns[name][at] for name in sorted(self.columns)]
             tokens = [(row[at].prompt_ids, row[at].completion_ids) for row in self.sides.values()]
-            found.update(f"{one}\x1f{values}\x1f{tokens}\x1e".encode())
+            seen = [picture.pixels for picture in self.first[at].pictures]
+            found.update(f"{one}\x1f{values}\x1f{tokens}\x1e{seen if seen else ''}".encode())
         return found.hexdigest()
 
 
@@ -113,9 +116,12 @@ def encode_rows(
     """The rows of a canonical frame, encoded; what cannot be trained on is counted by reason, not kept.
 
     `name` is what errors call the frame ("training rows"). Reasons: `abstained` (null label), `no_customer_turn`,
-    `too_long`, `equal_sides` (of a pair, compared as tokens). Raises SchemaError for a frame of another type,
-    InputError for empty answers, but those of rows without a label: a model trained to say nothing says nothing, and
-    one exporter in the field reads them as the opposite label.
+    `too_long`, `equal_sides` (of a pair, compared as tokens), and of rows with pictures `picture_missing`,
+    `picture_broken`, `picture_in_answer`, `pictures_misplaced`: every picture is opened here.
+
+    Raises SchemaError for a frame of another type, InputError for pictures before a model that reads text alone, and
+    for empty answers, but those of rows without a label: a model trained to say nothing says nothing, and one exporter
+    in the field reads them as the opposite label.
     """
     frame = check(frame, record_type)
     answers = ANSWERS[record_type]
@@ -136,10 +142,13 @@ def encode_rows(
     sides: dict[str, list[Encoded]] = {side: [] for side in answers or ("prompt",)}
     kept: dict[str, list[Any]] = {column: [] for column in columns}
     refused: TemplateError | None = None
-    wanted = labelled.select("id", "group", "prompt", "tools", *answers, *columns)
+    wanted = labelled.select("id", "group", "prompt", "images", "tools", *answers, *columns)
+    require_eyes(wanted, tokenizer, name=name)
     for row, encoded in _encoded(wanted, answers, tokenizer, max_length, system):
         if not isinstance(encoded, list):
             reason = "too_long" if _asks(row) else "no_customer_turn"
+            if isinstance(encoded, str):
+                reason = encoded
             if isinstance(encoded, TemplateError):
                 refused, reason = refused or encoded, "template_refuses"
             lost.setdefault(reason, []).append(row["id"])
@@ -168,23 +177,65 @@ def encode_rows(
 
 def _encoded(
     frame: pl.DataFrame, answers: Sequence[str], tokenizer: Any, max_length: int, system: str | None
-) -> Iterator[tuple[dict[str, Any], list[Encoded] | TemplateError | None]]:
-    """Each row with its sides, encoded some rows at a time; None for one that is too long or asks nothing."""
+) -> Iterator[tuple[dict[str, Any], list[Encoded] | TemplateError | str | None]]:
+    """Each row with its sides, encoded some rows at a time; None for one that is too long or asks nothing, the reason
+    for one whose pictures cannot be shown."""
+    looks = looks_of(tokenizer)
     for part in frame.iter_slices(BATCH):
         rows = list(part.iter_rows(named=True))
-        asking = [row for row in rows if _asks(row)]
+        asking = [(row, read(row, answers, looks)) for row in rows if _asks(row)]
         encoded = encode_sides_of(
             tokenizer,
-            [
-                (with_tools(messages_of(row["prompt"]), row["tools"]), [messages_of(row[side]) for side in answers])
-                for row in asking
-            ],
+            [one for _, one in asking if not isinstance(one, str)],
             max_length=max_length,
             system=system,
         )
         found = iter(encoded)
+        known = iter(asking)
         for row in rows:
-            yield row, next(found) if _asks(row) else None
+            if not _asks(row):
+                yield row, None
+                continue
+            _, one = next(known)
+            yield row, one if isinstance(one, str) else _showing(next(found), looks)
+
+
+def read(
+    row: Mapping[str, Any], answers: Sequence[str], looks: Looks | None
+) -> tuple[list[Message], list[list[Message]]] | str:
+    """The prompt of a canonical row and its answers as a template reads them; or why its pictures cannot be shown."""
+    sides = {side: messages_of(row[side]) for side in ("prompt", *answers)}
+    if looks is not None:
+        shown = placed(row, sides)
+        if isinstance(shown, str):
+            return shown
+        try:
+            for uri in uris(shown["prompt"]):
+                looks.picture(uri)
+        except PictureError as error:
+            return error.reason
+        sides = shown
+    return with_tools(sides["prompt"], row["tools"]), [sides[side] for side in answers]
+
+
+def _showing(
+    encoded: list[Encoded] | TemplateError | None, looks: Looks | None
+) -> list[Encoded] | TemplateError | None:
+    """The sides with the pictures of the turns that were kept."""
+    if looks is None or not isinstance(encoded, list):
+        return encoded
+    shown = tuple(looks.picture(uri) for uri in uris(encoded[0].prompt))
+    return [one._replace(pictures=shown) for one in encoded]
+
+
+def require_eyes(frame: pl.DataFrame, tokenizer: Any, *, name: str) -> None:
+    """Raises InputError for rows with pictures before a model that reads text alone."""
+    seeing = int((frame["images"].list.len().fill_null(0) > 0).sum())
+    if seeing and looks_of(tokenizer) is None:
+        raise InputError(
+            f"{name}: {seeing} of {frame.height} rows have pictures, and the model reads text alone; start from a "
+            "vision-language model, or leave those rows out"
+        )
 
 
 def empty(record_type: RecordType) -> pl.Expr:

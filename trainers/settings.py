@@ -37,6 +37,9 @@ class Settings:
     """Share of the adapter's inputs left out in training, below 1; only sft leaves dropout on."""
     lora_targets: tuple[str, ...] | None = None
     """Linear modules to put the adapter on, by name (q_proj, v_proj, ...); null is all of them, never the head."""
+    lora_vision: bool = False
+    """Put the adapter on the vision tower and the projector of a vision-language model too, beside its language side.
+    Other models have none."""
     rslora: bool = False
     """Divide by the root of lora_r instead (Kalajdzievski, 2023), which keeps a large rank from learning slowly."""
     lora_layers: int | None = None

@@ -28,6 +28,8 @@ from trainers.settings import Settings
 from trainers.start import Start
 from trainers.training import train
 from trainers.turns import with_untrained
+from trainers.vision.collating import seeing
+from trainers.vision.processor import looks_of
 
 LEARNING_RATES = {
     "adapter": Default(1e-4, "LLaMA-Factory's and ms-swift's SFT examples with LoRA"),
@@ -91,6 +93,7 @@ class SFT:
     task = "CAUSAL_LM"
     answers = True
     reference = False
+    sees = True
 
     def encode(self, frame: pl.DataFrame, tokenizer: Any, settings: SFTSettings, *, name: str) -> Rows:
         rows = encode_rows(
@@ -126,7 +129,7 @@ class SFT:
         used = plan.used() if plan.order.fixed else plan.order.rows
         if settings.packing:
             require_blind(plan, model)
-        return Reads(
+        reads = Reads(
             dataset=[
                 {"input_ids": side[at].prompt_ids + side[at].completion_ids, "labels": labels(side[at])} for at in used
             ],
@@ -137,6 +140,7 @@ class SFT:
                 "train_sampling_strategy": "sequential" if plan.order.fixed else "random",
             },
         )
+        return seeing(plan, reads, [[side[at] for at in used]], kind="answered")
 
     def before(self, plan: Plan, model: Any) -> dict[str, list[float]]:
         return {"completion": _logps(plan, model, "start model")}
@@ -182,6 +186,7 @@ def train_sft(
     output_dir: str | Path = "model/sft",
     settings: SFTSettings | None = None,
     root: Path | None = None,
+    pictures: Path | None = None,
     **options: Any,
 ) -> Stage:
     """The trained stage in `output_dir`; see `trainers.training.train`.
@@ -197,6 +202,7 @@ def train_sft(
         output_dir=output_dir,
         settings=settings or SFTSettings(**options),
         root=root,
+        pictures=pictures,
     )
 
 
@@ -218,4 +224,10 @@ def _logps(plan: Plan, model: Any, what: str) -> list[float]:
     assert plan.held_out is not None
     rows = plan.held_out.sides["completion"]
     with progress(f"held-out rows, {what}", len(rows), "row") as bar:
-        return completion_logps(model, rows, pad_id=plan.tokenizer.pad_token_id, advance=lambda done: bar.update(done))
+        return completion_logps(
+            model,
+            rows,
+            pad_id=plan.tokenizer.pad_token_id,
+            looks=looks_of(plan.tokenizer),
+            advance=lambda done: bar.update(done),
+        )

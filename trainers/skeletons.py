@@ -78,8 +78,35 @@ def stripped(messages: Sequence[Message]) -> list[Message]:
     for message in messages:
         if message["role"] not in ROLES:
             raise InputError(f"a message has a role outside {', '.join(ROLES)}")
-        found.append({**message, "content": (message.get("content") or "").strip()})
+        found.append({**message, "content": _bare(message.get("content"))})
     return found
+
+
+def _bare(content: Any) -> Any:
+    """A content with the edges of its text taken off; of one that is a list of blocks, of the first and the last."""
+    if not isinstance(content, list):
+        return (content or "").strip()
+    blocks = [dict(block) for block in content]
+    if blocks and blocks[0]["type"] == "text":
+        blocks[0]["text"] = blocks[0]["text"].lstrip()
+    if blocks and blocks[-1]["type"] == "text":
+        blocks[-1]["text"] = blocks[-1]["text"].rstrip()
+    return [block for block in blocks if block["type"] != "text" or block["text"]]
+
+
+def _said_in(message: Message) -> list[str]:
+    """The texts of a content that are not empty: one, or those of its blocks."""
+    content = message["content"]
+    if isinstance(content, list):
+        return [block["text"] for block in content if block["type"] == "text"]
+    return [content] if content else []
+
+
+def _with_texts(content: Any, texts: Iterator[str]) -> Any:
+    """The content with other texts in place of those of `_said_in`."""
+    if isinstance(content, list):
+        return [{**block, "text": next(texts)} if block["type"] == "text" else block for block in content]
+    return next(texts) if content else ""
 
 
 def texts_of(chat: Sequence[Message]) -> list[str]:
@@ -171,18 +198,22 @@ def _shape(message: Message) -> Any:
     numbers = {text: str(at) for at, text in enumerate(tool_texts(tools))}
     return (
         message["role"],
-        bool(message["content"]),
+        _kinds(message["content"]),
         json.dumps(_emptied(calls), sort_keys=True) if calls else None,
         json.dumps(replaced(tools, lambda text: f"*{numbers[text]}")) if tools else None,
     )
+
+
+def _kinds(content: Any) -> Any:
+    """What two contents of one shape have in common: whether there is one, or the kinds of its blocks."""
+    return tuple(block["type"] for block in content) if isinstance(content, list) else bool(content)
 
 
 def _taken(chat: Sequence[Message]) -> list[tuple[str, bool]]:
     """Texts in the order of their numbers, and whether a template must write each: of tools it may leave some out."""
     found = []
     for message in chat:
-        if message["content"]:
-            found.append((message["content"], True))
+        found += [(text, True) for text in _said_in(message)]
         found += [(text, True) for text in _leaves(message.get("tool_calls"))]
         found += [(text, False) for text in tool_texts(message.get(TOOLS))]
     return found
@@ -193,15 +224,15 @@ def _places(chat: Sequence[Message]) -> Iterator[int]:
     at = 0
     for message in chat:
         yield at
-        at += bool(message["content"]) + sum(1 for _ in _leaves(message.get("tool_calls")))
+        at += len(_said_in(message)) + sum(1 for _ in _leaves(message.get("tool_calls")))
         at += len(tool_texts(message.get(TOOLS)))
 
 
 def _marked(message: Message, first: int) -> Message:
     found = dict(message)
-    if message["content"]:
-        found["content"] = f"{_OPEN}{first}{_CLOSE}"
-        first += 1
+    said = len(_said_in(message))
+    found["content"] = _with_texts(message["content"], (f"{_OPEN}{first + at}{_CLOSE}" for at in range(said)))
+    first += said
     if message.get("tool_calls"):
         numbers = iter(range(first, first + 1_000_000))
         found["tool_calls"] = _replaced(message["tool_calls"], lambda text: f"{_OPEN}{next(numbers)}{_CLOSE}")
@@ -214,7 +245,8 @@ def _marked(message: Message, first: int) -> Message:
 
 def _blank(message: Message) -> Message:
     """The message without anything that its writer chose: its role, and what tool calls have by protocol."""
-    found: Message = {"role": message["role"], "content": "..." if message["content"] else ""}
+    said = _said_in(message)
+    found: Message = {"role": message["role"], "content": _with_texts(message["content"], iter(["..."] * len(said)))}
     if message.get("tool_calls"):
         found["tool_calls"] = _without_numbers(_replaced(message["tool_calls"], lambda text: "..."))
     return found

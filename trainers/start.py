@@ -19,6 +19,7 @@ from trainers.job import ADAPTER, RECORD, Stage, digest, read_stage, trained_has
 from trainers.models import MODELS, load_model, load_tokenizer, resolve, rounding
 from trainers.places import is_seen, seen_from
 from trainers.rendering import protect
+from trainers.vision.processor import load_looks, reads_pictures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,9 +56,18 @@ class Start:
         """SHA-256 of everything that decides the weights: the base's weights and config, and the merged adapters."""
         return digest([identity(self.folder), [_told(stage)["sha256"] for stage in self.parents]])
 
-    def tokenizer(self) -> Any:
-        """The tokenizer, which never reads a control token out of text."""
-        return protect(load_tokenizer(self.stage.trained if self.stage is not None else self.folder))
+    @property
+    def vision(self) -> bool:
+        """Whether the model reads pictures beside text."""
+        return reads_pictures(self.folder)
+
+    def tokenizer(self, pictures: Path | None = None) -> Any:
+        """The tokenizer, which never reads a control token out of text.
+
+        That of a vision-language model carries its processor (`looks_of`), which finds pictures in `pictures`.
+        """
+        folder = self.stage.trained if self.stage is not None else self.folder
+        return protect(load_looks(folder, pictures).tokenizer if self.vision else load_tokenizer(folder))
 
     def load(self, *, dtype: Any = None, quantization_config: Any = None) -> Any:
         """The model, parents merged; with `quantization_config` rounded after that, never before.

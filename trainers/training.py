@@ -43,6 +43,8 @@ from trainers.preflight.model import vocabulary
 from trainers.processes import barrier, shared, writes
 from trainers.rows import choose
 from trainers.start import model_record, open_start, parent_record
+from trainers.vision.processor import looks_of
+from trainers.vision.stage import OF_PICTURES, require_seeing, seen_record
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +61,7 @@ def train(
     output_dir: str | Path,
     settings: Any = None,
     root: Path | None = None,
+    pictures: Path | None = None,
 ) -> Stage:
     """The trained stage in `output_dir`: adapter or model, stage.json, metrics.json, samples.json, curves, a card.
 
@@ -68,6 +71,9 @@ def train(
     number of processes did. Where only held-out rows differ, or what is measured with them, it is measured anew and not
     trained. A killed one goes on from its newest whole checkpoint and ends in the same weights as an unbroken run on
     the same kind of machine; with another number of processes it is refused.
+
+    Rows with pictures train a vision-language model: `images.uri` are addresses within the folder `pictures`. All are
+    opened before the first step. Rows without pictures train it beside them.
 
     Raises InputError for rows that cannot train, RecipeError for wrong settings, CanaryError when the reference turns
     out not to be the start model.
@@ -81,7 +87,10 @@ def train(
     output_dir = Path(output_dir)
     start = open_start(model, root=root)
     place = machine(settings.precision)
-    tokenizer = start.tokenizer()
+    if start.vision:
+        require_seeing(method, settings, model=start.name)
+    tokenizer = start.tokenizer(pictures)
+    looks = looks_of(tokenizer)
     chat = evidence(start, tokenizer)
     require(method.name, start, chat, settings.insist)
     template = given(tokenizer, settings.chat_template, default=method.name == "sft", model=start.name)
@@ -108,18 +117,18 @@ def train(
     base = start.base()
     parent, named = parent_record(start, output_dir), model_record(start, output_dir)
     asked = getattr(method, "given", None)
+    neutral = NEUTRAL | MEASURING | (frozenset() if looks is not None else OF_PICTURES)
     key = digest(
         {
             "method": method.name,
             "version": method.version,
-            "settings": {
-                name: value for name, value in keyed(plain(settings)).items() if name not in NEUTRAL | MEASURING
-            },
+            "settings": {name: value for name, value in keyed(plain(settings)).items() if name not in neutral},
             "base": base,
             "lineage": start.lineage(),
             "train": rows.digest(),
             "versions": decisive(settings),
             **({"given": asked(settings)} if asked else {}),
+            **({"processor": looks.identity} if looks is not None else {}),
         }
     )
     measured = digest(
@@ -212,6 +221,7 @@ def train(
         },
         "evaluation": None if held_out is None else held_out.record(),
         **plan.facts,
+        **({"pictures": seen_record(rows, looks)} if looks is not None else {}),
         "canary": outcome.canary,
         "reference": outcome.reference,
         "metrics": outcome.metrics,

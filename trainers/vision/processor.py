@@ -1,0 +1,225 @@
+"""The processor of a vision-language model: what it makes of pictures, and by how many tokens it stands for each.
+
+The tokenizer that a start gives carries its processor (`looks_of`), so whatever encodes chats knows whether they may
+hold pictures. A picture is opened only below the folder that the rows come with, by the name that a row gives.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from prefdata.errors import InputError, MissingExtraError
+
+FILES = ("processor_config.json", "preprocessor_config.json")
+"""Of which a folder with a processor has at least one."""
+
+MISSING, BROKEN = "picture_missing", "picture_broken"
+"""Why a row is left out: a picture that is not below the folder, and one that cannot be decoded whole."""
+
+TEXT = frozenset(
+    ["input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids", "text_replacement_offsets"],
+)
+"""What a processor gives of texts; all else is of pictures."""
+
+KINDS = ("mm_token_type_ids", "token_type_ids")
+"""Names under which a model is told which tokens stand for pictures."""
+
+
+class PictureError(InputError):
+    """A picture of a row cannot be opened; `reason` is one of MISSING and BROKEN."""
+
+    def __init__(self, reason: str, uri: str) -> None:
+        what = "is not there, below the folder of pictures" if reason == MISSING else "cannot be decoded"
+        super().__init__(f"picture {uri}: {what}")
+        self.reason = reason
+
+
+class Picture(NamedTuple):
+    """A picture of a row, known by what is seen on it."""
+
+    uri: str
+    """Seen from the folder of pictures."""
+    pixels: str
+    """Hash of the upright pixels: equal pictures have equal ones, wherever they are and however they were stored."""
+    width: int
+    height: int
+    tokens: int
+    """That stand for it in a prompt."""
+
+
+class Looks:
+    """How a model looks at pictures: its processor, and the folder that pictures are in."""
+
+    def __init__(self, processor: Any, root: Path | None = None) -> None:
+        self.processor = processor
+        self.root = None if root is None else Path(root)
+        self._known: dict[str, Picture | PictureError] = {}
+        self._widened: dict[tuple[int, int], str] = {}
+        self._counts: dict[str, int] = {}
+
+    @property
+    def tokenizer(self) -> Any:
+        """The processor's own."""
+        return self.processor.tokenizer
+
+    @property
+    def token(self) -> str:
+        """What a chat template writes for a picture. Raises InputError for a processor that has no such token."""
+        found = getattr(self.processor, "image_token", None)
+        if not isinstance(found, str):
+            raise InputError(f"{type(self.processor).__name__} has no image token; such processors are not trained")
+        return found
+
+    @cached_property
+    def identity(self) -> dict[str, str]:
+        """Class of the processor, and hash of all that decides what it makes of a picture."""
+        said = _telling(self.processor.to_dict())
+        text = json.dumps(said, sort_keys=True, ensure_ascii=True, default=str)
+        return {"class": type(self.processor).__name__, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+
+    def picture(self, uri: str | None) -> Picture:
+        """The picture, opened once and wholly. Raises PictureError where that fails."""
+        name = uri or ""
+        if name not in self._known:
+            try:
+                self._known[name] = self._looked_at(name)
+            except PictureError as error:
+                self._known[name] = error
+        found = self._known[name]
+        if isinstance(found, PictureError):
+            raise found
+        return found
+
+    def open(self, uri: str) -> Any:
+        """The picture as Pillow's RGB image, upright. Raises PictureError."""
+        try:
+            from PIL import Image, ImageOps
+        except ImportError as error:
+            raise MissingExtraError("training on pictures", "images") from error
+        file = self._file(uri)
+        try:
+            with Image.open(file) as opened:
+                opened.load()
+                return ImageOps.exif_transpose(opened).convert("RGB")
+        except FileNotFoundError:
+            raise PictureError(MISSING, uri) from None
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+            raise PictureError(BROKEN, uri) from None
+
+    def widened(self, uri: str) -> str:
+        """What the processor puts in place of the picture's token: as a rule that token, many times."""
+        known = self.picture(uri)
+        return self._widened[known.width, known.height]
+
+    def tensors(self, rows: Sequence[Sequence[Picture]]) -> dict[str, Any]:
+        """What the model is handed of the pictures of a batch, one list a row; nothing where there are none."""
+        images = [[self.open(one.uri) for one in row] for row in rows if row]
+        if not images:
+            return {}
+        text = [self.token * len(row) for row in images]
+        found = self.processor(images=images, text=text, padding=True, return_tensors="pt")
+        return {name: value for name, value in found.items() if name not in TEXT}
+
+    def shown(self, rows: Sequence[Sequence[Picture]], ids: Any) -> dict[str, Any]:
+        """`tensors` and `kinds` of a batch, where `ids` are; nothing for one without pictures."""
+        found = self.tensors(rows)
+        return {name: value.to(ids.device) for name, value in {**found, **(self.kinds(ids) if found else {})}.items()}
+
+    def kinds(self, ids: Any) -> dict[str, Any]:
+        """Which tokens stand for pictures, under the name by which this model is told; nothing for most models."""
+        import torch
+
+        if self._told is None:
+            return {}
+        return {self._told: torch.tensor(self.processor.create_mm_token_type_ids(ids.tolist()))}
+
+    @cached_property
+    def _told(self) -> str | None:
+        from PIL import Image
+
+        given = self.processor(images=[[Image.new("RGB", (64, 64))]], text=[self.token], return_tensors="pt")
+        return next((name for name in KINDS if name in given), None)
+
+    def _file(self, uri: str) -> Path:
+        if self.root is None:
+            raise InputError("rows have pictures; name the folder that they are in: pictures=...")
+        root = self.root.resolve()
+        file = (root / uri).resolve() if uri and "\x00" not in uri else root
+        if not file.is_relative_to(root) or not file.is_file():
+            raise PictureError(MISSING, uri)
+        return file
+
+    def _looked_at(self, uri: str) -> Picture:
+        image = self.open(uri)
+        width, height = image.size
+        found = hashlib.sha256(f"{width}x{height}\n".encode())
+        found.update(image.tobytes())
+        text = self._widened.get((width, height))
+        if text is None:
+            text = self._widened[width, height] = self._replacement(image, uri)
+        return Picture(uri, found.hexdigest(), width, height, self._count(text))
+
+    def _replacement(self, image: Any, uri: str) -> str:
+        try:
+            given = self.processor(images=[[image]], text=[self.token], return_text_replacement_offsets=True)
+        except (ValueError, ZeroDivisionError):  # of a shape that the processor refuses: a line of pixels, 200:1
+            raise PictureError(BROKEN, uri) from None
+        offsets = given.get("text_replacement_offsets")
+        if not offsets or len(offsets[0]) != 1:
+            raise InputError(
+                f"{type(self.processor).__name__} does not tell what stands for a picture; take a newer transformers"
+            )
+        found: str = offsets[0][0]["replacement"]
+        return found
+
+    def _count(self, text: str) -> int:
+        if text not in self._counts:
+            self._counts[text] = len(self.tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids)
+        return self._counts[text]
+
+
+def looks_of(tokenizer: Any) -> Looks | None:
+    """How the model of this tokenizer looks at pictures; None for a model that reads text alone."""
+    return getattr(tokenizer, "__dict__", {}).get("_prefdata_looks")
+
+
+def reads_pictures(folder: Path) -> bool:
+    """Whether the model in `folder` is a vision-language one, by its config."""
+    file = Path(folder) / "config.json"
+    return file.is_file() and "vision_config" in json.loads(file.read_text(encoding="utf-8"))
+
+
+def load_looks(folder: Path, root: Path | None) -> Looks:
+    """The processor in `folder`, network off, its tokenizer carrying it.
+
+    Raises InputError for a folder without one, or of a processor without a chat template and a fast tokenizer.
+    """
+    try:
+        import PIL  # noqa: F401
+        import transformers
+    except ImportError as error:
+        raise MissingExtraError("training on pictures", "images") from error
+    if not any((folder / name).is_file() for name in FILES):
+        raise InputError(f"model {folder.name}: its config reads pictures, and it has no processor ({FILES[0]})")
+    processor = transformers.AutoProcessor.from_pretrained(str(folder), local_files_only=True)
+    tokenizer = processor.tokenizer
+    if processor.chat_template:
+        tokenizer.chat_template = processor.chat_template
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    looks = Looks(processor, root)
+    tokenizer.__dict__["_prefdata_looks"] = looks
+    return looks
+
+
+def _telling(value: Any) -> Any:
+    """A processor's settings without its tokenizer, whose work shows in the ids, and without places and versions."""
+    if isinstance(value, Mapping):
+        left_out = ("tokenizer", "chat_template", "transformers_version", "_name_or_path", "name_or_path")
+        return {str(key): _telling(inner) for key, inner in value.items() if key not in left_out}
+    return [_telling(inner) for inner in value] if isinstance(value, (list, tuple)) else value
