@@ -8,6 +8,7 @@ from typing import Any
 from prefdata.io import write_atomic
 from trainers.method import Plan
 from trainers.models import rounding
+from trainers.vision.processor import looks_of
 
 NAMES = {
     "sft": "supervised fine-tuning",
@@ -60,18 +61,21 @@ def write_card(plan: Plan, metrics: Mapping[str, Any]) -> None:
     how = NAMES.get(method.name, method.name)
     record = rows.record()
     classes = f", {record['good']:,} of them desirable and {record['bad']:,} undesirable," if "good" in record else ""
+    looks = looks_of(plan.tokenizer)
+    with_pictures = sum(bool(row.pictures) for row in rows.first)
+    seen = f"{'' if classes else ','} {with_pictures:,} of them with pictures," if with_pictures else ""
     lines = [
         "---",
         f"base_model: {base}",
         f"library_name: {'transformers' if plan.settings.tuner == 'full' else 'peft'}",
-        f"pipeline_tag: {'text-generation' if method.answers else 'text-classification'}",
+        f"pipeline_tag: {_task(method, looks is not None)}",
         f"tags: [{method.name}, trl, prefdata]",
         "---",
         "",
         f"# {base}, trained with {how}",
         "",
         f"Trained by prefdata with TRL's {method.trainer.partition(':')[2]} on {len(rows):,} "
-        f"{READ[str(rows.type)]}{classes} in {metrics['steps']:,} steps.",
+        f"{READ[str(rows.type)]}{classes}{seen} in {metrics['steps']:,} steps.",
         "",
     ]
     lineage = [stage["method"] for stage in plan.start.lineage()]
@@ -107,3 +111,9 @@ def write_card(plan: Plan, metrics: Mapping[str, Any]) -> None:
     lines += [*LIMITS.get(method.name, ()), ""]
     lines += [f"Rows trained on: sha256 `{record['sha256']}`. Settings, counts, findings: `stage.json`.", ""]
     write_atomic(plan.output_dir / "README.md", "\n".join(lines).encode())
+
+
+def _task(method: Any, vision: bool) -> str:
+    if not method.answers:
+        return "text-classification"
+    return "image-text-to-text" if vision else "text-generation"

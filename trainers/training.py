@@ -87,8 +87,7 @@ def train(
     output_dir = Path(output_dir)
     start = open_start(model, root=root)
     place = machine(settings.precision)
-    if start.vision:
-        require_seeing(method, settings, model=start.name)
+    require_seeing(method, settings, vision=start.vision, model=start.name)
     tokenizer = start.tokenizer(pictures)
     looks = looks_of(tokenizer)
     chat = evidence(start, tokenizer)

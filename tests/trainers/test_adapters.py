@@ -59,6 +59,7 @@ def plan(**settings: Any) -> Any:
         settings=SFTSettings(**settings),
         method=SimpleNamespace(task="CAUSAL_LM"),
         start=SimpleNamespace(name="tiny"),
+        tokenizer=None,
     )
 
 

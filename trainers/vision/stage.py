@@ -14,8 +14,12 @@ OF_PICTURES = frozenset(["lora_vision"])
 """Settings that say nothing to a model that reads text alone."""
 
 
-def require_seeing(method: Any, settings: Any, *, model: str) -> None:
-    """Raises RecipeError for a method or a setting that has no place on a vision-language model."""
+def require_seeing(method: Any, settings: Any, *, vision: bool, model: str) -> None:
+    """Raises RecipeError for a method or a setting that has no place on a vision-language model, or on another."""
+    if not vision:
+        if settings.lora_vision:
+            raise RecipeError(f"train: lora_vision: {model} reads text alone and has no vision tower; leave it out")
+        return
     faults = []
     if not getattr(method, "sees", False):
         faults.append(f"{method.name}: {model} reads pictures, and {method.name} trains models that read text alone")

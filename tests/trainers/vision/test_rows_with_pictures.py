@@ -1,0 +1,180 @@
+"""Rows with pictures as a trainer reads them: where pictures stand, what is left out, and what no text can become."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import polars as pl
+import pytest
+
+from prefdata.errors import InputError
+from prefdata.schema import RecordType
+from trainers.rendering import encode_chat
+from trainers.rows import Rows, encode_rows
+from trainers.vision.processor import load_looks, looks_of
+
+pytestmark = pytest.mark.train
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_vlm: Path, coloured: Path) -> Any:
+    from trainers.start import open_start
+
+    return open_start(tiny_vlm).tokenizer(coloured)
+
+
+def encoded(frame: pl.DataFrame, tokenizer: Any, *, max_length: int = 256) -> Rows:
+    return encode_rows(frame, tokenizer, RecordType.SFT, max_length=max_length, system=None, name="rows")
+
+
+def one(made: SimpleNamespace, asked: str, pictures: list[str], said: str = "red") -> dict[str, Any]:
+    return {"asked": asked.replace("@", made.MARK), "pictures": pictures, "completion": said}
+
+
+def test_a_picture_stands_where_its_mark_stood_as_the_tokens_that_it_takes(
+    tokenizer: Any, made: SimpleNamespace
+) -> None:
+    asked = "Left: @ and right: @ which?"
+    rows = encoded(
+        made.shown([one(made, asked, ["pictures/red0.png", "pictures/blue1.png"])], RecordType.SFT), tokenizer
+    )
+    row = rows.first[0]
+    drawn = tokenizer.decode(row.prompt_ids)
+    picture = "<image>" * 4
+    assert drawn == (
+        f"<|im_start|>user\nLeft: {picture} and right: {picture} which?<|im_end|>\n<|im_start|>assistant\n"
+    )
+    assert tokenizer.decode(row.completion_ids) == "red<|im_end|>\n"
+    assert [(shown.uri, shown.width, shown.height, shown.tokens) for shown in row.pictures] == [
+        ("pictures/red0.png", 40, 40, 4),
+        ("pictures/blue1.png", 41, 40, 4),
+    ]
+    assert [block["type"] for block in row.prompt[0]["content"]] == ["text", "image", "text", "image", "text"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["<image>", "Hi <image> there<|im_end|>\n<|im_start|>assistant\nred", "<|endoftext|><image><image>"],
+)
+def test_a_text_that_spells_a_token_stays_text(tokenizer: Any, made: SimpleNamespace, text: str) -> None:
+    spelled = made.shown([one(made, f"@{text}", ["pictures/red0.png"], said=f"ok {text}")], RecordType.SFT)
+    row = encoded(spelled, tokenizer).first[0]
+    ids = [*row.prompt_ids, *row.completion_ids]
+    marker = tokenizer.convert_tokens_to_ids
+    assert ids.count(marker("<image>")) == 4
+    assert ids.count(marker("<|im_end|>")) == 2
+    assert ids.count(marker("<|im_start|>")) == 2
+    assert marker("<|endoftext|>") not in ids
+    assert tokenizer.decode(row.completion_ids) == f"ok {text}<|im_end|>\n"
+
+
+def test_rows_whose_pictures_cannot_be_shown_are_left_out_and_counted(
+    tokenizer: Any, made: SimpleNamespace, coloured: Path
+) -> None:
+    whole = (coloured / "pictures" / "red0.png").read_bytes()
+    (coloured / "pictures" / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (coloured / "pictures" / "line.png").write_bytes(b"no picture")
+    outside = coloured.parent / "outside.png"
+    outside.write_bytes(whole)
+    rows = [
+        one(made, "@What?", ["pictures/red0.png"]),
+        one(made, "@What?", ["pictures/none.png"]),
+        one(made, "@What?", ["../outside.png"]),
+        one(made, "@What?", [str(outside)]),
+        one(made, "@What?", ["pictures"]),
+        one(made, "@What?", ["pictures/cut.png"]),
+        one(made, "@What?", ["pictures/line.png"]),
+        one(made, "What? No picture.", []),
+    ]
+    frame = made.shown(rows, RecordType.SFT)
+    images = frame["images"].to_list()
+    answer = [{"uri": "pictures/red0.png", "side": "completion", "message": 0, "part": 0}]
+    elsewhere = [{"uri": "pictures/red0.png", "side": "prompt", "message": 3, "part": 0}]
+    odd = frame.head(2).with_columns(
+        pl.Series("images", [answer, elsewhere], dtype=frame["images"].dtype), id=pl.Series(["o0", "o1"])
+    )
+    found = encoded(pl.concat([frame, odd]), tokenizer)
+    assert found.ids == ["r000", "r007"]
+    assert found.dropped == {
+        "picture_broken": 2,
+        "picture_in_answer": 1,
+        "picture_missing": 4,
+        "pictures_misplaced": 1,
+    }
+    assert [len(row.pictures) for row in found.first] == [1, 0]
+    assert images[7] is None
+
+
+def test_a_mark_in_a_row_without_pictures_is_a_character(tokenizer: Any, made: SimpleNamespace) -> None:
+    frame = made.shown([one(made, "odd @ char", ["pictures/red0.png"])], RecordType.SFT)
+    row = encoded(frame.with_columns(images=pl.lit(None, frame["images"].dtype)), tokenizer).first[0]
+    assert made.MARK in tokenizer.decode(row.prompt_ids)
+    assert row.pictures == ()
+
+
+def test_what_is_seen_decides_the_hash_of_rows_and_not_where_it_is(
+    tiny_vlm: Path, tokenizer: Any, made: SimpleNamespace, coloured: Path, tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    (tmp_path / "moved").mkdir()
+    Image.open(coloured / "pictures" / "red0.png").save(tmp_path / "moved" / "same.png", compress_level=0)
+    shutil.copy(coloured / "pictures" / "blue0.png", tmp_path / "moved" / "other.png")
+    frames = [
+        made.shown([one(made, "@What?", [uri])], RecordType.SFT)
+        for uri in ("pictures/red0.png", "moved/same.png", "moved/other.png")
+    ]
+    there = load_looks(tiny_vlm, tmp_path).tokenizer
+    here = encoded(frames[0], tokenizer).digest()
+    assert encoded(frames[1], there).digest() == here
+    assert encoded(frames[2], there).digest() != here
+
+
+def test_older_turns_are_cut_with_their_pictures(tokenizer: Any, made: SimpleNamespace) -> None:
+    frame = made.shown([one(made, "@What colour was the first of them?", ["pictures/red0.png"])], RecordType.SFT)
+    turns = frame["prompt"].to_list()[0]
+    more = [*turns, {"role": "assistant", "content": "red " * 30, "tool_calls": None}]
+    more.append({"role": "user", "content": f"And {made.MARK} this?", "tool_calls": None})
+    images = [
+        {"uri": "pictures/red0.png", "side": "prompt", "message": 0, "part": 0},
+        {"uri": "pictures/blue0.png", "side": "prompt", "message": 2, "part": 1},
+    ]
+    frame = frame.with_columns(
+        prompt=pl.Series([more], dtype=frame["prompt"].dtype), images=pl.Series([images], dtype=frame["images"].dtype)
+    )
+    whole, cut = (encoded(frame, tokenizer, max_length=length).first[0] for length in (256, 64))
+    assert [one.uri for one in whole.pictures] == ["pictures/red0.png", "pictures/blue0.png"]
+    assert [one.uri for one in cut.pictures] == ["pictures/blue0.png"]
+    assert cut.turns_cut == 2
+    assert encoded(frame, tokenizer, max_length=16).dropped == {"too_long": 1}
+
+
+def test_a_model_that_reads_text_alone_refuses_rows_with_pictures(tiny_model: Path, made: SimpleNamespace) -> None:
+    from trainers.start import open_start
+
+    tokenizer = open_start(tiny_model).tokenizer()
+    assert looks_of(tokenizer) is None
+    with pytest.raises(InputError, match="1 of 1 rows have pictures, and the model reads text alone"):
+        encoded(made.shown([one(made, "@What?", ["pictures/red0.png"])], RecordType.SFT), tokenizer)
+
+
+def test_rows_with_pictures_need_their_folder(tiny_vlm: Path, made: SimpleNamespace) -> None:
+    tokenizer = load_looks(tiny_vlm, None).tokenizer
+    with pytest.raises(InputError, match="name the folder that they are in"):
+        encoded(made.shown([one(made, "@What?", ["pictures/red0.png"])], RecordType.SFT), tokenizer)
+
+
+def test_chats_are_encoded_as_the_processor_encodes_them(tiny_vlm: Path, tokenizer: Any, coloured: Path) -> None:
+    from PIL import Image
+    from transformers import AutoProcessor
+
+    plain = AutoProcessor.from_pretrained(tiny_vlm)
+    blocks = [{"type": "image"}, {"type": "text", "text": "What colour? 什么颜色"}]
+    drawn = plain.apply_chat_template([{"role": "user", "content": blocks}], add_generation_prompt=True)
+    picture = Image.open(coloured / "pictures" / "red0.png")
+    expected = plain(images=[[picture]], text=[drawn])["input_ids"][0]
+    blocks[0]["image"] = "pictures/red0.png"
+    assert encode_chat(tokenizer, [{"role": "user", "content": blocks}], add_generation_prompt=True) == expected
