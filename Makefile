@@ -80,7 +80,7 @@ $(VENV)/ready: $(VENV)/uv requirements.lock pyproject.toml
 	touch $@
 
 lock: $(VENV)/uv ## pin every dependency again, with hashes and without addresses
-	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --generate-hashes \
+	$(BIN)/uv pip compile pyproject.toml --extra all --extra qlora --group dev --universal --generate-hashes \
 		--no-annotate --no-header --quiet -o requirements.lock
 
 clean:
