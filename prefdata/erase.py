@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from prefdata import importing, judging, rundir, runner, stages
+from prefdata import gating, importing, rundir, runner, stages
 from prefdata import recipe as recipes
 from prefdata.engine import LocalEngine
 from prefdata.erased import CUSTOMERS, LIST, add, counted, rows_of
@@ -171,23 +171,22 @@ def _take_out(state: State, facts: dict[str, Any], marker: dict[str, Any], found
     add(run.path, found.customer)
     stages.unfinish(state)
     run.marker("ingest").unlink()
-    gone = pl.concat(
-        [
-            pl.read_parquet(shard, columns=["id", "source", "meta"], glob=False).join(found.rows, on="id", how="semi")
-            for shard in state.shards()
-        ]
-    )
+    columns = ["id", "source", "meta", "images"]
+    records = pl.concat([pl.read_parquet(shard, columns=columns, glob=False) for shard in state.shards()])
+    gone, others = (records.join(found.rows, on="id", how=how) for how in ("semi", "anti"))
     for position, shard in enumerate(state.shards()):
         signals = pl.read_parquet(state.signals(shard), glob=False)
         stays = signals.select(~pl.col("id").is_in(found.rows["id"].to_list())).to_series()
         if not stays.all():
-            _scores(state, facts["sidecars"], position, signals, stays)
+            _scores(state, facts["sidecars"], (position, shard), signals, stays)
             if not stays.any():
                 shard.unlink()
                 state.signals(shard).unlink()
                 continue
             write_parquet(shard, pl.read_parquet(shard, glob=False).filter(stays))
             write_parquet(state.signals(shard), signals.filter(stays))
+    pictures = gating.forget(run.path, gone, others)
+    state.seen = None
     _forget(state)
     result = marker["result"]
     result["fates"] = counted(result["fates"], gone)
@@ -199,13 +198,15 @@ def _take_out(state: State, facts: dict[str, Any], marker: dict[str, Any], found
     if (run.path / "unmade.parquet").is_file():
         files.append(run.path / "unmade.parquet")
     key = stages.ingest_key(state, facts["inputs"])
-    run.finish("ingest", key, [*files, run.path / "quarantine.parquet"], result)
+    run.finish("ingest", key, [*files, run.path / "quarantine.parquet", *pictures], result)
 
 
 def _scores(
-    state: State, sidecars: dict[str, list[str]], position: int, signals: pl.DataFrame, stays: pl.Series
+    state: State, sidecars: dict[str, list[str]], at: tuple[int, Path], signals: pl.DataFrame, stays: pl.Series
 ) -> None:
     """The scores of one shard under the key of its remaining rows; a score that cannot be kept is made again."""
+    position, shard = at
+    images = pl.read_parquet(shard, columns=["images"], glob=False)
     for row_filter, side in stages.sides(state):
         keys = sidecars.get(f"{row_filter.scorer.name}_{side}")
         if keys is None:
@@ -213,7 +214,7 @@ def _scores(
         folder = state.run.path / "scores" / row_filter.scorer.name
         old = folder / f"{keys[position]}.parquet"
         if stays.any() and stages.sound(old) and (scores := pl.read_parquet(old, glob=False)).height == signals.height:
-            key = judging.sidecar_key(row_filter.scorer, side, signals.filter(stays)["rev"])
+            key = stages.score_key(state, row_filter, side, images.filter(stays), signals.filter(stays)["rev"])
             stages.write_sound(folder / f"{key}.parquet", scores.filter(stays))
         old.unlink(missing_ok=True)
         old.with_suffix(".sha256").unlink(missing_ok=True)
@@ -230,8 +231,9 @@ def _forget(state: State) -> None:
     named = set()
     for shard in state.shards():
         revs = pl.read_parquet(state.signals(shard), columns=["rev"], glob=False)["rev"]
+        images = pl.read_parquet(shard, columns=["images"], glob=False)
         for row_filter, side in stages.sides(state):
-            named.add((row_filter.scorer.name, judging.sidecar_key(row_filter.scorer, side, revs)))
+            named.add((row_filter.scorer.name, stages.score_key(state, row_filter, side, images, revs)))
     for file in sorted((run / "scores").glob("*/*")):  # scores of an earlier state of the run
         if (file.parent.name, file.stem) not in named:
             file.unlink()

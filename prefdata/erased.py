@@ -53,12 +53,16 @@ def rows_of(records: pl.DataFrame, customers: dict[str, list[str]]) -> pl.Series
 
 def counted(fates: list[dict[str, Any]], gone: pl.DataFrame) -> list[dict[str, Any]]:
     """The fates with these records moved from `row` to `erased`, by their file; the units stay the same."""
-    files = gone.select("source", file=pl.col("meta").str.json_path_match("$.file"))
+    return moved(fates, gone.select("source", file=pl.col("meta").str.json_path_match("$.file")), to=FATE)
+
+
+def moved(fates: list[dict[str, Any]], files: pl.DataFrame, *, to: str) -> list[dict[str, Any]]:
+    """The fates with as many units moved from `row` to another fate as a file stands in `files` (`source`, `file`)."""
     numbers = {(source, file): n for source, file, n in files.group_by("source", "file").len().iter_rows()}
     told = []
     for fate in fates:
         number = min(numbers.get((fate["source"], fate["file"]), 0), fate["row"])
         units = {"units": fate["units"]}
-        rest = {name: value for name, value in fate.items() if name not in ("units", FATE)}
-        told.append({**rest, "row": fate["row"] - number, FATE: fate.get(FATE, 0) + number, **units})
+        rest = {name: value for name, value in fate.items() if name not in ("units", to)}
+        told.append({**rest, "row": fate["row"] - number, to: fate.get(to, 0) + number, **units})
     return told

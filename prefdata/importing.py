@@ -7,7 +7,7 @@ token are flagged; only a source that asks for transforms gets them.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,18 +23,18 @@ from prefdata.errors import InputError, RecipeError
 from prefdata.formats.core import GIVEN, PLACES, identify, pieces
 from prefdata.formats.export import refused_rows
 from prefdata.formats.files import Chunk, input_files, read_frames
+from prefdata.gating import STEP, Looking, seen_from_root
+from prefdata.ingest import REFUSED
 from prefdata.io import QUARANTINE, FileReport, ReadLimits, sha256_file
+from prefdata.judging import RowFilter
 from prefdata.logs.events import FATE_NAMES
 from prefdata.opening import with_columns_of
 from prefdata.recipe import AUTO, Recipe, Source
 from prefdata.recognition import Reading, described, reading_as, recognised
-from prefdata.schema import SCHEMAS, RecordType, stable_hash
+from prefdata.schema import IMAGE, SCHEMAS, RecordType, stable_hash
 from prefdata.sides import prompts, sides_of
 from prefdata.text import joined_text
 from prefdata.transforms.control_tokens import contains_control_token
-
-REFUSED = "refused"
-"""The fate of a record that its format does not take."""
 
 _GATE = r"[<\[\]＜［］﹤﹇﹈]"
 """What every control token holds one of."""
@@ -79,9 +79,19 @@ def sounded(recipe: Recipe, source: Source) -> Reading:
     return _reading(recipe, source, first)
 
 
-def read_dataset(recipe: Recipe, source: Source, record_type: RecordType) -> Imported:
-    """A dataset as records of `record_type`. Raises RecipeError where it has a type that cannot become it."""
-    reader = _Reader(recipe, source)
+def read_dataset(
+    recipe: Recipe,
+    source: Source,
+    record_type: RecordType,
+    *,
+    looking: Looking | None = None,
+    filters: Sequence[RowFilter] = (),
+) -> Imported:
+    """A dataset as records of `record_type`, their pictures looked at where something looks at them.
+
+    `filters` are those of the run, which builders may ask. Raises RecipeError where its type cannot become the other.
+    """
+    reader = _Reader(recipe, source, looking)
     rows = reader.rows()
     fault = types.unreachable(reader.type, record_type)
     if fault is not None:
@@ -137,8 +147,8 @@ def _reading(recipe: Recipe, source: Source, first: pl.DataFrame) -> Reading:
 class _Reader:
     """The running state of reading one dataset."""
 
-    def __init__(self, recipe: Recipe, source: Source) -> None:
-        self.recipe, self.source = recipe, source
+    def __init__(self, recipe: Recipe, source: Source, looking: Looking | None) -> None:
+        self.recipe, self.source, self.looking = recipe, source, looking
         self.reading: Reading | None = None
         self.schema: dict[str, Any] = {}
         self.seen: dict[str, int] = {}
@@ -183,23 +193,53 @@ class _Reader:
         if outcome.unmade is None and outcome.rows.height + outcome.refused.height != frame.height:
             raise RuntimeError(f"{self.reading.format.name}: rows went missing in reading")
         refused = refused_rows(frame, outcome, split=None, step="reading")
-        self.refused.append(
-            refused.select(
-                pl.lit(self.source.name).alias("source"),
-                "step",
-                pl.lit(None, pl.String).alias("id"),
-                *(pl.lit(None, pl.String).alias(name) for name in ("other", "part")),
-                "file",
-                "line",
-                "reasons",
-            ).cast(UNMADE_ROWS)
-        )
         for file, number in frame.group_by("_file").len().iter_rows():
             self.taken[file] = self.taken.get(file, 0) + number
+        self._refuse(refused)
+        given = [name for name in GIVEN if name in outcome.rows.columns]
+        rows = pieces(outcome.rows, self.reading.type).hstack(outcome.rows.select(given).get_columns())
+        return self._seen(rows, several=outcome.unmade is not None)
+
+    def _refuse(self, refused: pl.DataFrame) -> None:
+        """Notes the records in `refused` (`step`, `file`, `line`, `reasons`), which were taken for rows."""
+        nothing = [pl.lit(None, pl.String).alias(name) for name in ("id", "other", "part")]
+        whose = pl.lit(self.source.name).alias("source")
+        self.refused.append(refused.with_columns(whose, *nothing).select(UNMADE_ROWS.names()).cast(UNMADE_ROWS))
         for file, number in refused.group_by("file").len().iter_rows():
             self.taken[file] -= number
-        given = [name for name in GIVEN if name in outcome.rows.columns]
-        return pieces(outcome.rows, self.reading.type).hstack(outcome.rows.select(given).get_columns())
+
+    def _seen(self, rows: pl.DataFrame, *, several: bool) -> pl.DataFrame:
+        """The rows all of whose pictures pass the gate; the others are refused.
+
+        With `several` rows of one record, it is refused where none of them passes, else they are left out of it.
+        """
+        if self.looking is None or rows["images"].null_count() == rows.height:
+            return rows
+        passed, gone = self.looking.passed(self._from_root(rows), self.source)
+        self.decoded -= gone.height
+        part = gone.join(passed, on=PLACES, how="semi", nulls_equal=True) if several else gone.clear()
+        for reason, number in building.counts(part).items():
+            self.unmade[reason] = self.unmade.get(reason, 0) + number
+        whole = gone.join(part, on=PLACES, how="anti", nulls_equal=True) if several else gone
+        places = {name: pl.col(f"_{name}") for name in ("file", "line")}
+        if several:
+            reasons = pl.col("reasons").explode().unique().sort()
+            whole = whole.group_by(PLACES, maintain_order=True).agg(reasons)
+        self._refuse(whole.select("reasons", step=pl.lit(STEP), **places))
+        return passed
+
+    def _from_root(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Rows whose addresses are seen from the root of the source."""
+        images = rows.select("_file", "images").with_row_index("_row").filter(pl.col("images").list.len() > 0)
+        lists = (
+            images.explode("images")
+            .unnest("images")
+            .with_columns(uri=seen_from_root(pl.col("uri"), pl.col("_file"), self.recipe))
+            .group_by("_row", maintain_order=True)
+            .agg(_images=pl.struct("uri", "side", "message", "part").cast(IMAGE))
+        )
+        joined = rows.with_row_index("_row").join(lists, on="_row", how="left", maintain_order="left")
+        return joined.with_columns(images=pl.coalesce("_images", "images")).select(rows.columns)
 
     def _identified(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Rows with an id of their content; ids of the file's own go to `meta`, its groups are those of this source."""

@@ -12,16 +12,24 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from prefdata.build.unpaired import from_log, revisions
+from prefdata.build.unpaired import from_log
 from prefdata.building import UNMADE_ROWS
+from prefdata.erased import moved
 from prefdata.errors import InputError
+from prefdata.formats.placeholders import places
+from prefdata.gating import STEP, Looking, seen_from_root
 from prefdata.io import QUARANTINE, FileReport, ReadLimits, sha256_file
 from prefdata.logs.events import FATE_NAMES
 from prefdata.reading.sources import RUN_LOG
 from prefdata.recipe import Recipe, Source
+from prefdata.schema import IMAGE, RecordType
+from prefdata.sides import revisions
 
 ALIGNED = ("id", "rev", "session", "turn")
 """Columns that stand before the signals in the frame beside the records."""
+
+REFUSED = "refused"
+"""The fate of a record that its format does not take, or of which a picture was refused."""
 
 
 class Mined(NamedTuple):
@@ -37,7 +45,7 @@ class Mined(NamedTuple):
     sessions: dict[str, Any]
     reading: dict[str, Any]
     unmade: pl.DataFrame = UNMADE_ROWS.to_frame()
-    """What became no row although it was read; of a run that builds rows of logs or datasets."""
+    """What became no row although it was read: in building, or since a picture was refused."""
     account: dict[str, Any] | None = None
     """How many records were read, became candidates, and rows; of such a run."""
 
@@ -94,8 +102,17 @@ def shown(file: Path, root: Path) -> str:
     return str(file.relative_to(root)) if file.is_relative_to(root) else file.name
 
 
-def ingest(recipe: Recipe, source: Source, transforms: list[Callable[[pl.DataFrame], pl.DataFrame]]) -> Mined:
-    """One source of a recipe, mined. Rows are sorted by session and turn; ids are given before any transform."""
+def ingest(
+    recipe: Recipe,
+    source: Source,
+    transforms: list[Callable[[pl.DataFrame], pl.DataFrame]],
+    *,
+    looking: Looking | None = None,
+) -> Mined:
+    """One source of a recipe, mined. Rows are sorted by session and turn; ids are given before any transform.
+
+    Rows leave of which a picture is refused, where something looks at them.
+    """
     from prefdata.logs.rows import rows as rows_of
     from prefdata.logs.sessions import build_sessions
     from prefdata.logs.signals import mine
@@ -108,7 +125,7 @@ def ingest(recipe: Recipe, source: Source, transforms: list[Callable[[pl.DataFra
     )
     given = [(recipe.root / path).resolve() for path in source.path]
     read = source.layout.settings.read(given, source=source.name, limits=limits)
-    built = build_sessions(read.events, settings=recipe.sessions)
+    built = build_sessions(_from_root(read.events, recipe), settings=recipe.sessions)
     turns = built.turns.sort(["session", "turn"]).with_columns(touched=pl.lit([], dtype=pl.List(pl.String)))
     for transform in transforms:
         turns = transform(turns)
@@ -124,19 +141,21 @@ def ingest(recipe: Recipe, source: Source, transforms: list[Callable[[pl.DataFra
     )
     rows = rows_of(turns, max_context_turns=recipe.max_context_turns)
     rows = rows.join(_touched_by_row(turns, rows), on=["session", "turn"], how="left", maintain_order="left")
-    records = from_log(rows, source=source.name)
+    records = from_log(_with_images(rows), source=source.name)
     aligned = rows.sort(["session", "turn"]).select("session", "turn")
     signals = aligned.join(
         mine(turns, sessions, settings=settings), on=["session", "turn"], how="left", maintain_order="left"
     )
-    signals = signals.with_columns(id=records["id"], rev=revisions(records), session=records["group"])
-    signals = signals.select(*ALIGNED, pl.exclude(ALIGNED))
+    signals = signals.with_columns(id=records["id"], session=records["group"])
+    records, signals, unmade = _seen(records, signals, source, looking)
+    signals = signals.with_columns(rev=revisions(records, RecordType.UNPAIRED)).select(*ALIGNED, pl.exclude(ALIGNED))
+    fates = _fates(built.fates, read.quarantine, read.files, source.name)
     return Mined(
         records=records,
         signals=signals,
         quarantine=read.quarantine.select(QUARANTINE.names()).with_columns(source=pl.lit(source.name)),
         files=read.files,
-        fates=_fates(built.fates, read.quarantine, read.files, source.name),
+        fates=moved(fates, unmade.select("source", "file"), to=REFUSED) if unmade.height else fates,
         set_aside=_counts(built.fates.filter(pl.col("fate") == "set_aside"), "reason"),
         touched=_touched(turns),
         sessions=built.report,
@@ -145,7 +164,65 @@ def ingest(recipe: Recipe, source: Source, transforms: list[Callable[[pl.DataFra
             "unknown_roles": read.unknown_roles,
             "used_by_name": read.used_by_name,
         },
+        unmade=unmade,
     )
+
+
+def _from_root(events: pl.DataFrame, recipe: Recipe) -> pl.DataFrame:
+    """Events whose pictures have addresses seen from the root of their source."""
+    shown = events.select("file", "pictures").with_row_index("_row").filter(pl.col("pictures").is_not_null())
+    if shown.is_empty():
+        return events
+    listed = (
+        shown.explode("pictures")
+        .with_columns(_pictures=seen_from_root(pl.col("pictures"), pl.col("file"), recipe))
+        .group_by("_row", maintain_order=True)
+        .agg("_pictures")
+    )
+    joined = events.with_row_index("_row").join(listed, on="_row", how="left", maintain_order="left")
+    return joined.with_columns(pictures="_pictures").select(events.columns)
+
+
+def _with_images(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows of a log with `images`: the n-th address of `pictures` at the n-th mark of prompt and completion."""
+    shown = rows.with_row_index("_row").filter(pl.col("pictures").is_not_null())
+    if shown.is_empty():
+        return rows
+    sides = {side: side for side in ("prompt", "completion")}
+    listed = (
+        places(shown.select("_row", *sides), sides=sides)
+        .with_columns(_at=pl.int_range(pl.len()).over("_row"))
+        .join(shown.select("_row", "pictures"), on="_row", how="left", maintain_order="left")
+        .with_columns(uri=pl.col("pictures").list.get(pl.col("_at"), null_on_oob=True))
+        .group_by("_row", maintain_order=True)
+        .agg(pl.struct("uri", "side", "message", "part").cast(IMAGE).alias("images"))
+    )
+    return rows.with_row_index("_row").join(listed, on="_row", how="left", maintain_order="left").drop("_row")
+
+
+def _seen(
+    records: pl.DataFrame, signals: pl.DataFrame, source: Source, looking: Looking | None
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """The records whose pictures pass the gate, the signals beside them, and UNMADE_ROWS of the others.
+
+    Where the last reply of a session leaves, what the customer made of the session is no other reply's.
+    """
+    if looking is None or records["images"].null_count() == records.height:
+        return records, signals, UNMADE_ROWS.to_frame()
+    passed, gone = looking.passed(records, source)
+    if gone.is_empty():
+        return passed, signals, UNMADE_ROWS.to_frame()
+    from prefdata.logs.signals import SIGNALS
+
+    stays = pl.col("id").is_in(passed["id"].implode())
+    last = pl.col("turn") == pl.col("turn").max().over("session")
+    cut = (last & ~stays).any().over("session")
+    outcomes = [one.name for one in SIGNALS if one.scope == "session" and one.name in signals.columns]
+    signals = signals.with_columns(pl.when(~cut).then(name).alias(name) for name in outcomes).filter(stays)
+    nothing = [pl.lit(None, pl.String).alias(name) for name in ("other", "part")]
+    file, line = (pl.col("meta").str.json_path_match(f"$.{name}") for name in ("file", "line"))
+    unmade = gone.with_columns(*nothing, step=pl.lit(STEP), file=file, line=line.cast(pl.Int64))
+    return passed, signals, unmade.select(UNMADE_ROWS.names()).cast(UNMADE_ROWS)
 
 
 def _touched_by_row(turns: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:

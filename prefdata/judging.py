@@ -12,12 +12,16 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import polars as pl
 
 from prefdata.errors import PrefdataError
+from prefdata.pictured import identity, pictures_of
 from prefdata.text import joined_text, last_user_text
+
+if TYPE_CHECKING:
+    from prefdata.pictures import Pictures
 
 Side = Literal["prompt", "completion", "chosen", "rejected"]
 Reads = Literal["text", "prompt", "images"]
@@ -89,7 +93,9 @@ class TextScorer(Protocol):
     def score(self, items: pl.DataFrame) -> pl.DataFrame:
         """Unique items in, as many rows in the same order out: only score columns, the main one first, null = unjudged.
 
-        `items` has String columns `text` and, where the scorer reads it, `prompt` (the last customer turn).
+        `items` has String columns `text` and, where the scorer reads it, `prompt` (the last customer turn). Where it
+        reads images, `pictures` are those of the prompt and of the judged side, a list of prefdata.pictures.SEEN in
+        their order, null where there are none.
         """
         ...
 
@@ -144,7 +150,10 @@ class Grouping(Protocol):
         ...
 
     def keys(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Of a shard (`id`, `customer`, `reply`): `id`, `key` and the narrow columns that `edges` needs."""
+        """Of a shard (`id`, `customer`, `reply`): `id`, `key` and the narrow columns that `edges` needs.
+
+        A grouping with "images" in an attribute `reads` is given `pictures`, too, as a scorer is.
+        """
         ...
 
     def edges(self, bucket: pl.DataFrame) -> pl.DataFrame:
@@ -178,23 +187,30 @@ def sidecar_key(scorer: TextScorer, side: Side, revs: pl.Series) -> str:
     return digest.hexdigest()
 
 
-def judge(frame: pl.DataFrame, row_filter: RowFilter, side: Side) -> pl.DataFrame:
+def judge(frame: pl.DataFrame, row_filter: RowFilter, side: Side, *, pictures: Pictures | None = None) -> pl.DataFrame:
     """The score columns of one side: as many rows as `frame`, in its order.
 
-    Every distinct text is scored once. Null is "unjudged"; floats are rounded to SCORE_DECIMALS.
+    Every distinct text, with the same pictures where the scorer looks at them, is scored once. Those are looked up in
+    `pictures`, or stand in a column of that name. Null is "unjudged"; floats are rounded to SCORE_DECIMALS.
     """
     scorer = row_filter.scorer
     columns = [joined_text(side).alias("text")]
     if "prompt" in scorer.reads:
         columns.append(last_user_text("prompt").alias("prompt"))
     items = frame.select(columns)
-    unique = items.unique(maintain_order=True)
-    scores = scorer.score(unique)
+    unique, alike = items.unique(maintain_order=True), items.columns
+    if "images" in scorer.reads:
+        items = items.with_columns(pictures_of(frame, ("prompt", side), pictures).alias("pictures"))
+        items = items.with_columns(_shown=identity(items["pictures"]))
+        alike = [*alike, "_shown"]
+        unique = items.unique(alike, keep="first", maintain_order=True)
+    scores = scorer.score(unique.drop("_shown", strict=False))
     if scores.height != unique.height:
         raise PrefdataError(f"scorer {scorer.name} gave {scores.height} rows for {unique.height} items")
     renamed = scores.rename(score_columns(row_filter, side, scores.columns))
     rounded = renamed.with_columns(pl.selectors.float().fill_nan(None).round(SCORE_DECIMALS).cast(pl.Float32))
-    joined = items.join(unique.hstack(rounded), on=items.columns, how="left", maintain_order="left", nulls_equal=True)
+    found = unique.select(alike).hstack(rounded)
+    joined = items.select(alike).join(found, on=alike, how="left", maintain_order="left", nulls_equal=True)
     return joined.select(rounded.columns)
 
 

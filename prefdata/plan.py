@@ -8,7 +8,7 @@ from typing import Any
 
 from prefdata import catalogue
 from prefdata.ingest import paths_of, shown
-from prefdata.recipe import SECTIONS, Balance, Limits, Mix, Recipe, Split, field_notes, imported, plain
+from prefdata.recipe import SECTIONS, UNSAID, Balance, Limits, Mix, Recipe, Split, field_notes, imported, plain
 from prefdata.recipe_parts import TrainingStage
 from prefdata.recipe_types import NAMES, known_type, told
 from prefdata.schema import RecordType
@@ -85,7 +85,7 @@ def listing() -> dict[str, dict[str, Any]]:
         form = catalogue.load("format", name)
         for what in ("reads", "writes"):
             facts[what] = [one for one in TYPES if NAMES[one] in getattr(form, what)]
-    sections = {name: imported(target) for name, target in SECTIONS.items()}
+    sections = {name: imported(target) for name, target in {**SECTIONS, **UNSAID}.items()}
     sections |= {"mix": Mix, "split": Split, "balance": Balance, "limits": Limits}
     found["section"] = {name: _described(sections[name]) for name in sorted(sections)}
     return found

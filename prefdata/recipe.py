@@ -22,6 +22,7 @@ from prefdata.strict_yaml import read_yaml
 __all__ = [
     "LISTS",
     "SECTIONS",
+    "UNSAID",
     "Balance",
     "Entry",
     "Limits",
@@ -53,6 +54,9 @@ SECTIONS: dict[str, str] = {
 }
 """Parts of a recipe that are one settings object each."""
 
+UNSAID: dict[str, str] = {"pictures": "prefdata.pictures:GateSettings"}
+"""Such parts that a recipe without pictures need not have: null where it does not speak of them."""
+
 LISTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "transforms": ("transform", ("unicode", "personal_data", "control_tokens")),
     "filters": ("filter", ("chat_quality", "language", "toxicity")),
@@ -75,6 +79,7 @@ TOP = (
     "sources",
     "type",
     *SECTIONS,
+    *UNSAID,
     *LISTS,
     "max_context_turns",
     "unjudged",
@@ -179,6 +184,7 @@ class _Reader(TrainingReader):
             if key not in TOP:
                 self.fault((key,), f"unknown key; {nearest(str(key), TOP)}")
         sections = {name: self.settings(imported(target), data.get(name), (name,)) for name, target in SECTIONS.items()}
+        unsaid = {name: self.settings(imported(UNSAID[name]), data[name], (name,)) for name in UNSAID if name in data}
         sources = self.sources(data.get("sources"), sections["signals"])
         record_type = self.type_of_run(data.get("type"), sources)
         defaults = {name: default for name, (_, default) in LISTS.items()}
@@ -234,6 +240,7 @@ class _Reader(TrainingReader):
             shard_rows=numbers.shard_rows or 1,
             max_context_turns=numbers.max_context_turns,
             **sections,
+            **unsaid,
         )
 
     def sources(self, data: Any, signals: Any) -> tuple[Source, ...]:

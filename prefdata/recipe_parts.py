@@ -319,6 +319,8 @@ class Recipe:
     """Whether the one stage is written as `train:`."""
     limits: Limits
     shard_rows: int
+    pictures: Any = None
+    """How pictures are read; null where the recipe does not say."""
 
     @property
     def train(self) -> Entry | None:
@@ -343,7 +345,8 @@ class Recipe:
     def resolved(self) -> dict[str, Any]:
         """The recipe as plain JSON data, defaults included; `root` is left out, it is a place on one machine.
 
-        Type, match and mix stand there where they say more than that replies of logs are labelled.
+        Type, match and mix stand there where they say more than that replies of logs are labelled, pictures where the
+        recipe speaks of them.
         """
         data = {
             "name": self.name,
@@ -372,6 +375,8 @@ class Recipe:
             data |= {"stages": [stage.resolved() for stage in self.stages], "match": plain(self.match)}
         if self.mix is not None:
             data["mix"] = plain(self.mix)
+        if self.pictures is not None:
+            data["pictures"] = plain(self.pictures)
         return data
 
 

@@ -6,7 +6,19 @@ from typing import Any
 
 from prefdata import catalogue
 from prefdata.licences import USES
-from prefdata.recipe import AUTO, LISTS, SECTIONS, Balance, Limits, Mix, Ratings, Split, imported, settings_model
+from prefdata.recipe import (
+    AUTO,
+    LISTS,
+    SECTIONS,
+    UNSAID,
+    Balance,
+    Limits,
+    Mix,
+    Ratings,
+    Split,
+    imported,
+    settings_model,
+)
 from prefdata.recipe_types import NAMES
 
 OF_STAGES: dict[str, Any] = {
@@ -98,7 +110,7 @@ def json_schema() -> dict[str, Any]:
         "limits": settings_schema(Limits),
         "shard_rows": {"type": "integer", "minimum": 1},
     }
-    properties.update({name: settings_schema(imported(target)) for name, target in SECTIONS.items()})
+    properties.update({name: settings_schema(imported(target)) for name, target in {**SECTIONS, **UNSAID}.items()})
     properties.update({name: {"type": "array", "items": entry_schema(kind)} for name, (kind, _) in LISTS.items()})
     trainers = []
     stages: list[dict[str, Any]] = [{"enum": sorted(catalogue.TRAINERS)}]

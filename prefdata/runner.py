@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from prefdata import importing, judging, mixture, splitting, stages, training_rows, training_stages
+from prefdata import gating, importing, judging, mixture, splitting, stages, training_rows, training_stages
 from prefdata import ingest as mining
 from prefdata.card import write_card
 from prefdata.engine import Engine, LocalEngine
@@ -135,6 +135,9 @@ def conclude(state: State, hashes: dict[str, dict[str, str]], ingested: dict[str
         report["accounts"] = accounts(ingested["accounts"], stages.sources_of(state), decision)
     if shares is not None:
         report["mix"] = shares
+    pictures = gating.account(state.run.path, state.recipe)
+    if pictures is not None:
+        report["pictures"] = pictures
     report["training_rows"] = key_of(sorted(exports.items()), split.rows())
     write_json(state.run.path / "report.json", report)
     _write_run_json(state, hashes, ingested, sidecars, decision, report)
@@ -186,7 +189,7 @@ def _write_run_json(
         {
             "format": FORMAT,
             "recipe": state.recipe.resolved(),
-            "inputs": hashes,
+            "inputs": gating.with_pictures(state.run.path, hashes),
             "versions": {name: version(name) for name in packages},
             "counts": report["counts"],
             "fates": ingested["fates"],
@@ -194,7 +197,7 @@ def _write_run_json(
             "set_aside": ingested["set_aside"],
             "reading": ingested["reading"],
             "quarantine": ingested["quarantine"],
-            **({"accounts": report["accounts"]} if "accounts" in report else {}),
+            **{name: report[name] for name in ("accounts", "pictures") if name in report},
             "funnel": [step._asdict() for step in decision.funnel],
             "thresholds": decision.thresholds,
             "sidecars": sidecars,

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from prefdata.build import likeness
 from prefdata.errors import RecipeError
 from prefdata.judging import SCORE_DECIMALS, RowFilter, Side
+from prefdata.pictured import pictures_of
 from prefdata.schema import MESSAGES, SCHEMAS, RecordType, stable_hash
 from prefdata.text import contents, joined_text, last_user_text
+
+if TYPE_CHECKING:
+    from prefdata.pictures import Pictures
 
 TAUGHT: dict[RecordType, Side] = {
     RecordType.SFT: "completion",
@@ -65,8 +70,12 @@ def fitted(row_filter: RowFilter, record_type: RecordType) -> RowFilter:
 
 
 def revisions(records: pl.DataFrame, record_type: RecordType) -> pl.Series:
-    """A hash of each row's content as it is scored: what caches key on."""
+    """A hash of each row's content as it is scored, its pictures by their addresses: what caches key on."""
     parts = [records.select(pl.struct(side).struct.json_encode()).to_series() for side in sides_of(record_type)]
+    if "images" in records.columns and records["images"].null_count() < records.height:
+        said = pl.struct("images").struct.json_encode()
+        there = pl.when(pl.col("images").list.len() > 0).then(pl.lit("\x1f") + said).otherwise(pl.lit(""))
+        parts[-1] = parts[-1] + records.select(there).to_series()
     return stable_hash(parts, purpose="rev", size=8)
 
 
@@ -104,6 +113,15 @@ def texts(records: pl.DataFrame, record_type: RecordType, *, exactly: bool) -> p
     else:
         reply = joined_text("completion")
     return records.select("id", customer=customer + pictures(), reply=reply)
+
+
+def with_pictures(records: pl.DataFrame, record_type: RecordType, seen: Pictures | None) -> pl.DataFrame:
+    """`id`, `customer`, `reply` and `pictures` of every row: what groupings look at that read pictures.
+
+    `pictures` is a list of prefdata.pictures.SEEN, in the order of the row's `images`; null where it has none.
+    """
+    said = texts(records.with_columns(images=pl.lit(None, records.schema["images"])), record_type, exactly=True)
+    return said.with_columns(pictures_of(records, sides_of(record_type), seen).alias("pictures"))
 
 
 def length(record_type: RecordType) -> pl.Expr:

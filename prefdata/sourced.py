@@ -9,6 +9,7 @@ import polars as pl
 
 from prefdata import building, importing, labelling
 from prefdata import ingest as mining
+from prefdata.gating import Looking
 from prefdata.ingest import Mined
 from prefdata.judging import RowFilter
 from prefdata.recipe import Recipe, Source
@@ -22,12 +23,13 @@ def read(
     transforms: list[Callable[[pl.DataFrame], pl.DataFrame]],
     *,
     filters: list[RowFilter],
+    looking: Looking,
 ) -> Mined:
     """One source, read: records, what stands beside them, and the account. `transforms` are for logs."""
     assert recipe.type is not None
     if source.layout is None:
-        return _dataset(recipe, source, recipe.type)
-    mined = mining.ingest(recipe, source, transforms)
+        return _dataset(recipe, source, recipe.type, looking, filters)
+    mined = mining.ingest(recipe, source, transforms, looking=looking)
     if recipe.of_logs():
         return mined
     account = _account(source, mined)
@@ -44,13 +46,15 @@ def read(
     return mined._replace(
         records=made.rows,
         signals=_beside(made.rows, recipe.type),
-        unmade=made.unmade,
+        unmade=pl.concat([mined.unmade, made.unmade]),
         account={**account, **building.told(made)},
     )
 
 
-def _dataset(recipe: Recipe, source: Source, record_type: RecordType) -> Mined:
-    found = importing.read_dataset(recipe, source, record_type)
+def _dataset(
+    recipe: Recipe, source: Source, record_type: RecordType, looking: Looking, filters: list[RowFilter]
+) -> Mined:
+    found = importing.read_dataset(recipe, source, record_type, looking=looking, filters=filters)
     return Mined(
         records=found.records,
         signals=_beside(found.records, record_type),
@@ -81,8 +85,8 @@ def _account(source: Source, mined: Mined) -> dict[str, Any]:
         "because": ["as asked for"],
         "same_as": [],
         "read": sum(fate["units"] for fate in mined.fates),
-        "refused": 0,
-        "refused_because": {},
+        "refused": mined.unmade.height,
+        "refused_because": building.counts(mined.unmade),
         "quarantined": sum(fate["quarantined"] for fate in mined.fates),
         "decoded": mined.records.height,
         "left_out": {},

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from prefdata import judging, labelling, sourced
+from prefdata import gating, judging, labelling, sourced
 from prefdata.engine import Engine
 from prefdata.erased import counted, erased, rows_of
 from prefdata.errors import InputError, QuarantineError
@@ -24,7 +25,10 @@ from prefdata.judging import Grouping, RowFilter
 from prefdata.recipe import Recipe, plain
 from prefdata.rundir import RunDir, key_of
 from prefdata.schema import RecordType, stable_hash
-from prefdata.sides import by_sides, compared, fitted, orientation, texts
+from prefdata.sides import by_sides, compared, fitted, orientation, texts, with_pictures
+
+if TYPE_CHECKING:
+    from prefdata.pictures import Pictures
 
 FORMAT = 1
 """Version of the run directory; another version is not reused."""
@@ -43,6 +47,8 @@ class State:
     progress: Progress
     filters: list[RowFilter] = field(default_factory=list)
     groupings: list[Grouping] = field(default_factory=list)
+    seen: Pictures | None = None
+    """The pictures of the rows, once they were asked for."""
 
     @property
     def type(self) -> RecordType:
@@ -66,6 +72,14 @@ class State:
         columns = ["id", "chosen", "rejected"]
         shards = [pl.read_parquet(shard, columns=columns, glob=False) for shard in self.shards()]
         return pl.concat([shard.join(wanted, on="id", how="semi") for shard in shards])
+
+    def pictures(self) -> Pictures | None:
+        """The pictures that rows have; null where there are none."""
+        if self.seen is None and (self.run.path / gating.TABLE).is_file():
+            from prefdata import pictures
+
+            self.seen = pictures.read(self.run.path)
+        return self.seen
 
     def shards(self) -> list[Path]:
         return sorted((self.run.path / "records").glob("*.parquet"))
@@ -97,8 +111,10 @@ def ingest_key(state: State, hashes: dict[str, dict[str, str]]) -> str:
         {name: value for name, value in source.items() if name not in terms} for source in depends["sources"]
     ]
     forgotten = erased(state.run.path)
-    more = (forgotten,) if forgotten else ()
-    return key_of(FORMAT, version("prefdata"), hashes, depends, judging_key(), *more)
+    more: tuple[Any, ...] = (forgotten,) if forgotten else ()
+    more += ({"pictures": resolved["pictures"]},) if "pictures" in resolved else ()
+    files = gating.without_pictures(hashes)
+    return key_of(FORMAT, version("prefdata"), files, depends, judging_key(), *more)
 
 
 def ingest(state: State, hashes: dict[str, dict[str, str]]) -> dict[str, Any]:
@@ -110,11 +126,18 @@ def ingest(state: State, hashes: dict[str, dict[str, str]]) -> dict[str, Any]:
     key = ingest_key(state, hashes)
     forgotten = erased(state.run.path)
     known = state.run.finished("ingest", key)
-    if known is not None:
+    if known is not None and gating.unchanged(recipe, state.run.path):
         return known
     state.run.log("stage_started", stage="ingest")
     unfinish(state)
+    with gating.Looking(recipe, state.run.path) as looking:
+        return _ingest(state, key, forgotten, looking)
+
+
+def _ingest(state: State, key: str, forgotten: dict[str, list[str]], looking: gating.Looking) -> dict[str, Any]:
+    recipe = state.recipe
     records, signals = state.run.fresh("records"), state.run.fresh("signals")
+    shutil.rmtree(state.run.path / gating.STORE, ignore_errors=True)
     transforms = [entry.settings.build() for entry in recipe.transforms]
     written: list[Path] = []
     quarantines: list[pl.DataFrame] = []
@@ -132,12 +155,13 @@ def ingest(state: State, hashes: dict[str, dict[str, str]]) -> dict[str, Any]:
     unmade: list[pl.DataFrame] = []
     for position, source in enumerate(recipe.sources):
         state.progress("read", position, len(recipe.sources))
-        mined = sourced.read(state.recipe, source, transforms, filters=state.filters)
+        mined = sourced.read(state.recipe, source, transforms, filters=state.filters, looking=looking)
+        unmade.append(mined.unmade)
         if mined.account is not None:
             accounts.append(mined.account)
-            unmade.append(mined.unmade)
+        gone = rows_of(mined.records, forgotten) if forgotten else pl.repeat(False, mined.records.height, eager=True)
+        looking.keep(source, mined.records.filter(~gone), mined.records.filter(gone))
         if forgotten:
-            gone = rows_of(mined.records, forgotten)
             fates = counted(mined.fates, mined.records.filter(gone))
             mined = mined._replace(
                 records=mined.records.filter(~gone), signals=mined.signals.filter(~gone), fates=fates
@@ -168,12 +192,13 @@ def ingest(state: State, hashes: dict[str, dict[str, str]]) -> dict[str, Any]:
     write_parquet(path, quarantine)
     if accounts:
         result["accounts"] = accounts
+    if accounts or any(one.height for one in unmade):
         written.append(state.run.path / "unmade.parquet")
         write_parquet(written[-1], pl.concat(unmade).sort("source", "step", "file", "line", "id", "other", "part"))
     else:
         (state.run.path / "unmade.parquet").unlink(missing_ok=True)
     state.progress("read", len(recipe.sources), len(recipe.sources))
-    return state.run.finish("ingest", key, [*written, path], result)
+    return state.run.finish("ingest", key, [*written, path, *looking.write()], result)
 
 
 def unfinish(state: State) -> None:
@@ -233,6 +258,7 @@ def score(state: State) -> dict[str, list[str]]:
     """scores/<scorer>/<key>.parquet for every shard and side; `<scorer>_<side>` -> the keys, shard by shard."""
     keys: dict[str, list[str]] = {}
     shards = state.shards()
+    state.pictures()
     for row_filter, side in sides(state):
         name = f"{row_filter.scorer.name}_{side}"
         folder = state.run.path / "scores" / row_filter.scorer.name
@@ -241,10 +267,10 @@ def score(state: State) -> dict[str, list[str]]:
             shard: Path, *, row_filter: RowFilter = row_filter, side: judging.Side = side, folder: Path = folder
         ) -> str:
             revs = pl.read_parquet(state.signals(shard), columns=["rev"], glob=False)["rev"]
-            key = judging.sidecar_key(row_filter.scorer, side, revs)
+            key = score_key(state, row_filter, side, pl.read_parquet(shard, columns=["images"], glob=False), revs)
             if not sound(folder / f"{key}.parquet"):
                 folder.mkdir(parents=True, exist_ok=True)
-                scored = judging.judge(pl.read_parquet(shard, glob=False), row_filter, side)
+                scored = judging.judge(pl.read_parquet(shard, glob=False), row_filter, side, pictures=state.pictures())
                 write_sound(folder / f"{key}.parquet", scored)
             return key
 
@@ -254,6 +280,14 @@ def score(state: State) -> dict[str, list[str]]:
             keys[name].append(key)
             state.progress(f"score {name}", len(keys[name]), len(shards))
     return keys
+
+
+def score_key(state: State, row_filter: RowFilter, side: judging.Side, records: pl.DataFrame, revs: pl.Series) -> str:
+    """What the scores of a shard depend on; those that read pictures on what is in them, too."""
+    pictures = state.pictures() if "images" in row_filter.scorer.reads else None
+    if pictures is not None:
+        revs = revs + gating.contents(records["images"], pictures.table)
+    return judging.sidecar_key(row_filter.scorer, side, revs)
 
 
 def sound(path: Path) -> bool:
@@ -315,15 +349,23 @@ def group(state: State) -> list[pl.DataFrame]:
     columns = compared(state.type)
     as_pairs = ("by_sides", 2) if state.type is RecordType.PREFERENCE else ()
     for grouping in state.groupings:
-        key = key_of(grouping.name, grouping.version, dict(grouping.parameters()), digest, *as_pairs)
+        looks = "images" in getattr(grouping, "reads", frozenset())
+        seen = state.pictures() if looks else None
+        paired = as_pairs if not looks else ()
+        more = (*paired, *(_of_pictures(state) if looks else ()))
+        key = key_of(grouping.name, grouping.version, dict(grouping.parameters()), digest, *more)
         path = state.run.path / "edges" / grouping.name / f"{key}.parquet"
         if not sound(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             shards = state.shards()
             name = f"group {grouping.name}"
 
-            def keys(shard: Path, *, grouping: Grouping = grouping) -> pl.DataFrame:
+            def keys(
+                shard: Path, *, grouping: Grouping = grouping, looks: bool = looks, seen: Pictures | None = seen
+            ) -> pl.DataFrame:
                 frame = pl.read_parquet(shard, columns=columns, glob=False)
+                if looks:
+                    return grouping.keys(with_pictures(frame, state.type, seen))
                 return grouping.keys(texts(frame, state.type, exactly=grouping.min_similarity >= 1))
 
             def counted(
@@ -336,11 +378,17 @@ def group(state: State) -> list[pl.DataFrame]:
             state.progress(name, 0, len(shards))
             buckets = list(state.engine.shuffle(counted(state.engine.map(shards, keys)), "key", grouping.edges))
             edges = pl.concat(buckets).unique().sort(["left", "right"])
-            if as_pairs:
+            if paired:
                 edges = by_sides(edges, state.pairs(pl.concat([edges["left"], edges["right"].alias("left")])))
             write_sound(path, edges)
         found.append(pl.read_parquet(path, glob=False))
     return found
+
+
+def _of_pictures(state: State) -> tuple[str, ...]:
+    """A hash of what is in the pictures of the rows."""
+    table = state.run.path / gating.TABLE
+    return (sha256_file(table),) if table.is_file() else ()
 
 
 def sources_of(state: State) -> pl.DataFrame:

@@ -46,6 +46,8 @@ class Given(NamedTuple):
     evaluation: pl.DataFrame
     folder: Path
     account: dict[str, Any]
+    pictures: Path | None = None
+    """The run that its pictures' addresses are seen from; null where no row has one."""
 
 
 def folder_of(run: Path, stage: str) -> Path:
@@ -151,7 +153,8 @@ def rows_for(run: RunDir, recipe: Recipe, stage: TrainingStage) -> Given:
     named = {name: one for name, one in facts["inputs"].items() if name in (stage.data.sources or facts["inputs"])}
     account = {**account, "inputs": named}
     train, evaluation = (pl.read_parquet(files[side], glob=False) for side in SIDES)
-    return Given(train, evaluation, folder, account)
+    shown = any(side["images"].list.len().sum() for side in (train, evaluation))
+    return Given(train, evaluation, folder, account, place if shown else None)
 
 
 def train(
@@ -224,6 +227,7 @@ def in_process(run: Path, recipe: Recipe) -> Trainer:
             model=start,
             output_dir=folder_of(run, stage.name),
             settings=stage.settings,
+            pictures=given.pictures,
         )
 
     return trained

@@ -49,6 +49,7 @@ def launched(run: Path, recipe: Recipe, *, config: str | None, processes: int | 
                 name: seen_from(given.folder, folder) for name, folder in reward_folders(run, recipe, stage).items()
             },
             "root": seen_from(given.folder, recipe.root),
+            "pictures": None if given.pictures is None else seen_from(given.folder, given.pictures),
         }
         write_json(given.folder / JOB, job)
         launch(MODULE, [str(given.folder)], config=config, processes=processes)
@@ -73,6 +74,7 @@ def work(folder: Path) -> Stage:
         model=folder / job["start"] if is_seen(job["start"]) else job["start"],
         output_dir=folder / job["out"],
         settings=settings,
+        pictures=None if job["pictures"] is None else folder / job["pictures"],
     )
 
 

@@ -37,9 +37,8 @@ def from_log(rows: pl.DataFrame, *, source: str) -> pl.DataFrame:
         line=pl.col("line"),
         touched=pl.col("touched"),
     ).struct.json_encode()
-    built = hashed.select(
-        "id", "group", "prompt", "completion", "time", meta.alias("meta"), pl.lit(source).alias("source")
-    )
+    own = [name for name in ("prompt", "completion", "images", "time") if name in hashed.columns]
+    built = hashed.select("id", "group", *own, meta.alias("meta"), pl.lit(source).alias("source"))
     return conform(built, RecordType.UNPAIRED)
 
 
@@ -48,18 +47,6 @@ def hash_or_null(rows: pl.DataFrame, column: str, source: str) -> pl.Series:
     values = rows[column]
     hashed = stable_hash([pl.repeat(source, rows.height, eager=True, dtype=pl.String), values], purpose=column)
     return pl.select(pl.when(values.is_not_null()).then(hashed)).to_series()
-
-
-def revisions(records: pl.DataFrame) -> pl.Series:
-    """A hash of each row's transformed content: what caches key on."""
-    return stable_hash(
-        [
-            records.select(pl.struct("prompt").struct.json_encode()).to_series(),
-            records.select(pl.struct("completion").struct.json_encode()).to_series(),
-        ],
-        purpose="rev",
-        size=8,
-    )
 
 
 def from_pairs(pairs: pl.DataFrame, *, conflicts: Literal["drop", "keep"] = "drop") -> Built:

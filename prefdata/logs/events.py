@@ -27,6 +27,7 @@ EVENTS = pl.Schema(
         "time": pl.Datetime("us", "UTC"),
         "role": pl.String(),  # one of ROLES, null = not recognised
         "text": pl.String(),
+        "pictures": pl.List(pl.String()),  # addresses, in the order of the marks (U+FFFC) that stand in the text
         "ratings": pl.List(pl.Float64()),  # as given, on the scale of the source; several = several annotators
         "thumb": pl.Int8(),  # 1 up, -1 down
         "survey": pl.String(),  # free text that the customer left in a survey
@@ -44,6 +45,7 @@ TURNS = pl.Schema(
         "turn": pl.Int32(),  # 0-based position in the session after repair and merging
         "role": pl.String(),  # "customer" or "agent"
         "text": pl.String(),
+        "pictures": pl.List(pl.String()),  # of all its messages
         "time": pl.Datetime("us", "UTC"),
         "customer": pl.String(),
         "agent": pl.String(),

@@ -13,6 +13,7 @@ import polars as pl
 
 from prefdata.errors import InputError, nearest
 from prefdata.io import QUARANTINE, ReadLimits, read_objects
+from prefdata.logs.attachments import text_of_parts
 from prefdata.logs.events import Role
 from prefdata.logs.faults import empty_faults, encoding_faults
 from prefdata.logs.mapping import (
@@ -53,7 +54,8 @@ class Conversations(LogSettings):
     messages: str = "messages"
     """Dotted path to the list of messages."""
     message: dict[str, str] = field(default_factory=lambda: {"role": "role", "text": "content"})
-    """Canonical name -> dotted path inside a message. Messages that are lists, [role, text], take places: "0", "1"."""
+    """Canonical name -> dotted path inside a message. Messages that are lists, [role, text], take places: "0", "1".
+    `attachments` may be the path of `text`, where that is a list of parts: its pictures keep their places."""
     alternating: list[Role] | None = None
     """Who speaks in turn, where messages carry no role, e.g. [customer, agent]."""
     encoding: str = "auto"
@@ -147,7 +149,13 @@ class Conversations(LogSettings):
                 bare = not isinstance(message, dict | list)
                 for name, path in inner.items():
                     value = message if bare and name == "text" else _at(message, path)
-                    rows[f"c:{name}"].append(_content(value) if name == "text" else _as_text(value))
+                    if name == "text":
+                        cell = _content(value, shown=path == inner.get("attachments"))
+                    elif name == "attachments":
+                        cell = _attached(value, in_parts=path == inner["text"])
+                    else:
+                        cell = _as_text(value)
+                    rows[f"c:{name}"].append(cell)
                 own = self._meta(message, used_inner) if isinstance(message, dict) else {}
                 meta = {**own, **({"conversation": whole} if whole else {})}
                 rows["_meta"].append(json.dumps(meta, ensure_ascii=False) if meta else None)
@@ -221,9 +229,21 @@ def _as_text(value: Any) -> str | None:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _content(value: Any) -> str | None:
-    """A message's text; of content in parts (`[{"type": "text", "text": ...}]`) the text parts, a line each."""
+def _attached(value: Any, *, in_parts: bool) -> str | None:
+    """What is attached to a message, as JSON where it is no text; with `in_parts` the parts of its content."""
+    if isinstance(value, str):
+        return None if in_parts else value
+    return None if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _content(value: Any, *, shown: bool) -> str | None:
+    """A message's text; of content in parts (`[{"type": "text", "text": ...}]`) the text parts, a line each.
+
+    Where its pictures are `shown` a mark stands for each.
+    """
     if isinstance(value, list) and value and all(isinstance(part, dict) for part in value):
+        if shown:
+            return text_of_parts(value)
         texts = [part["text"] for part in value if isinstance(part.get("text"), str)]
         return "\n".join(texts) if texts else None
     return _as_text(value)

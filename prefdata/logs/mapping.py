@@ -18,6 +18,7 @@ import polars as pl
 
 from prefdata.errors import InputError, RecipeError, nearest
 from prefdata.io import FileReport, Format, ReadLimits, Table, read_table
+from prefdata.logs.attachments import pictured
 from prefdata.logs.events import EVENTS, Role
 from prefdata.logs.faults import character_faults, empty_faults, encoding_faults, header_faults, word_faults
 from prefdata.logs.times import check_times, numeric_dates, parse_times, time_faults
@@ -38,6 +39,7 @@ CANONICAL = (
     "status",
     "customer_name",
     "agent_name",
+    "attachments",
 )
 """Names that a column of a log can be mapped to."""
 
@@ -76,8 +78,9 @@ class LogSettings:
 
     columns: dict[str, str | None] = field(default_factory=dict)
     """Canonical name -> name in the file. Canonical: session customer agent event reply_to time role text rating thumb
-    survey status customer_name agent_name. `customer` and `agent` may be one column (an author's id): it is then the
-    one or the other by the message's role. In tables a column of such a name is used unmapped; null switches it off."""
+    survey status customer_name agent_name attachments. `customer` and `agent` may be one column (an author's id): it is
+    then the one or the other by the message's role. In tables a column of such a name is used unmapped, but for
+    `attachments`, whose pictures are read where it is mapped; null switches it off."""
     roles: dict[str, list[str]] = field(default_factory=dict)
     """customer, agent, bot, system, note or tool -> the values that mean it, without regard to case. Values as
     `customer`, `agent`, `bot`, `user`, 客户 are known."""
@@ -92,6 +95,9 @@ class LogSettings:
     """Ratings given as words -> number, without regard to case, e.g. good: 5."""
     meta: list[str] | None = None
     """Names of unmapped columns to keep as meta; by default all."""
+    picture_marks: list[str] = field(default_factory=list)
+    """What stands in a text where a picture stood, e.g. "[image]"; the pictures are those of the message's
+    `attachments`. Else they stand at its end."""
 
     def __post_init__(self) -> None:
         if faults := self.faults():
@@ -109,6 +115,7 @@ class LogSettings:
             *role_faults(self.roles),
             *time_faults(self.time_format, self.timezone),
             *word_faults(self.rating_words),
+            *([] if all(self.picture_marks) else ["picture_marks: a text is empty"]),
         ]
 
     @property
@@ -212,7 +219,8 @@ def canonical_columns(
 def columns_by_name(settings: LogSettings, frame: pl.DataFrame) -> list[str]:
     """Canonical names that the file itself uses for columns, and that `columns` neither maps nor switches off."""
     taken = set(settings.columns.values())
-    return [name for name in CANONICAL if name in frame.columns and name not in settings.columns and name not in taken]
+    names = [name for name in CANONICAL if name != "attachments"]
+    return [name for name in names if name in frame.columns and name not in settings.columns and name not in taken]
 
 
 def shown_columns(frame: pl.DataFrame, wanted: Sequence[str] = ()) -> str:
@@ -265,6 +273,8 @@ def assemble(
         role, unknown = read_roles(text["role"], settings.roles, given=given, message=kind == "message", where=where)
     ratings, unparsed_rating = read_ratings(text["rating"], settings.rating_words)
     thumb = read_thumbs(text["thumb"])
+    said = frame["c:text"] if "c:text" in frame.columns else _nulls(frame, pl.String())
+    shown = pictured(said, text["attachments"], stand_ins=settings.picture_marks)
     time = parse_times(text["time"], time_format=settings.time_format, timezone=settings.timezone)
     check_times(text["time"], time, where=_place(source, "time", names), time_format=settings.time_format)
     base = pl.DataFrame(
@@ -280,7 +290,8 @@ def assemble(
             **{name: text[name] for name in ("session", "customer", "agent", "event", "reply_to")},
             "time": time,
             "role": role,
-            "text": frame["c:text"] if "c:text" in frame.columns else _nulls(frame, pl.String()),
+            "text": shown.text,
+            "pictures": shown.pictures,
             "ratings": frame["_ratings"] if "_ratings" in frame.columns else ratings,
             "thumb": thumb,
             "survey": text["survey"],
@@ -305,6 +316,7 @@ def assemble(
     )
     messages = events["kind"] == "message"
     report = {
+        **shown.report,
         "events": events.height,
         "unknown_role": int((messages & events["role"].is_null()).sum()),
         "unparsed_time": int((text["time"].is_not_null() & time.is_null()).sum()),

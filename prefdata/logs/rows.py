@@ -15,6 +15,7 @@ ROWS = pl.Schema(
         "turn": pl.Int32(),
         "prompt": MESSAGES,
         "completion": MESSAGES,
+        "pictures": pl.List(pl.String()),  # of the prompt, then of the completion
         "time": pl.Datetime("us", "UTC"),
         "customer": pl.String(),
         "agent": pl.String(),
@@ -72,9 +73,26 @@ def rows(turns: pl.DataFrame, *, max_context_turns: int | None = None) -> pl.Dat
     )
     return (
         answers.with_columns(
+            _pictures(frame, answers),
             prompts["prompt"].cast(MESSAGES),
             completion=pl.concat_list(messages.gather(answers["_at"].cast(pl.UInt32)).alias("completion")),
         )
         .select(ROWS.names())
         .cast(ROWS)
     )
+
+
+def _pictures(frame: pl.DataFrame, answers: pl.DataFrame) -> pl.Series:
+    """The pictures of each answer's prompt, then its own, in the order of their turns; null where there are none."""
+    nothing = pl.Series("pictures", [None], dtype=pl.List(pl.String)).new_from_index(0, answers.height)
+    if frame["pictures"].null_count() == frame.height:
+        return nothing
+    places = answers.select(pl.int_ranges("_begins", pl.col("_at") + 1).alias("_at")).with_row_index("row")
+    shown = frame.filter(pl.col("pictures").is_not_null()).select("_at", "pictures")
+    found = (
+        places.explode("_at")
+        .join(shown, on="_at", how="inner", maintain_order="left")
+        .group_by("row", maintain_order=True)
+        .agg(pl.col("pictures").list.explode(keep_nulls=False, empty_as_null=False))
+    )
+    return places.select("row").join(found, on="row", how="left", maintain_order="left")["pictures"]

@@ -171,14 +171,16 @@ def _set_double_deliveries_aside(frame: pl.DataFrame, seconds: float) -> pl.Data
     before = pl.when(live).then("side").forward_fill().shift(1).over("session")
     turned = (live & pl.col("side").ne_missing(before)).cast(pl.Int32)
     frame = frame.with_columns(_burst=turned.cum_sum().over("session"))
-    content = ["session", "kind", "role", "text"]
+    shown = pl.col("pictures").list.join("\n").fill_null("")
+    frame = frame.with_columns(_shown=shown)
+    content = ["session", "kind", "role", "text", "_shown"]
     rated = pl.col("ratings").list.eval(pl.element().cast(pl.String)).list.join(",", ignore_nulls=True)
     again = ~pl.struct(*content, "event", "thumb", "survey", "status", rated).is_first_distinct()
     again = again & pl.col("event").is_not_null()
     since = pl.col("time") - pl.col("time").shift(1).over(*content, "_burst")
     soon = pl.col("message") & (since <= pl.duration(microseconds=round(seconds * 1e6))).fill_null(False)
     frame = _set_aside(frame, ~pl.col("separator") & (again | soon), "double_delivery")
-    return frame.drop("_burst")
+    return frame.drop("_burst", "_shown")
 
 
 def _set_first_auto_replies_aside(frame: pl.DataFrame) -> pl.DataFrame:

@@ -18,6 +18,7 @@ def turns_of(frame: pl.DataFrame) -> pl.DataFrame:
     turns = spoken.group_by(keys, maintain_order=True).agg(
         pl.col("source", "role", "file", "line", "part", "meta").first(),
         pl.col("text").str.join("\n"),
+        pl.col("pictures").drop_nulls().list.explode(keep_nulls=False, empty_as_null=False),
         pl.col("time").drop_nulls().first(),
         pl.col("customer", "agent").drop_nulls().first(),
         _merged=pl.len() > 1,
@@ -33,6 +34,7 @@ def turns_of(frame: pl.DataFrame) -> pl.DataFrame:
             pl.when(pl.col("role") == "tool").then(pl.lit("tool")),
         ).list.drop_nulls(),
         role=pl.when(pl.col("role") == "customer").then(pl.lit("customer")).otherwise(pl.lit("agent")),
+        pictures=pl.when(pl.col("pictures").list.len() > 0).then("pictures"),
     )
     about = frame.filter(pl.col("about").is_not_null()).with_columns(turn="about")
     feedback = about.group_by(keys, maintain_order=True).agg(

@@ -1,0 +1,322 @@
+"""Pictures of a run's rows: each through the gate once, rows with the addresses of what was stored, files watched.
+
+What a picture is, and which are refused, prefdata.pictures knows; it is loaded where a row has a picture, not before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import polars as pl
+
+from prefdata import judging
+from prefdata.io import write_parquet
+from prefdata.reading.account import Unreadable
+from prefdata.reading.sources import sha256_of
+from prefdata.recipe_parts import Recipe, Source, plain
+from prefdata.rundir import key_of
+from prefdata.schema import IMAGE
+
+if TYPE_CHECKING:
+    from prefdata.pictures import Gate, GateSettings, Pictures
+
+STEP = "pictures"
+"""Where a row leaves one of whose pictures was refused."""
+
+TABLE = "pictures.parquet"
+"""Of a run: one row a picture and source, with what was found in it. See prefdata.pictures.PICTURES."""
+
+STORE = "pictures"
+"""Folder of a run with the pictures that its rows have."""
+
+WATCHED = "stages/pictures.parquet"
+"""Of a run: `source`, `address` and `found`, which tells its content, of every picture that is a file of its own."""
+
+AMONG_INPUTS = "pictures/"
+"""What the hash of a source's pictures is called among those of its files; no file's name ends so."""
+
+NO_ADDRESS = "no_address"
+"""Why a row is refused that says of a picture neither where it is nor what."""
+
+_ELSEWHERE = r"^(?:[A-Za-z][A-Za-z0-9+.-]*:|[/\\])"
+"""How an address begins that is no path seen from the data: with a scheme, a drive, a root."""
+
+_SHORT = 1024
+"""Bytes up to which an address is known by itself; of a longer one, which holds a picture, the hash is."""
+
+
+class Passed(NamedTuple):
+    """Rows all of whose pictures were taken, and the others."""
+
+    rows: pl.DataFrame
+    refused: pl.DataFrame
+    """The rows as they were handed in, with `reasons` (List(String)) beside."""
+
+
+class Looking:
+    """The pictures of a run while its sources are read; a context, since they are decoded in processes of their own."""
+
+    def __init__(self, recipe: Recipe, run: Path) -> None:
+        self._recipe, self._run = recipe, run
+        self._gate: Gate | None = None
+        self._known: dict[tuple[str, str], tuple[str, str | None]] = {}
+        self._tables: list[pl.DataFrame] = []
+        self._used = _pairs([])
+        self._forgotten = _pairs([])
+
+    def __enter__(self) -> Looking:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self._gate is not None:
+            self._gate.__exit__(*error)
+            self._gate = None
+
+    def passed(self, rows: pl.DataFrame, source: Source) -> Passed:
+        """`rows` after the gate; addresses in `images` are seen from the source's root, see `seen_from_root`."""
+        has = rows["images"].list.len().fill_null(0) > 0
+        if not has.any():
+            return Passed(rows, rows.clear().with_columns(reasons=pl.lit([], pl.List(pl.String))))
+        shown = rows.with_row_index("_row").filter(has).select("_row", "images").explode("images").unnest("images")
+        known = self._looked(shown["uri"].drop_nulls().unique(maintain_order=True), source)
+        no_address = pl.when(pl.col("uri").is_null()).then(pl.lit(NO_ADDRESS))
+        lists = (
+            shown.join(known, on="uri", how="left", maintain_order="left")
+            .group_by("_row", maintain_order=True)
+            .agg(
+                pl.struct(uri="stored", side="side", message="message", part="part").cast(IMAGE).alias("_images"),
+                reasons=pl.coalesce(no_address, "reason").drop_nulls().unique().sort(),
+            )
+        )
+        whole = rows.with_row_index("_row").join(lists, on="_row", how="left", maintain_order="left")
+        gone = whole["reasons"].list.len().fill_null(0) > 0
+        taken = whole.filter(~gone).with_columns(images=pl.coalesce("_images", "images"))
+        return Passed(taken.select(rows.columns), whole.filter(gone).select(*rows.columns, "reasons"))
+
+    def keep(self, source: Source, kept: pl.DataFrame, forgotten: pl.DataFrame) -> None:
+        """Notes which pictures the records of a source have, and which only those had that the run has to forget."""
+        used = _pairs([kept.with_columns(source=pl.lit(source.name))])
+        gone = _pairs([forgotten.with_columns(source=pl.lit(source.name))])
+        self._used = pl.concat([self._used, used])
+        self._forgotten = pl.concat([self._forgotten, gone.join(used, on=["source", "at"], how="anti")])
+
+    def write(self) -> list[Path]:
+        """pictures.parquet, the watched files, and the store without what no record has; gives the files.
+
+        Of a picture whose rows all left before they were records only its address and measures are kept; of one that
+        only forgotten customers had, nothing is. Where no row had a picture nothing is written.
+        """
+        if not self._tables:
+            for name in (TABLE, WATCHED):
+                (self._run / name).unlink(missing_ok=True)
+            return []
+        found = pl.concat(self._tables).unique(["source", "address"], keep="first", maintain_order=True)
+        found = found.with_columns(at=_at()).join(self._forgotten, on=["source", "at"], how="anti")
+        found = found.join(self._used.with_columns(used=True), on=["source", "at"], how="left")
+        kept = pl.col("used").fill_null(False)
+        found = found.with_columns(pl.when(kept).then(name).alias(name) for name in ("uri", "thumbnail"))
+        found = found.drop("at", "used").sort("source", "address")
+        (self._run / WATCHED).parent.mkdir(exist_ok=True)
+        watched = _watched(found, self._recipe)
+        return _written(self._run, found, watched)
+
+    def pictures(self) -> Pictures | None:
+        """What was looked at so far; null where no row had a picture."""
+        if not self._tables:
+            return None
+        from prefdata.pictures import Pictures
+
+        return Pictures(pl.concat(self._tables), self._run)
+
+    def _looked(self, addresses: pl.Series, source: Source) -> pl.DataFrame:
+        """`uri` (the addresses), `stored` (what rows call the picture from now on) and `reason` (null where taken)."""
+        from prefdata.pictures import Address
+
+        keys = [(source.name, _key(address)) for address in addresses]
+        new = {key: address for key, address in zip(keys, addresses, strict=True) if key not in self._known}
+        if new:
+            root = root_of(source, self._recipe)
+            table = self._open().look([Address(root, address) for address in new.values()])
+            table = table.with_columns(source=pl.lit(source.name))
+            told = table.select(_at(), "reason").iter_rows()
+            self._known.update(dict(zip(new, told, strict=True)))
+            self._tables.append(table)
+        found = [self._known[key] for key in keys]
+        schema = {"stored": pl.String, "reason": pl.String}
+        return addresses.to_frame("uri").hstack(pl.DataFrame(found, schema=schema, orient="row"))
+
+    def _open(self) -> Gate:
+        if self._gate is None:
+            from prefdata.pictures import Gate
+
+            self._gate = Gate(settings_of(self._recipe), store=self._run).__enter__()
+        return self._gate
+
+
+def settings_of(recipe: Recipe) -> GateSettings:
+    """The gate's settings, their folder seen from the recipe's."""
+    from prefdata.pictures import GateSettings
+
+    made: GateSettings = judging.rooted(recipe.pictures or GateSettings(), recipe.root)
+    return made
+
+
+def seen_from_root(uri: pl.Expr, file: pl.Expr, recipe: Recipe) -> pl.Expr:
+    """An address as seen from the root of its source: a path is meant from the folder of the data file that has it.
+
+    `file` is that file as the source names it. Where the recipe has a folder for pictures, they are meant from there.
+    """
+    if recipe.pictures is not None and recipe.pictures.root is not None:
+        return uri
+    folder = file.str.split("!").list.first().str.replace(r"[^/]*$", "").fill_null("")
+    return pl.when(uri.str.contains(_ELSEWHERE)).then(uri).otherwise(folder + uri)
+
+
+def root_of(source: Source, recipe: Recipe) -> Path:
+    """The folder under which the pictures of a source are: as the recipe says, else the one its files are named in."""
+    if recipe.pictures is not None and recipe.pictures.root is not None:
+        return Path(settings_of(recipe).root or "").resolve()
+    given = [(recipe.root / path).resolve() for path in source.path]
+    return Path(os.path.commonpath([path if path.is_dir() else path.parent for path in given]))
+
+
+def unchanged(recipe: Recipe, run: Path) -> bool:
+    """Whether the pictures beside the data are those that the run was made of, and those missing still are."""
+    file = run / WATCHED
+    if not file.is_file():
+        return True
+    watched = pl.read_parquet(file, glob=False)
+    roots = {source.name: root_of(source, recipe) for source in recipe.sources}
+    limit = settings_of(recipe).max_bytes
+    return all(_found(roots[source], name, limit) == found for source, name, found in watched.iter_rows())
+
+
+def with_pictures(run: Path, hashes: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    """The hashes of a run's input files, source by source, with one of the pictures that are files beside them."""
+    found = without_pictures(hashes)
+    if (run / WATCHED).is_file():
+        for (source,), rows in pl.read_parquet(run / WATCHED, glob=False).group_by("source", maintain_order=True):
+            found[str(source)][AMONG_INPUTS] = key_of(rows.sort("address").select("address", "found").rows())
+    return found
+
+
+def without_pictures(hashes: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    """The hashes of the files alone, as they are known before a source is read."""
+    return {
+        source: {name: one for name, one in named.items() if name != AMONG_INPUTS} for source, named in hashes.items()
+    }
+
+
+def account(run: Path, recipe: Recipe) -> dict[str, Any] | None:
+    """Pictures that were looked at, those that rows have, and those refused by reason; null where there were none."""
+    if not (run / TABLE).is_file():
+        return None
+    found = pl.read_parquet(run / TABLE, columns=["source", "address", "uri", "reason"], glob=False)
+    refused = found.drop_nulls("reason").group_by("reason").len().sort("reason")
+    return {
+        "settings": plain(recipe.pictures or settings_of(recipe)),
+        "pictures": found.height,
+        "refused": int(found["reason"].count()),
+        "refused_because": dict(refused.iter_rows()),
+        "stored": found["uri"].n_unique() - int(found["uri"].null_count() > 0),
+    }
+
+
+def forget(run: Path, gone: pl.DataFrame, stays: pl.DataFrame) -> list[Path]:
+    """Takes the pictures out that only the records `gone` had, `stays` being the others; gives the files that are left.
+
+    Both hold `source` and `images`.
+    """
+    if not (run / TABLE).is_file():
+        return []
+    only = _pairs([gone]).join(_pairs([stays]), on=["source", "at"], how="anti")
+    table = pl.read_parquet(run / TABLE, glob=False).with_columns(at=_at())
+    lost = table.join(only, on=["source", "at"], how="semi").select("source", "address")
+    left = table.drop("at").join(lost, on=["source", "address"], how="anti", maintain_order="left")
+    watched = pl.read_parquet(run / WATCHED, glob=False)
+    return _written(run, left, watched.join(lost, on=["source", "address"], how="anti", maintain_order="left"))
+
+
+def contents(images: pl.Series, table: pl.DataFrame) -> pl.Series:
+    """Of every row what may be seen in its pictures, as one text, empty where it has none; what caches key on."""
+    height = len(images)
+    shown = pl.DataFrame({"images": images}).with_row_index("_row").filter(pl.col("images").list.len() > 0)
+    measured = table.select(
+        uri=_at(),
+        said=pl.struct("pixels", "width", "height", "blur", "entropy", "brightness", "contrast").struct.json_encode(),
+    ).unique("uri", keep="first", maintain_order=True)
+    told = (
+        shown.explode("images")
+        .unnest("images")
+        .join(measured, on="uri", how="left", maintain_order="left")
+        .group_by("_row", maintain_order=True)
+        .agg(pl.format("{}:{}", "side", pl.col("said").fill_null("")).str.join("\x1f").alias("said"))
+    )
+    every = pl.DataFrame({"_row": pl.int_range(height, dtype=pl.UInt32, eager=True)})
+    return every.join(told, on="_row", how="left", maintain_order="left")["said"].fill_null("")
+
+
+def _watched(table: pl.DataFrame, recipe: Recipe) -> pl.DataFrame:
+    beside = table.filter(~pl.col("address").str.contains(_ELSEWHERE))
+    roots = {source.name: root_of(source, recipe) for source in recipe.sources}
+    limit = settings_of(recipe).max_bytes
+    told = [
+        _found(roots[source], name, limit) if sha256 is None else sha256
+        for source, name, sha256 in beside.select("source", "address", "sha256").iter_rows()
+    ]
+    return beside.select("source", "address").with_columns(found=pl.Series(told, dtype=pl.String))
+
+
+def _written(run: Path, table: pl.DataFrame, watched: pl.DataFrame) -> list[Path]:
+    """Writes both and prunes the store; gives all files."""
+    write_parquet(run / TABLE, table)
+    write_parquet(run / WATCHED, watched)
+    named = set(table["uri"].drop_nulls().to_list())
+    files = []
+    for file in sorted((run / STORE).rglob("*")):
+        if file.is_file() and file.relative_to(run).as_posix() in named:
+            files.append(file)
+        elif not file.is_dir():
+            file.unlink()
+    for folder in sorted((run / STORE).glob("*/")):
+        if not any(folder.iterdir()):
+            folder.rmdir()
+    return [run / TABLE, run / WATCHED, *files]
+
+
+def _found(root: Path, address: str, limit: int) -> str | None:
+    """What tells the content of a file under `root`: its hash, of a larger one than is read its size, else null."""
+    file = root / address
+    try:
+        if not file.resolve().is_relative_to(root.resolve()):
+            return None
+        size = file.stat().st_size
+        return f"{size} bytes" if size > limit else sha256_of(file)
+    except (Unreadable, OSError, ValueError, RuntimeError):  # not there, no regular file, no name of a file, a ring
+        return None
+
+
+def _pairs(frames: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """`source` and `at` of every picture in rows with `source` and `images`, each once."""
+    empty = pl.DataFrame(schema={"source": pl.String, "at": pl.String})
+    listed = [
+        frame.select("source", at=pl.col("images").list.eval(pl.element().struct.field("uri")))
+        .filter(pl.col("at").list.len() > 0)
+        .explode("at")
+        for frame in frames
+    ]
+    return pl.concat([empty, *listed]).unique().sort("source", "at")
+
+
+def _at() -> pl.Expr:
+    """What rows call a picture of the table: its place in the store, else the address it came by."""
+    return pl.coalesce("uri", "address")
+
+
+def _key(address: str) -> str:
+    raw = address.encode()
+    return address if len(raw) <= _SHORT else hashlib.blake2b(raw, digest_size=32).hexdigest()

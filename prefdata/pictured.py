@@ -1,0 +1,33 @@
+"""The column `pictures` that scorers and groupings are given: what is known of each picture of a row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+if TYPE_CHECKING:
+    from prefdata.pictures import Pictures
+
+
+def pictures_of(frame: pl.DataFrame, sides: Sequence[str], pictures: Pictures | None) -> pl.Series:
+    """The pictures of every row that stand in `sides`, a list of prefdata.pictures.SEEN; null where there are none."""
+    from prefdata.pictures import SEEN
+
+    if "pictures" in frame.columns:
+        here = pl.element().struct.field("side").is_in(list(sides))
+        listed = frame.select(pl.col("pictures").list.eval(pl.element().filter(here)))["pictures"]
+    elif pictures is not None and "images" in frame.columns:
+        listed = pictures.seen(frame["images"], tuple(dict.fromkeys(sides)))
+    else:
+        return pl.Series("pictures", [None], dtype=pl.List(SEEN)).new_from_index(0, frame.height)
+    return listed.to_frame("p").select(pl.when(pl.col("p").list.len() > 0).then("p").alias("pictures")).to_series()
+
+
+def identity(pictures: pl.Series) -> pl.Series:
+    """What tells lists of pictures apart: their pixels and places, as one text."""
+    names = ("pixels", "side", "message", "part")
+    element = pl.element()
+    one = pl.concat_str([element.struct.field(name).cast(pl.String).fill_null("") for name in names], separator="\x1f")
+    return pictures.to_frame("p").select(pl.col("p").list.eval(one).list.join("\x1e")).to_series()
