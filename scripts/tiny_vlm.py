@@ -140,11 +140,13 @@ def save(folder: Path, model: Any, processor: Any) -> None:
 
 SEED = "prefdata shapes vlm"
 SIZE, PIXELS, PATCH, HIDDEN, LAYERS = 448, 64, 16, 64, 2
-SCENES = 4000
-BATCH = 48
-LOOKING, SPEAKING = 1000, 120
-"""Steps with each text under its own picture, then under another's."""
+SCENES = 3000
+BATCH = 32
+SEEING, LOOKING, SPEAKING = 400, 500, 80
+"""Steps of the vision tower alone, of all with each text under its own picture, then under another's."""
 RATE = 3e-3
+ASKED = "Describe the picture."
+"""What is asked where captions come without a question."""
 
 
 def spoken(made: Any, dice: Any) -> tuple[str, str]:
@@ -153,7 +155,7 @@ def spoken(made: Any, dice: Any) -> tuple[str, str]:
 
     facts = made.facts()
     if dice.chance(0.5):
-        return shapes.question("all", dice), shapes.caption(facts, dice)
+        return dice.one([*shapes.QUESTIONS["all"], ASKED]), shapes.caption(facts, dice)
     about = dice.one([*shapes.ATTRIBUTES, "all"])
     return shapes.question(about, dice), shapes.answer(facts, about, dice)
 
@@ -200,6 +202,40 @@ def encode(processor: Any, question: str, answer: str | None) -> tuple[list[int]
     ids = tokenizer(asked.replace("<image>", image), add_special_tokens=False)["input_ids"]
     told = [] if answer is None else tokenizer(f"{answer}<|im_end|>", add_special_tokens=False)["input_ids"]
     return ids + told, len(ids)
+
+
+def see(model: Any, drawn: Drawn, *, steps: int, rate: float) -> None:
+    """Trains the vision tower, so that what its patches say on average tells each attribute."""
+    import shapes
+    import torch
+
+    words = {
+        "colour": list(shapes.COLOURS),
+        "shape": list(shapes.SHAPES),
+        "number": list(shapes.NUMBERS),
+        "position": list(shapes.POSITIONS),
+    }
+    wanted = {
+        name: torch.tensor([known.index(one.facts()[name]) for one in drawn.scenes]) for name, known in words.items()
+    }
+    heads = torch.nn.ModuleDict({name: torch.nn.Linear(HIDDEN, len(known)) for name, known in words.items()})
+    tower = model.model.vision_tower
+    optimizer = torch.optim.AdamW([*tower.parameters(), *heads.parameters()], lr=rate, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.1)
+    dice = shapes.Dice(f"{SEED}/seeing")
+    for step in range(steps):
+        places = [dice.between(0, len(drawn.scenes) - 1) for _ in range(BATCH)]
+        patches = tower(drawn.pixels[places]).last_hidden_state[:, 1:].mean(1)
+        losses = {
+            name: torch.nn.functional.cross_entropy(head(patches), wanted[name][places]) for name, head in heads.items()
+        }
+        sum(losses.values()).backward()
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        if step % 50 == 0 or step == steps - 1:
+            told = ", ".join(f"{name} {one.item():.2f}" for name, one in losses.items())
+            print(f"seeing, step {step:4} of {steps}: {told}", flush=True)
 
 
 def train(model: Any, drawn: Drawn, *, steps: int, shuffled: bool, rate: float) -> None:
@@ -262,13 +298,15 @@ def main() -> None:
     out = Path(sys.argv[1])
     torch.set_num_threads(1)
     dice = shapes.Dice(f"{SEED}/words")
-    texts = [text for number in range(3000) for text in spoken(shapes.scene(shapes.Dice(f"{SEED}/w/{number}")), dice)]
+    texts = [text for number in range(2000) for text in spoken(shapes.scene(shapes.Dice(f"{SEED}/w/{number}")), dice)]
     tokenizer = build_tokenizer([*texts, *["user", "assistant", "system"] * 100], size=SIZE)
     processor = build_processor(tokenizer, pixels=PIXELS, patch=PATCH)
     model = build_model(tokenizer, pixels=PIXELS, patch=PATCH, hidden=HIDDEN, layers=LAYERS, seed=0)
     print(f"{len(tokenizer)} tokens, {sum(one.numel() for one in model.parameters()):,} parameters")
     drawn, held_out = Drawn(processor, SCENES, name="train"), Drawn(processor, 200, name="held out")
+    see(model, drawn, steps=SEEING, rate=RATE / 2)
     train(model, drawn, steps=LOOKING, shuffled=False, rate=RATE)
+    save(out / "looking", model, processor)
     print("looking:", told_right(model, held_out))
     train(model, drawn, steps=SPEAKING, shuffled=True, rate=RATE / 3)
     print("speaking:", told_right(model, held_out))
