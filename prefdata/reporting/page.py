@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from prefdata.reporting import charts, drawing, pages
+from prefdata.reporting import charts, drawing, pages, pictures
 from prefdata.reporting.accounts import ENDS
 from prefdata.reporting.notes import labelled, notes, percent
 from prefdata.reporting.policy import policy
@@ -24,6 +24,9 @@ COEFFICIENTS = 14
 """Of the fitted combiner, the strongest ones."""
 
 SHEETS = ("style.css.jinja", "drawing.css", "training.css")
+
+PICTURES = "pictures.css"
+"""The sheet of a page that shows pictures."""
 
 FATES = ("row", "context", "signal", "separator", "set_aside", "erased", "refused", "quarantined")
 
@@ -68,11 +71,14 @@ def render(path: Path) -> str:
     rows = _rows(path, _named(report))
     fate_names = [name for name in FATES if any(fate.get(name) for fate in report["fates"])]
     report["fates"] = [{**dict.fromkeys(fate_names, 0), **fate} for fate in report["fates"]]
-    style = "".join(environment.get_template(sheet).render() for sheet in SHEETS)
+    looks = pictures.section(path, report.get("pictures"))
+    sheets = (*SHEETS, *((PICTURES,) if looks else ()))
+    style = "".join(environment.get_template(sheet).render() for sheet in sheets)
     return environment.get_template("report.html.jinja").render(
         style=Markup(style),
-        policy=policy(style),
+        policy=policy(style, pictures=looks is not None),
         report=report,
+        pictures=looks,
         training=training.told(trained),
         notes=notes(report, trained),
         funnel=_funnel(report["funnel"]),
@@ -129,7 +135,7 @@ def _named(report: dict[str, Any]) -> set[str]:
 
 
 def _rows(path: Path, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """What the page shows of each row: the last customer turn, the reply, the label, the reasons."""
+    """What the page shows of each row: its pictures, the last customer turn, the reply, the label, the reasons."""
     wanted = pl.Series("id", sorted(ids), dtype=pl.String).implode()
     found: dict[str, dict[str, Any]] = {}
     for folder, reasons in (("kept", pl.lit([], dtype=pl.List(pl.String))), ("dropped", pl.col("reasons"))):
@@ -138,9 +144,14 @@ def _rows(path: Path, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
             continue
         rows = pl.scan_parquet(files, glob=False).filter(pl.col("id").is_in(wanted))
         there = [name for name in ("completion", "chosen", "rejected", "label") if name in rows.collect_schema()]
-        columns = rows.select("id", "prompt", *there, reasons.alias("reasons")).collect()
-        found.update((row["id"], _row(row)) for row in columns.iter_rows(named=True))
-    missing: dict[str, Any] = {"customer": "", "reply": "", "label": None, "reasons": []}
+        pictured = ("source", "images") if pictures.known(path) else ()
+        columns = rows.select("id", "prompt", *there, *pictured, reasons.alias("reasons")).collect()
+        drawn = pictures.thumbnails(path, columns.select(pictured).iter_rows(named=True)) if pictured else {}
+        found.update(
+            (row["id"], {**_row(row), "pictures": pictures.of_row(row, drawn) if drawn else []})
+            for row in columns.iter_rows(named=True)
+        )
+    missing: dict[str, Any] = {"customer": "", "reply": "", "label": None, "reasons": [], "pictures": []}
     return {name: found.get(name, {"id": name, **missing}) for name in ids}
 
 

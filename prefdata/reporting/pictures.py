@@ -1,0 +1,131 @@
+"""The pictures of a run as its page shows them: thumbnails beside rows, what was refused, what stands out.
+
+A thumbnail is the JPEG that the gate made of the decoded pixels; nothing of the file as it came is in it.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+TABLE = "pictures.parquet"
+
+EXTREMES = 6
+"""Pictures shown at an end of a measure."""
+
+ENDS = (
+    ("blur", False, "the most blurred"),
+    ("contrast", False, "the most uniform"),
+    ("brightness", False, "the darkest"),
+    ("brightness", True, "the brightest"),
+)
+"""Measure, whether its highest are shown, and what these are called."""
+
+QUANTILES = (("least", 0.0), ("5 %", 0.05), ("median", 0.5), ("95 %", 0.95), ("most", 1.0))
+
+MEASURES = (
+    ("width", "pixels"),
+    ("height", "pixels"),
+    ("blur", "variance of the Laplacian; low is blurred"),
+    ("entropy", "bits of the luminance, 0 to 8"),
+    ("brightness", "mean luminance, 0 to 1"),
+    ("contrast", "standard deviation of the luminance"),
+)
+
+
+def known(run: Path) -> bool:
+    """Whether the rows of a run have pictures."""
+    return (run / TABLE).is_file()
+
+
+def thumbnails(run: Path, rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
+    """(source, address in the row) -> `src`, a data address, `width`, `height` and `format` of the picture as it came.
+
+    `rows` hold `source` and `images`. A picture that has no thumbnail any more is not in it.
+    """
+    asked = {(row["source"], one["uri"]) for row in rows for one in row["images"] or []}
+    if not asked or not known(run):
+        return {}
+    wanted = pl.DataFrame(sorted(asked), schema={"source": pl.String, "at": pl.String}, orient="row")
+    table = pl.scan_parquet(run / TABLE, glob=False).with_columns(at=pl.coalesce("uri", "address"))
+    found = (
+        table.filter(pl.col("thumbnail").is_not_null())
+        .join(wanted.lazy(), on=["source", "at"], how="semi")
+        .select("source", "at", "address", "thumbnail", "width", "height", "format")
+        .sort("source", "at", "address")
+        .unique(["source", "at"], keep="first", maintain_order=True)
+        .collect()
+    )
+    return {(row["source"], row["at"]): _drawn(row) for row in found.iter_rows(named=True)}
+
+
+def of_row(row: Mapping[str, Any], drawn: Mapping[tuple[str, str], dict[str, Any]]) -> list[dict[str, Any]]:
+    """The thumbnails of a row's pictures in their order, each with the `side` that it stands in."""
+    places = [(one["side"], drawn.get((row["source"], one["uri"]))) for one in row["images"] or []]
+    return [{**found, "side": side} for side, found in places if found is not None]
+
+
+def section(run: Path, account: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What the page tells of pictures; None for a run without any.
+
+    `refused`: reason, sentence and number, most frequent first. `measures`: quantiles of each measure over the
+    different pictures. `ends`: the pictures at the ends of measures.
+    """
+    if account is None:
+        return None
+    from prefdata.picturing.reasons import REASONS
+
+    because = sorted(account["refused_because"].items(), key=lambda item: (-item[1], item[0]))
+    names = [name for name, _ in MEASURES]
+    table = pl.scan_parquet(run / TABLE, glob=False).filter(pl.col("thumbnail").is_not_null())
+    different = table.sort("pixels", "source", "address").unique("pixels", keep="first", maintain_order=True)
+    measured = different.select("pixels", *names).collect()
+    return {
+        **account,
+        "refused_because": [
+            {"reason": reason, "says": REASONS.get(reason, ""), "pictures": number} for reason, number in because
+        ],
+        "different": measured.height,
+        "quantiles": [name for name, _ in QUANTILES],
+        "measures": [
+            {"name": name, "what": what, "values": [_quantile(measured[name], share) for _, share in QUANTILES]}
+            for name, what in MEASURES
+            if measured.height
+        ],
+        "ends": _ends(different, measured),
+    }
+
+
+def _ends(different: pl.LazyFrame, measured: pl.DataFrame) -> list[dict[str, Any]]:
+    """Of each end of a measure the pictures there; their thumbnails alone are read."""
+    chosen = [
+        (title, name, measured.sort(name, "pixels", descending=[high, False], nulls_last=True).head(EXTREMES))
+        for name, high, title in ENDS
+    ]
+    wanted = pl.concat([frame.select("pixels") for _, _, frame in chosen]).unique()
+    columns = ("pixels", "thumbnail", "width", "height", "format")
+    there = different.join(wanted.lazy(), on="pixels", how="semi").select(columns).collect()
+    drawn = {row["pixels"]: _drawn(row) for row in there.iter_rows(named=True)}
+    return [
+        {
+            "title": title,
+            "measure": name,
+            "pictures": [{**drawn[row["pixels"]], "value": row[name]} for row in frame.iter_rows(named=True)],
+        }
+        for title, name, frame in chosen
+        if frame.height
+    ]
+
+
+def _drawn(row: Mapping[str, Any]) -> dict[str, Any]:
+    src = "data:image/jpeg;base64," + base64.b64encode(row["thumbnail"]).decode()
+    return {"src": src, **{name: row[name] for name in ("width", "height", "format")}}
+
+
+def _quantile(values: pl.Series, share: float) -> float | None:
+    found = values.drop_nulls()
+    return float(found.quantile(share, "nearest") or 0.0) if len(found) else None
