@@ -245,12 +245,14 @@ class Gate:
         return one if self.settings.root is None else one._replace(root=Path(self.settings.root))
 
     def known(self, digest: str) -> _Found | None:
-        """What was found in a file of these bytes before."""
+        """What was found in a file of these bytes before; None where it is not known, or no longer in the store."""
         with self._lock:
             found = self._known.get(digest)
             if found is not None:
                 self._known.move_to_end(digest)
+        if found is None or found.uri is None or self.store is None or (self.store / found.uri).is_file():
             return found
+        return None
 
     def remember(self, digest: str, found: _Found) -> None:
         """For the next file of the same bytes."""

@@ -120,7 +120,7 @@ def pixels_hash(size: tuple[int, int], raw: bytes) -> str:
 def _decoded(data: bytes, rules: Rules) -> tuple[Image.Image, Image.Image]:
     """The opened file, and its first frame: loaded, upright, RGB, without anything that the file says beside."""
     known: dict[str, Any] = {"format": sniffed(data)}
-    Image.MAX_IMAGE_PIXELS = rules.max_pixels
+    Image.MAX_IMAGE_PIXELS = None  # the head tells the size, which is looked at here
     try:
         with warnings.catch_warnings():
             # what a decoder warns of is not shown; a picture over the limit is an error for us, not for Pillow
@@ -130,6 +130,7 @@ def _decoded(data: bytes, rules: Rules) -> tuple[Image.Image, Image.Image]:
             known |= {"format": _format(picture), "width": picture.width, "height": picture.height}
             if picture.width * picture.height > rules.max_pixels:
                 raise Refused("too_many_pixels", **known)
+            Image.MAX_IMAGE_PIXELS = rules.max_pixels  # a frame may be larger than the head says
             picture.load()
             turn = TURNS.get(_orientation(picture))
             upright = to_rgb(picture, rules.background)
@@ -142,9 +143,9 @@ def _decoded(data: bytes, rules: Rules) -> tuple[Image.Image, Image.Image]:
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise Refused("too_many_pixels", **known) from None
     except UnidentifiedImageError:
-        raise Refused(_unidentified(known["format"], rules), **known) from None
+        raise Refused(_unidentified(data, known["format"], rules), **known) from None
     except Exception as error:  # whatever a parser of foreign bytes stumbles over, the picture is what is wrong
-        raise Refused(_reason(error), **known) from None
+        raise Refused("truncated" if _is_short(data) else _reason(error), **known) from None
     if upright is picture:
         upright = picture.copy()
     upright.info = {}
@@ -162,11 +163,18 @@ def _reason(error: Exception) -> str:
     return "broken"
 
 
-def _unidentified(told: str | None, rules: Rules) -> str:
+def _unidentified(data: bytes, told: str | None, rules: Rules) -> str:
     """Why Pillow recognised nothing: not known, known and not allowed, or allowed with a head that is broken."""
-    if told is None:
+    if told in (None, "HTML", "XML"):
         return "unknown_format"
-    return "broken" if told in rules.formats else "format_not_allowed"
+    if told not in rules.formats:
+        return "format_not_allowed"
+    return "truncated" if _is_short(data) else "broken"
+
+
+def _is_short(data: bytes) -> bool:
+    """Whether this is a WebP that ends too early: its decoder, alone among them, does not say so."""
+    return sniffed(data) == "WEBP" and int.from_bytes(data[4:8], "little") + 8 > len(data)
 
 
 SIGNATURES = (

@@ -12,7 +12,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Collection
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 from prefdata.picturing.addresses import CONTROL, MAX_ADDRESS
@@ -120,7 +120,7 @@ class Fetcher:
         connection = http.client.HTTPConnection(target.host, timeout=_left(until))
         try:
             raw.settimeout(_left(until))
-            connection.sock = self._context.wrap_socket(raw, server_hostname=target.host)
+            sock = connection.sock = self._context.wrap_socket(raw, server_hostname=target.host)
             connection.request(
                 "GET",
                 target.path,
@@ -131,33 +131,31 @@ class Fetcher:
                     "Connection": "close",
                 },
             )
-            connection.sock.settimeout(_left(until))
-            answer = connection.getresponse()
-            location = answer.getheader("Location")
-            if answer.status in REDIRECTS and location:
-                return _Redirect(location)
-            if answer.status != 200:
-                raise Refused("fetch_failed")
-            return self._body(answer, connection, until)
+            sock.settimeout(_left(until))
+            with connection.getresponse() as answer:
+                location = answer.getheader("Location")
+                if answer.status in REDIRECTS and location:
+                    return _Redirect(location)
+                if answer.status != 200:
+                    raise Refused("fetch_failed")
+                return self._body(answer, sock, until)
         finally:
             connection.close()
             raw.close()
 
-    def _body(self, answer: http.client.HTTPResponse, connection: Any, until: float) -> bytes:
+    def _body(self, answer: http.client.HTTPResponse, sock: socket.socket, until: float) -> bytes:
         told = answer.getheader("Content-Length") or "0"
         if told.isdecimal() and int(told) > self.max_bytes:
             raise Refused("too_large")
         found = bytearray()
         while True:
-            if connection.sock is not None:
-                connection.sock.settimeout(_left(until))
+            sock.settimeout(_left(until))
             block = answer.read1(BLOCK)
             if not block:
                 break
             found += block
             if len(found) > self.max_bytes:
                 raise Refused("too_large")
-            _left(until)
         if told.isdecimal() and len(found) < int(told):
             raise Refused("fetch_failed")
         if not found:

@@ -8,12 +8,14 @@ import resource
 import signal
 import sys
 
+from prefdata.picturing import syscalls
+
 
 def confine(memory: int) -> None:
     """Bounds this process for good: `memory` bytes beyond what it has now, no file, no network, no child, no core.
 
     No further file descriptor can be had, so neither a file nor a socket can be opened; what is needed must be
-    imported before. A bound that the system does not know is left out.
+    imported before. A bound that the system does not know is left out. On Linux a filter of system calls comes on top.
     """
     _bound(resource.RLIMIT_CORE, 0)
     _bound(resource.RLIMIT_FSIZE, 0)
@@ -21,6 +23,7 @@ def confine(memory: int) -> None:
     if sys.platform == "linux":
         _bound(resource.RLIMIT_AS, _address_space() + memory)
     _bound(resource.RLIMIT_NOFILE, _lowest_free_descriptor())
+    syscalls.confine()
 
 
 def start_clock(seconds: float) -> None:

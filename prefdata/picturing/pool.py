@@ -60,9 +60,11 @@ class Task:
 class Lost(Exception):
     """A worker ended, or was ended, before it answered; the reason for the picture that it had."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, *, again: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.again = again
+        """Whether the picture may be tried once more: it need not have been what ended the worker."""
 
 
 class Worker:
@@ -70,6 +72,8 @@ class Worker:
 
     def __init__(self, command: Sequence[str], config: dict[str, Any], *, patience: float) -> None:
         self.patience = patience
+        # a stored picture is hardly larger than its pixels: what says more is no answer
+        self._most = 4 * config["max_pixels"] + MAX_HEAD
         self.answered = 0
         self.process = subprocess.Popen(
             command,
@@ -118,7 +122,10 @@ class Worker:
             raise self._lost("crashed")
         try:
             head = json.loads(self._read(length, until))
-            blobs = [bytes(self._read(size, until)) for size in head.pop("sizes")]
+            sizes = head.pop("sizes")
+            if len(sizes) > 3 or not all(isinstance(size, int) and 0 <= size <= self._most for size in sizes):
+                raise self._lost("crashed")
+            blobs = [bytes(self._read(size, until)) for size in sizes]
         except (ValueError, KeyError, TypeError, AttributeError):
             raise self._lost("crashed") from None
         self.answered += 1
@@ -131,11 +138,11 @@ class Worker:
                 raise self._lost("timed_out")
             block = os.read(self._out, min(BLOCK, size - len(found)))
             if not block:
-                raise self._lost("crashed")
+                raise self._lost("crashed", again=True)
             found += block
         return found
 
-    def _lost(self, reason: str) -> Lost:
+    def _lost(self, reason: str, *, again: bool = False) -> Lost:
         """Ends the process; a signal of the clock tells that it had used its time."""
         if reason != "crashed":
             self.process.kill()
@@ -144,7 +151,8 @@ class Worker:
         except subprocess.TimeoutExpired:
             self.process.kill()
             code = self.process.wait()
-        return Lost("timed_out" if -code in BY_CLOCK else reason)
+        reason = "timed_out" if -code in BY_CLOCK else reason
+        return Lost(reason, again=again and reason == "crashed")
 
     def close(self) -> None:
         """Ends the process, whatever it does."""
@@ -167,8 +175,8 @@ class Pool:
         command: Sequence[str] = COMMAND,
     ) -> None:
         self._config = config
-        self._command = command
-        self._patience = patience
+        self.command = command
+        self.patience = patience
         self._workers: list[Worker | None] = [None] * workers
         self._stopped = False
 
@@ -226,7 +234,7 @@ class Pool:
                     answer = _checked(worker.receive())
                 except Lost as lost:
                     task = waiting[0]
-                    if lost.reason == "crashed" and not task.tried:
+                    if lost.again and not task.tried:
                         task.tried = True
                     else:
                         done(waiting.popleft(), Answer({"reason": lost.reason}, []))
@@ -248,7 +256,7 @@ class Pool:
             self._end(slot)
             worker = None
         if worker is None:
-            worker = self._workers[slot] = Worker(self._command, self._config, patience=self._patience)
+            worker = self._workers[slot] = Worker(self.command, self._config, patience=self.patience)
         return worker
 
     def _end(self, slot: int) -> None:

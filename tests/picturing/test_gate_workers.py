@@ -1,0 +1,170 @@
+"""Workers that end: killed, without end, without memory; and what they may not do. Each costs one picture at most."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from made_pictures import gradient, png, saved
+
+from prefdata.errors import PrefdataError
+from prefdata.pictures import Address, Gate, GateSettings
+from prefdata.picturing import framing, syscalls
+
+SICK = """
+import os, signal, socket, sys
+from prefdata.picturing import decoding, worker
+from prefdata.picturing.reasons import Refused
+
+sound = decoding.look
+
+def tried(what):
+    try:
+        what()
+    except OSError:
+        return False
+    return True
+
+def look(data, rules):
+    if data == b"kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if data == b"spin":
+        while True:
+            pass
+    if data == b"fill":
+        held = []
+        while True:
+            held.append(bytearray(1 << 24))
+    if data == b"lie":
+        os.write(1, b"\\xff" * 64)
+    if data == b"reach":
+        reached = [
+            name
+            for name, what in {
+                "socket": lambda: socket.socket(),
+                "read": lambda: open("/etc/passwd", "rb"),
+                "write": lambda: open(sys.argv[1] + "/written", "wb"),
+                "folder": lambda: os.mkdir(sys.argv[1] + "/made"),
+                "delete": lambda: os.unlink(sys.argv[1] + "/there"),
+                "child": lambda: os.fork(),
+                "program": lambda: os.execv(sys.executable, [sys.executable, "-c", ""]),
+                "signal": lambda: os.kill(os.getppid(), 0),
+            }.items()
+            if tried(what)
+        ]
+        raise Refused("broken", format=",".join(reached) or "nothing")
+    return sound(data, rules)
+
+decoding.look = look
+raise SystemExit(worker.main())
+"""
+
+
+def numbered(count: int) -> list[bytes]:
+    return [saved(gradient(20 + at, 20)) for at in range(count)]
+
+
+@pytest.fixture(scope="module")
+def sick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
+    """A gate whose workers fall ill at the word."""
+    folder = tmp_path_factory.mktemp("sick")
+    (folder / "there").touch()
+    (folder / "sick.py").write_text(SICK)
+    with Gate(GateSettings(workers=1, seconds=0.3, memory=128 << 20), store=None) as gate:
+        gate.pool.command = (sys.executable, "-P", str(folder / "sick.py"), str(folder))
+        yield gate
+
+
+def test_a_worker_that_ends_costs_one_picture_and_the_others_go_on(sick: Gate) -> None:
+    given = numbered(9)
+    for at, word in ((1, b"kill"), (3, b"lie"), (5, b"spin"), (8, b"fill")):
+        given.insert(at, word)
+    found = sick.look([Address(Path(), data) for data in given])
+    refused = {1: "crashed", 3: "crashed", 5: "timed_out", 8: "out_of_memory"}
+    assert found["reason"].to_list() == [refused.get(at) for at in range(13)]
+    assert found["width"].to_list() == [20, None, 21, None, 22, None, 23, 24, None, 25, 26, 27, 28]
+
+
+def test_a_confined_worker_reaches_nothing_outside_itself(sick: Gate) -> None:
+    (found,) = sick.look([Address(Path(), b"reach")]).rows(named=True)
+    assert found["reason"] == "broken"
+    reached = set(found["format"].split(","))
+    assert not reached & {"socket", "read", "write"}
+    if syscalls.known():
+        assert reached == {"nothing"}
+
+
+def test_workers_that_are_killed_from_outside_cost_nothing(sick: Gate) -> None:
+    given = [Address(Path(), data) for data in numbered(14)[9:]]
+    sick.look(given[:2])
+    for process in sick.pool.processes:
+        os.kill(process, signal.SIGKILL)
+    assert sick.look(given)["reason"].to_list() == [None] * 5
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        (GateSettings(workers=1, seconds=0.05), "timed_out"),
+        (GateSettings(workers=1, memory=64 << 20), "out_of_memory"),
+    ],
+)
+def test_a_picture_that_takes_too_long_or_too_much_is_refused(settings: GateSettings, reason: str) -> None:
+    with Gate(settings, store=None) as gate:
+        found = gate.look([Address(Path(), data) for data in (saved(gradient()), png(6_000, 6_000))])
+    assert found["reason"].to_list() == [None, reason]
+
+
+def test_a_worker_that_waits_for_something_is_ended_by_the_wall_clock(tmp_path: Path) -> None:
+    (tmp_path / "waiting.py").write_text(SICK.replace("os.kill(os.getpid(), signal.SIGKILL)", "os.read(0, 1)"))
+    with Gate(GateSettings(workers=1), store=None) as gate:
+        gate.pool.command = (sys.executable, "-P", str(tmp_path / "waiting.py"))
+        gate.pool.patience = 3.0
+        before = time.monotonic()
+        found = gate.look([Address(tmp_path, data) for data in (saved(gradient()), b"kill")])
+    assert found["reason"].to_list() == [None, "timed_out"]
+    assert time.monotonic() - before >= 3
+
+
+def test_a_worker_that_does_not_start_is_told_once_and_is_no_fault_of_a_picture(tmp_path: Path) -> None:
+    with Gate(GateSettings(workers=1), store=None) as gate:
+        gate.pool.command = (sys.executable, "-c", "raise SystemExit(3)")
+        with pytest.raises(PrefdataError, match="does not start"):
+            gate.look([Address(tmp_path, data) for data in numbered(3)])
+
+
+def test_a_worker_ends_with_the_process_that_asked(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from prefdata.pictures import *;"
+        "gate = Gate(GateSettings(workers=1), store=None);"
+        "gate.look([Address(Path(sys.argv[1]), 'a.png')]);"
+        "print(gate.pool.processes[0], flush=True); os.kill(os.getpid(), 9)"
+    )
+    (tmp_path / "a.png").write_bytes(saved(gradient()))
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
+    process = int(done.stdout)
+    for _ in range(600):
+        if not Path(f"/proc/{process}").exists() or "Z" in Path(f"/proc/{process}/stat").read_text().split()[2]:
+            break
+        time.sleep(0.05)
+    else:
+        raise AssertionError("the worker lives on")
+
+
+def test_messages_come_back_as_they_were_sent() -> None:
+    source, sink = os.pipe()
+    try:
+        framing.send(sink, {"a": [1, None, "\u00e9"]}, [b"", b"\x00\xff" * 9])
+        framing.send(sink, {}, [])
+        assert framing.receive(source) == ({"a": [1, None, "\u00e9"]}, [b"", b"\x00\xff" * 9])
+        assert framing.receive(source) == ({}, [])
+        os.close(sink)
+        assert framing.receive(source) is None
+    finally:
+        os.close(source)
