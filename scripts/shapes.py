@@ -184,25 +184,34 @@ def _colour(channels: Sequence[int]) -> Colour:
 
 def draw(scene: Scene, size: int = SIZE) -> NDArray[np.uint8]:
     """The pixels, (size, size, 3)."""
-    fine = size * GRID
-    grid = (np.arange(fine, dtype=np.float64) + 0.5) / fine
-    x, y = grid[None, :], grid[:, None]
     pixels = np.empty((size, size, 3), dtype=np.int64)
     pixels[:] = scene.ground
     for centre_x, centre_y, radius, colour in scene.discs:
-        _paint(pixels, (x - centre_x) ** 2 + (y - centre_y) ** 2 <= radius * radius, colour)
+        _paint(pixels, "circle", (centre_x, centre_y, radius), colour)
     for across, along in scene.places:
         far = across if scene.position in ("left", "top") else 1.0 - across
         centre_x, centre_y = (far, along) if scene.position in ("left", "right") else (along, far)
-        _paint(pixels, _inside(scene.shape, (x - centre_x) / scene.radius, (y - centre_y) / scene.radius), scene.tone)
+        _paint(pixels, scene.shape, (centre_x, centre_y, scene.radius), scene.tone)
     return pixels.astype(np.uint8)
 
 
-def _paint(pixels: NDArray[np.int64], mask: Flags, colour: Colour) -> None:
+def _paint(pixels: NDArray[np.int64], shape: str, place: tuple[float, float, float], colour: Colour) -> None:
+    """Paints a shape into `pixels`; a pixel on its edge takes of its colour what part of the fine points is inside."""
     size = pixels.shape[0]
-    cover = mask.reshape(size, GRID, size, GRID).sum(axis=(1, 3))[:, :, None]
+    centre_x, centre_y, radius = place
+    fine, cuts = [], []
+    for centre in (centre_x, centre_y):
+        low = max(0, int((centre - radius) * size) - 1)
+        high = min(size, int((centre + radius) * size) + 2)
+        grid = (np.arange(low * GRID, high * GRID, dtype=np.float64) + 0.5) / (size * GRID)
+        fine.append((grid - centre) / radius)
+        cuts.append(slice(low, high))
+    mask = _inside(shape, fine[0][None, :], fine[1][:, None])
+    height, width = (cut.stop - cut.start for cut in (cuts[1], cuts[0]))
+    cover = mask.reshape(height, GRID, width, GRID).sum(axis=(1, 3))[:, :, None]
+    part = pixels[cuts[1], cuts[0]]
     whole = GRID * GRID
-    pixels[:] = (pixels * (whole - cover) + np.array(colour) * cover + whole // 2) // whole
+    pixels[cuts[1], cuts[0]] = (part * (whole - cover) + np.array(colour) * cover + whole // 2) // whole
 
 
 def _inside(shape: str, x: NDArray[np.float64], y: NDArray[np.float64]) -> Flags:

@@ -38,7 +38,7 @@ def phash(small: Image.Image) -> int:
     """
     from PIL.Image import Resampling
 
-    # not BOX, which counts a pixel wholly or not at all: a copy of 40 % of the size then differs in up to 15 bits, not 4
+    # BOX counts a pixel wholly or not at all: a copy of 40 % of the size then differs in up to 15 bits, here in 4
     values = np.asarray(small.resize((HASH_SIDE, HASH_SIDE), Resampling.BILINEAR), dtype=np.float64)
     frequencies = np.round(COSINES @ values @ COSINES.T, 3).ravel()
     bits = frequencies > np.median(frequencies[1:])
