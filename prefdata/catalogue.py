@@ -34,6 +34,7 @@ FILTERS = {
 GROUPINGS = {
     "exact_duplicates": "prefdata.dedup.exact:ExactDuplicates",
     "near_duplicates": "prefdata.dedup.near:NearDuplicates",
+    "picture_duplicates": "prefdata.dedup.images:PictureDuplicates",
 }
 
 FORMATS = {
