@@ -148,9 +148,14 @@ class ClipScorer:
                 if column in items.columns
             ]
         )
+        counted = shown.group_by("row").agg(pictures=pl.len())
         rows = items.select(row=pl.int_range(pl.len(), dtype=pl.UInt32))
+        rows = rows.join(counted, on="row", how="left", maintain_order="left")
         if texts.is_empty():
-            return rows.select(pl.lit(None, dtype=pl.Float32).alias(name) for name in _COLUMNS)
+            nothing = pl.repeat(None, pl.len())
+            return rows.select(clip=nothing, worst=nothing, prompt=nothing, windows=nothing, pictures="pictures").cast(
+                pl.Float32
+            )
         vectors = vectors_of(self.model, self.pretrained, self.device)
         unique = texts.select("text").unique(maintain_order=True)
         pieces = unique.with_columns(piece=pl.Series(vectors.windows(unique["text"].to_list()), dtype=_TEXTS))
@@ -175,8 +180,7 @@ class ClipScorer:
         )
         text = judged.filter(pl.col("column") == "text").select("row", "best", "worst", "windows")
         prompt = judged.filter(pl.col("column") == "prompt").select("row", prompt="best")
-        counted = shown.group_by("row").agg(pictures=pl.len())
-        for part in (text, prompt, counted):
+        for part in (text, prompt):
             rows = rows.join(part, on="row", how="left", maintain_order="left")
         return rows.select(clip="best", worst="worst", prompt="prompt", windows="windows", pictures="pictures").cast(
             pl.Float32
@@ -184,7 +188,9 @@ class ClipScorer:
 
     def _read(self, items: pl.DataFrame, column: str) -> pl.DataFrame:
         """`row`, `column`, `text`: the texts that the model can be asked about."""
-        text = without_placeholders(pl.col(column).str.slice(0, MAX_CHARS).str.replace_all(MARK, " ", literal=True))
+        text = without_placeholders(
+            pl.col(column).cast(pl.String).str.slice(0, MAX_CHARS).str.replace_all(MARK, " ", literal=True)
+        )
         cleaned = items.select(
             row=pl.int_range(pl.len(), dtype=pl.UInt32),
             column=pl.lit(column),
@@ -194,5 +200,4 @@ class ClipScorer:
         return cleaned.filter((pl.col("text") != "") & asked)
 
 
-_COLUMNS = ("clip", "worst", "prompt", "windows", "pictures")
 _TEXTS = pl.List(pl.String)

@@ -23,8 +23,10 @@ Array = np.ndarray[Any, np.dtype[Any]]
 CACHE_BYTES = 256 * 2**20
 """Vectors kept of pictures, and as many of texts: 256 MiB are 260,000 of 512 numbers. The oldest go first."""
 BATCH = 32
-"""Pictures or texts in one forward pass. Every pass has as many, the last filled up: a vector depends on its content
-alone and not on what stood beside it."""
+"""Pictures or texts in one forward pass."""
+FILLED = 4
+"""A smaller pass is filled up to a multiple of it. Torch takes other kernels for fewer, with other last bits; from 4 on
+a vector depends on its content alone, and not on what stood beside it (measured: ViT-B-32's shape, CPU)."""
 MAX_WINDOWS = 32
 """Windows of one text that are read; with 77 tokens a window, the first 1,240 tokens or so."""
 _READERS = min(4, os.cpu_count() or 1)
@@ -95,7 +97,7 @@ class Vectors:
     def _forward(self, encode: Callable[..., Any], batch: Any) -> Array:
         import torch
 
-        missing = BATCH - len(batch)
+        missing = -len(batch) % FILLED
         with torch.inference_mode():
             full = torch.cat([batch, batch[-1:].expand(missing, *batch.shape[1:])]) if missing else batch
             vectors = encode(full.to(self.loaded.device), normalize=True)[: len(batch)]

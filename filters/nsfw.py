@@ -125,7 +125,7 @@ class NsfwScorer:
         shown = pictures_of(items)
         rows = items.select(row=pl.int_range(pl.len(), dtype=pl.UInt32))
         if shown.is_empty():
-            return rows.select(nsfw=pl.lit(None, dtype=pl.Float32))
+            return rows.select(nsfw=pl.repeat(None, pl.len(), dtype=pl.Float32))
         vectors = vectors_of(self.model, self.pretrained, self.device)
         unique = shown.unique("picture", keep="first", maintain_order=True)
         pictures = vectors.pictures(unique["picture"].to_list(), unique["path"].to_list()).astype(np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,12 @@ from prefdata.judging import RowFilter, decide, judge
 from prefdata.schema import MESSAGES
 
 ROOT = Path(__file__).resolve().parents[2]
+
+TINY_CLIP = {
+    "embed_dim": 32,
+    "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16},
+    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+}
 
 
 def one(text: str | None, role: str = "assistant") -> list[dict[str, str | None]]:
@@ -55,3 +62,31 @@ def scored() -> Callable[..., list[dict[str, Any]]]:
         return [dict(row) for row in found]
 
     return run
+
+
+@pytest.fixture(scope="session")
+def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of the real class with weights drawn at random, as a folder."""
+    import open_clip  # here, so that collecting the tests does not load it
+    import torch
+    from safetensors.torch import save_file
+
+    folder = tmp_path_factory.mktemp("tiny")
+    (folder / "tiny.json").write_text(json.dumps(TINY_CLIP), encoding="utf-8")
+    torch.manual_seed(0)
+    weights = open_clip.CLIP(**TINY_CLIP).state_dict()
+    save_file({name: one.half() for name, one in weights.items()}, folder / "tiny.safetensors")
+    (folder / "card.json").write_text('{"about": "colours"}', encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def colours(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
+    """Stored pictures, as the column `pictures` tells of them."""
+    from PIL import Image
+
+    folder = tmp_path_factory.mktemp("pictures")
+    shown = {"red": (220, 30, 30), "green": (30, 170, 60), "blue": (40, 70, 220)}
+    for name, colour in shown.items():
+        Image.new("RGB", (48, 30), colour).save(folder / f"{name}.png")
+    return {name: {"path": str(folder / f"{name}.png"), "pixels": f"hash of {name}"} for name in shown}

@@ -1,0 +1,419 @@
+"""clip: cosines are the model's own, a content is embedded once, unlearnt scripts are unjudged, pickles stay shut."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import json
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from filters import clip_model, clip_vectors
+from filters.clip import ClipRelevance
+from prefdata.errors import InputError, MissingExtraError, RecipeError
+from prefdata.judging import RowFilter, decide, rooted
+
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("open_clip") is None, reason="needs the extra `clip`")
+
+NO_LETTERS = [None, "", " \ufffc\n\ufffc ", "<EMAIL_1> <NAME_2>", "?!", "😀😀"]
+
+
+@pytest.fixture
+def fresh() -> None:
+    """Nothing embedded yet."""
+    clip_vectors._vectors.cache_clear()
+
+
+def items(*rows: tuple[str | None, str | None, list[Any] | None]) -> pl.DataFrame:
+    shown = pl.List(pl.Struct({"path": pl.String, "pixels": pl.String}))
+    return pl.DataFrame(list(rows), schema={"text": pl.String, "prompt": pl.String, "pictures": shown}, orient="row")
+
+
+def built(folder: Path, **changed: Any) -> RowFilter:
+    return ClipRelevance(model=str(folder), **changed).build()
+
+
+def expected(tiny_clip: Path, path: str, text: str) -> float:
+    """The cosine by plain open_clip calls, one picture and one text at a time."""
+    import torch
+    from PIL import Image
+
+    loaded = clip_model.load(str(tiny_clip), None, "cpu")
+    with torch.no_grad(), Image.open(path) as picture:
+        seen = loaded.model.encode_image(loaded.preprocess(picture).unsqueeze(0), normalize=True)
+        read = loaded.model.encode_text(loaded.tokenizer([text]), normalize=True)
+    return float((seen @ read.T)[0, 0])
+
+
+def test_scores_are_the_cosines_of_the_model(tiny_clip: Path, colours: dict[str, dict[str, str]]) -> None:
+    red, green, blue = (colours[name] for name in ("red", "green", "blue"))
+    frame = items(
+        ("a red square", "what is it?", [red]),
+        ("a blue square", None, [green, blue]),
+        ("a \ufffc green\nsquare <NAME_1>", "", [red, green, blue]),
+    )
+    scores = built(tiny_clip).scorer.score(frame)
+    assert scores.columns == ["clip", "worst", "prompt", "windows", "pictures"]
+    assert scores.dtypes == [pl.Float32] * 5
+    one = expected(tiny_clip, red["path"], "a red square")
+    two = [expected(tiny_clip, shown["path"], "a blue square") for shown in (green, blue)]
+    three = [expected(tiny_clip, shown["path"], "a green square") for shown in (red, green, blue)]
+    asked = expected(tiny_clip, red["path"], "what is it?")
+    near = {"abs": 5e-4}  # vectors are kept in half precision
+    assert scores["clip"].to_list() == [pytest.approx(value, **near) for value in (one, max(two), max(three))]
+    assert scores["worst"].to_list() == [pytest.approx(value, **near) for value in (one, min(two), min(three))]
+    assert scores["prompt"].to_list() == [pytest.approx(asked, **near), None, None]
+    assert scores["windows"].to_list() == [1, 1, 1]
+    assert scores["pictures"].to_list() == [1, 2, 3]
+
+
+def test_what_has_no_picture_or_no_words_is_unjudged(tiny_clip: Path, colours: dict[str, dict[str, str]]) -> None:
+    unstored = {"path": None, "pixels": "x"}
+    rows = [(text, None, [colours["red"]]) for text in NO_LETTERS]
+    rows += [("a red square", "what?", None), ("a red square", "what?", []), ("a red square", None, [unstored])]
+    scores = built(tiny_clip).scorer.score(items(*rows))
+    assert scores["clip"].to_list() == [None] * len(rows)
+    assert scores["prompt"].to_list() == [None] * len(rows)
+    assert scores["pictures"].to_list() == [1] * len(NO_LETTERS) + [None] * 3
+    (mixed,) = built(tiny_clip).scorer.score(items(("a red square", None, [unstored, colours["red"]]))).to_dicts()
+    assert mixed["pictures"] == 1
+    assert mixed["clip"] == pytest.approx(expected(tiny_clip, colours["red"]["path"], "a red square"), abs=5e-4)
+
+
+def test_without_the_column_of_pictures_every_row_is_unjudged(tiny_clip: Path) -> None:
+    scores = built(tiny_clip).scorer.score(pl.DataFrame({"text": ["a red square"], "prompt": [None]}))
+    assert scores.rows() == [(None,) * 5]
+    assert built(tiny_clip).scorer.score(items()).height == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "languages", "judged"),
+    [
+        ("一个红色的圆形", None, False),
+        ("a red circle, 红色的圆形和蓝色的方块", None, False),
+        ("a red circle on a plain ground, 红", None, True),
+        ("красный круг", None, False),
+        ("Ein roter Kreis, größer", None, True),  # letters do not tell it from English
+        ("42", None, True),
+        ("一个红色的圆形", ("zh",), True),
+        ("赤い丸です", ("zh",), False),
+        ("赤い丸です", ("ja",), True),
+        ("красный круг", ("en", "ru"), True),
+        ("一个红色的圆形", ("any",), True),
+        ("?!", ("any",), False),
+    ],
+)
+def test_scripts_that_the_model_has_not_learnt_are_unjudged(
+    tiny_clip: Path, colours: dict[str, dict[str, str]], text: str, languages: tuple[str, ...] | None, judged: bool
+) -> None:
+    (row,) = built(tiny_clip, languages=languages).scorer.score(items((text, text, [colours["red"]]))).to_dicts()
+    assert (row["clip"] is not None) is judged
+    assert row["prompt"] == row["clip"]
+    assert row["pictures"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "pretrained", "languages"),
+    [
+        ("ViT-B-32", "laion2b_s34b_b79k", ("en",)),
+        ("ViT-B-16-SigLIP", "webli", ("en",)),
+        ("ViT-B-16-SigLIP2", "webli", ("any",)),
+        ("ViT-B-16-SigLIP-i18n-256", "webli", ("any",)),
+        ("xlm-roberta-base-ViT-B-32", "laion5b_s13b_b90k", ("any",)),
+        ("ViT-H-14-worldwide", "metaclip2_worldwide", ("any",)),
+        ("nllb-clip-base", "v1", ("any",)),
+    ],
+)
+def test_a_name_tells_the_languages(name: str, pretrained: str, languages: tuple[str, ...]) -> None:
+    assert ClipRelevance(model=name, pretrained=pretrained).build().scorer.languages == languages  # type: ignore[attr-defined]
+
+
+def test_a_long_text_counts_by_its_best_window(tiny_clip: Path, colours: dict[str, dict[str, str]]) -> None:
+    words = "the parcel stands at the door and on it there is a red square beside an old green lamp "
+    red = colours["red"]
+    (row,) = built(tiny_clip).scorer.score(items((words, None, [red]))).to_dicts()
+    pieces = clip_vectors.vectors_of(str(tiny_clip), None, "cpu").windows([words.strip()])[0]
+    assert row["windows"] == len(pieces)
+    assert len(pieces) > 1
+    assert row["clip"] == pytest.approx(max(expected(tiny_clip, red["path"], piece) for piece in pieces), abs=5e-4)
+
+
+def test_windows_cover_the_text_and_overlap(tiny_clip: Path) -> None:
+    vectors = clip_vectors.vectors_of(str(tiny_clip), None, "cpu")
+    words = [f"w{number}" for number in range(40)]
+    exact = "a " * 13 + "a"  # 14 tokens and two special ones fill the 16 of this model
+    whole, short, cut, endless = vectors.windows([exact, "", " ".join(words), "字" * 60])
+    assert (whole, short) == ([exact], [""])
+    assert sorted({word for piece in cut for word in piece.split()}) == sorted(words)
+    assert all(set(one.split()) & set(other.split()) for one, other in itertools.pairwise(cut))
+    assert all(size <= 14 for size in vectors._sizes(cut))
+    assert set("".join(endless)) == {"字"}
+    assert len(endless) > 1
+    assert len(vectors.windows(["a b " * 300])[0]) == clip_vectors.MAX_WINDOWS
+
+
+def test_a_content_is_embedded_once(
+    tiny_clip: Path, colours: dict[str, dict[str, str]], fresh: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes: list[int] = []
+    forward = clip_vectors.Vectors._forward
+
+    def counted(self: clip_vectors.Vectors, encode: Callable[..., Any], batch: Any) -> Any:
+        passes.append(len(batch))
+        return forward(self, encode, batch)
+
+    monkeypatch.setattr(clip_vectors.Vectors, "_forward", counted)
+    red, blue = colours["red"], colours["blue"]
+    elsewhere = {**red, "path": "gone.png"}  # known by its content: the file is not asked for
+    first = built(tiny_clip).scorer.score(items(*[("a red square", "look", [red])] * 40, ("blue", "look", [blue, red])))
+    assert passes == [2, 3]
+    again = built(tiny_clip, min=0.1).scorer.score(items(("a red square", "look", [elsewhere])))
+    assert passes == [2, 3]
+    assert again["clip"][0] == first["clip"][0]
+    built(tiny_clip).scorer.score(items(("a new text", "look", [red])))
+    assert passes == [2, 3, 1]
+
+
+def test_vectors_kept_are_bounded(tiny_clip: Path, colours: dict[str, dict[str, str]]) -> None:
+    vectors = clip_vectors.Vectors(clip_model.load(str(tiny_clip), None, "cpu"), limit=10 * 64)
+    texts = [f"text {number}" for number in range(50)]
+    found = vectors.texts(texts)
+    assert found.dtype == "float16"
+    assert len(vectors._texts.vectors) == 10
+    assert (vectors.texts(texts[::-1])[::-1] == found).all()
+    assert vectors.texts([]).shape[0] == 0
+
+
+def test_a_score_does_not_hang_on_what_stands_beside(
+    tiny_clip: Path, colours: dict[str, dict[str, str]], fresh: None
+) -> None:
+    names = list(colours)
+    rows = [(f"a {names[at % 3]} thing {at}", "look", [colours[names[at % 2]]]) for at in range(37)]
+    together = built(tiny_clip).scorer.score(items(*rows))
+    clip_vectors._vectors.cache_clear()
+    some = (0, 1, 7, 36)
+    assert together[some, :].equals(pl.concat([built(tiny_clip).scorer.score(items(rows[at])) for at in some]))
+
+
+def test_the_answer_of_a_desirable_row_falls_and_that_of_an_undesirable_one_stays(
+    tiny_clip: Path, colours: dict[str, dict[str, str]]
+) -> None:
+    scored = pl.DataFrame(
+        {
+            "id": [f"{row}" for row in range(6)],
+            "label": [True, True, True, False, True, True],
+            "label_confidence": [1.0] * 6,
+            "clip_completion": [0.2, 0.1999, None, 0.1, 0.5, 0.5],
+            "clip_completion_worst": [0.2, 0.1999, None, 0.1, 0.05, 0.5],
+            "clip_completion_prompt": [0.3, 0.3, 0.3, 0.0, 0.3, 0.0],
+        }
+    )
+    strict = built(tiny_clip, min=0.2, min_percentile=None, min_worst=0.1, min_prompt=0.1)
+    decision = decide(scored, [strict], [])
+    assert decision.rows["reasons"].to_list() == [
+        [],
+        ["answer_irrelevant_to_picture"],
+        [],
+        [],
+        ["answer_irrelevant_to_a_picture"],
+        ["question_irrelevant_to_picture"],
+    ]
+    assert decision.rows["unjudged"].to_list()[2] == ["clip"]
+
+
+def test_by_default_the_lowest_twentieth_falls(tiny_clip: Path) -> None:
+    scored = pl.DataFrame(
+        {
+            "id": [f"{row:03}" for row in range(101)],
+            "label": [True] * 101,
+            "label_confidence": [1.0] * 101,
+            "clip_completion": [row / 100 for row in range(101)],
+        }
+    )
+    kept = decide(scored, [built(tiny_clip)], []).rows
+    assert kept.filter(~pl.col("kept"))["id"].to_list() == [f"{row:03}" for row in range(5)]
+
+
+def test_parameters_hold_hashes_and_no_paths(tiny_clip: Path, tmp_path: Path) -> None:
+    told = built(tiny_clip, min=0.3).scorer.parameters()
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_clip, copy)
+    assert built(copy, min_percentile=None, device="cpu").scorer.parameters() == told
+    assert str(tiny_clip) not in json.dumps(dict(told))
+    assert len(told["weights"]) == 64
+    content = (copy / "tiny.safetensors").read_bytes()
+    (copy / "tiny.safetensors").write_bytes(content[:-2] + b"\0\1")
+    assert built(copy).scorer.parameters()["weights"] != told["weights"]
+    assert built(tiny_clip, languages=("any",)).scorer.parameters() != told
+
+
+def test_weights_that_change_are_read_anew(tiny_clip: Path, colours: dict[str, dict[str, str]], tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_clip, copy)
+    row = items(("a red square", None, [colours["red"]]))
+    before = built(copy).scorer.score(row)["clip"][0]
+    weights = load_file(copy / "tiny.safetensors")
+    weights["text_projection"] = -weights["text_projection"]
+    save_file(weights, copy / "tiny.safetensors")
+    assert built(copy).scorer.score(row)["clip"][0] == pytest.approx(-before, abs=1e-3)
+
+
+def test_the_config_of_a_hub_folder_says_how_pictures_are_prepared(tiny_clip: Path, tmp_path: Path) -> None:
+    config = json.loads((tiny_clip / "tiny.json").read_text(encoding="utf-8"))
+    shutil.copy(tiny_clip / "tiny.safetensors", tmp_path / "open_clip_model.safetensors")
+    shutil.copy(tiny_clip / "tiny.safetensors", tmp_path / "other.safetensors")
+    shape = {"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bilinear", "resize_mode": "squash"}
+    (tmp_path / "open_clip_config.json").write_text(
+        json.dumps({"model_cfg": config, "preprocess_cfg": shape}), encoding="utf-8"
+    )
+    told = repr(clip_model.load(str(tmp_path), None, "cpu").preprocess)
+    assert "mean=[0.5, 0.5, 0.5]" in told
+    assert "bilinear" in told
+    assert clip_model.find(str(tmp_path), None).weights.name == "open_clip_model.safetensors"
+
+
+def folder_with(
+    tmp_path: Path,
+    tiny_clip: Path,
+    *,
+    configs: tuple[dict[str, Any], ...] = ({},),
+    weights: str | None = "tiny.safetensors",
+) -> Path:
+    """A folder of a model: the configs are those of `tiny_clip` with something changed."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    config = json.loads((tiny_clip / "tiny.json").read_text(encoding="utf-8"))
+    for number, changed in enumerate(configs):
+        (folder / f"{number}.json").write_text(json.dumps({**config, **changed}), encoding="utf-8")
+    if weights is not None:
+        shutil.copy(tiny_clip / "tiny.safetensors", folder / weights)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"weights": None}, "0 safetensors files"),
+        ({"weights": "model.pt"}, "are pickles, which can run code: it was not opened"),
+        ({"configs": ()}, "0 model configs"),
+        ({"configs": ({}, {})}, "2 model configs"),
+        ({"configs": ({"embed_dim": None},)}, "0 model configs"),
+        (
+            {"configs": ({"text_cfg": {"tokenizer_kwargs": {"trust_remote_code": True}}},)},
+            "trust_remote_code, which runs",
+        ),
+        ({"configs": ({"more": [{"auto_map": {"x": "y"}}]},)}, "auto_map, which runs code"),
+    ],
+)
+def test_a_folder_that_is_no_model_is_named(
+    tiny_clip: Path, tmp_path: Path, changed: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(RecipeError, match=said):
+        built(folder_with(tmp_path, tiny_clip, **changed))
+
+
+def test_weights_of_another_shape_are_named(tiny_clip: Path, tmp_path: Path) -> None:
+    folder = folder_with(tmp_path, tiny_clip, configs=({"embed_dim": 16},))
+    with pytest.raises(InputError, match="do not load together"):
+        built(folder).scorer.score(items(("a", None, [{"path": "x.png", "pixels": "x"}])))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, "clip: model: is not given"),
+        ({"model": "ViT-B-32"}, "clip: pretrained: is not given"),
+        ({"model": "hf-hub:someone/model", "pretrained": "x"}, "does not go with a model of the hub"),
+    ],
+)
+def test_a_model_must_be_named_in_full(settings: dict[str, str], said: str) -> None:
+    with pytest.raises(RecipeError, match=said):
+        ClipRelevance(**settings).build()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "pretrained", "said"),
+    [
+        ("ViT-B-23", "openai", "no folder and no model of open_clip; near are ViT-B-32"),
+        ("ViT-B-32", "laion2b_s34b", "no weights of ViT-B-32; did you mean 'laion2b_s34b_b79k'"),
+        ("ViT-B-32-quickgelu", "laion2b_s34b_b79k", "no weights of ViT-B-32-quickgelu"),
+    ],
+)
+def test_a_name_that_is_not_known_is_named_with_the_nearest(name: str, pretrained: str, said: str) -> None:
+    with pytest.raises(RecipeError, match=said):
+        ClipRelevance(model=name, pretrained=pretrained).build().scorer.parameters()
+
+
+def test_without_a_network_the_error_of_a_name_tells_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    import open_clip
+
+    def offline(*_: Any, **__: Any) -> None:
+        raise FileNotFoundError("CANARY")
+
+    clip_model._by_name.cache_clear()
+    monkeypatch.setattr(open_clip, "download_pretrained", offline)
+    with pytest.raises(InputError, match="give a local folder") as caught:
+        clip_model.find("ViT-B-32", "laion400m_e32")
+    assert "CANARY" not in str(caught.value)
+
+
+def test_published_weights_must_be_safetensors_and_bring_their_activation(
+    tiny_clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import open_clip
+
+    clip_model._by_name.cache_clear()
+    monkeypatch.setattr(open_clip, "download_pretrained", lambda told: str(tiny_clip / "tiny.safetensors"))
+    assert clip_model.find("ViT-B-32", "openai").quick_gelu
+    assert not clip_model.find("ViT-B-32", "laion2b_s34b_b79k").quick_gelu
+    monkeypatch.setattr(open_clip, "download_pretrained", lambda told: "/cache/open_clip_pytorch_model.bin")
+    with pytest.raises(InputError, match="expected safetensors"):
+        clip_model.find("ViT-B-32", "laion2b_e16")
+    clip_model._by_name.cache_clear()
+
+
+def test_without_open_clip_the_error_names_the_extra(tiny_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "open_clip" else found(name))
+    with pytest.raises(MissingExtraError, match=r'pip install "prefdata\[clip\]"'):
+        built(tiny_clip)
+
+
+def test_a_stored_picture_that_is_gone_is_named(tiny_clip: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    for path in (tmp_path / "gone.png", broken):
+        with pytest.raises(InputError, match=rf"picture {path.name}: taken at the gate"):
+            built(tiny_clip).scorer.score(items(("a", None, [{"path": str(path), "pixels": path.name}])))
+
+
+def test_in_a_recipe_a_folder_is_meant_from_there_and_a_name_stays(tiny_clip: Path) -> None:
+    assert rooted(ClipRelevance(model=tiny_clip.name), tiny_clip.parent).model == str(tiny_clip)
+    named = rooted(ClipRelevance(model="ViT-B-32", pretrained="openai"), tiny_clip.parent)
+    assert (named.model, named.pretrained) == ("ViT-B-32", "openai")
+
+
+def test_nothing_read_is_logged_and_no_handler_is_left(
+    tiny_clip: Path, colours: dict[str, dict[str, str]], caplog: pytest.LogCaptureFixture, fresh: None
+) -> None:
+    before = list(logging.getLogger().handlers)
+    with caplog.at_level(logging.DEBUG):
+        built(tiny_clip).scorer.score(items(("CANARY-8841 " * 30, "CANARY", [colours["red"]])))
+    assert "CANARY" not in caplog.text
+    assert logging.getLogger().handlers == before
+
+
+def test_settings_of_clip_name_every_fault() -> None:
+    with pytest.raises(RecipeError) as caught:
+        ClipRelevance(
+            min=2.0, min_worst=-3.0, min_percentile=101.0, min_script_ratio=1.5, languages=("english", "EN"), sides=()
+        )
+    assert len(caught.value.faults) == 7
