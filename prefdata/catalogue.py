@@ -54,6 +54,7 @@ FORMATS = {
     "oasst": "prefdata.formats.oasst:Oasst",
     "nectar": "prefdata.formats.nectar:Nectar",
     "verdicts": "prefdata.formats.verdicts:Verdicts",
+    "webdataset": "prefdata.formats.webdataset:WebDataset",
     "captions": "prefdata.formats.captions:Captions",
     "table": "prefdata.formats.table:Table",
 }

@@ -11,8 +11,9 @@ import argparse
 import re
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from prefdata import catalogue
 from prefdata.build.built import REASONS as BUILDING
@@ -47,7 +48,7 @@ no row is left, the command ends with 3.
   it means: HALOs and ms-swift would take the text "false" for true. (HALOs writes 1 and 0 itself; there they count.)
 - A picture's place is kept: content parts, `<image>` tags and TRL's rule for text with pictures are rewritten into each
   other. A literal `<image>` in a text is refused where the target would take it for a picture.
-  Two columns of pictures that differ, and pictures as bytes, are refused.
+  Two columns of pictures that differ are refused. Bytes are addresses too.
 - Of a conversation, the last turn is the answer, or the turns that a flag of its tool marks; what the assistant says
   before is context, not to be trained on; the command says in how many rows. Files say so where they can; LLaMA-Factory
   needs `mask_history: true`, and ms-swift `--loss_scale last_round` for files in other tools' formats.
@@ -83,6 +84,42 @@ Parquet of plain columns too.
 - The first record names the columns. A comma, tab, semicolon or bar separates, as most lines say; quotes follow RFC
   4180, and a record that breaks its rules, a NUL, or a cell over 4 MiB costs that record alone: it is quarantined with
   its file and line. Nothing in a cell is run: a formula is text in a CSV, and its last value in an XLSX.
+"""
+
+PICTURES = """
+    prefdata convert captions.parquet --to swift --out data       # pictures inside -> data/images/
+    prefdata convert shards/ --to trl --out train.parquet         # WebDataset tars -> pictures inside
+
+Read are, beside rows of the formats above with their pictures:
+
+- `captions`: a column of pictures (image, file_name, path, url, ...) and one of texts (text, caption, answer, ...), a
+  question and a label where there are such columns. In a recipe `format: {captions: {question: "What is this?",
+  columns: {image: img, text: says, label: feedback}}}`. Several captions of a picture, in a list or in columns
+  `caption_0`, `caption_1`, are as many rows of one group. With a label rows are unpaired, else SFT; pairs about a
+  picture are for `table` (`columns: {image: img, chosen: good, rejected: bad}`).
+- Hugging Face's imagefolder, by `file_name` in its metadata.csv or metadata.jsonl; folders of pictures with a `.txt`
+  beside each, where there is no other data in the folder. A picture without a text, and a text without a picture, are
+  refused, each by its name.
+- Hugging Face's `Image` in Parquet (`{"bytes", "path"}`), plain bytes, and base64 text: bytes become `data:` addresses.
+- WebDataset tars: `.png`, `.jpg` and the like with `.txt` or `.json` of the same key. They are read as a stream; no
+  name in a tar is used as a path, nothing is unpacked to disk, links and devices cost their sample, files that are too
+  large are passed over, and what is no picture, text or JSON is left alone.
+
+Addresses are relative to the folder of the data file. `convert` leaves them as they stand and opens no picture; only
+bytes go out as the table says. A run takes every picture through its gate, and its exports hold the stored ones:
+"""
+
+WAYS: Mapping[str, str] = {
+    "inside": "inside, as `Image()`: `datasets.load_dataset` gives PIL pictures",
+    "tar": "inside the tar: `<key>.png`, or `<key>.0.png`, `<key>.1.png`, ...",
+    "data": "as `data:` addresses",
+    "files": "files in `images/`, addresses relative to the data file",
+}
+
+FOUND = """
+LLaMA-Factory finds files through `dataset_dir`, ms-swift by `ROOT_IMAGE_DIR=<folder of the data>`; TRL, Axolotl and
+OpenRLHF where the trainer is started in that folder. Lines of JSONL with pictures inside get long: our own reader takes
+4 MiB a line.
 """
 
 SETS: tuple[tuple[str, dict[str, Any], str], ...] = (
@@ -134,6 +171,25 @@ def formats_table() -> str:
             f"| `{name}` | {first} | {reads} | {writes or 'reading only'} | {one.container if writes else ''} |"
         )
     return "\n".join(lines)
+
+
+def pictures_table() -> str:
+    """How stored pictures go out in every format that holds them."""
+    lines = ["| format | pictures of an export | or |", "| --- | --- | --- |"]
+    for name in catalogue.FORMATS:
+        one = catalogue.load("format", name)
+        if hasattr(one, "pictures"):
+            ways = {"files": WAYS["files"], "bytes": WAYS[_inside(one)]}
+            others = [f"`pictures: {other}`: {ways[other]}" for other in get_args(get_type_hints(one)["pictures"])]
+            others = [other for other in others if f": {one.pictures}`" not in other]
+            lines.append(f"| `{name}` | {ways[one.pictures]} | {'; '.join(others)} |")
+    return "\n".join(lines)
+
+
+def _inside(one: Any) -> str:
+    if one.container == "tar":
+        return "tar"
+    return "inside" if one.container == "parquet" and getattr(one, "picture_columns", ()) else "data"
 
 
 def holds_tables() -> str:
@@ -204,6 +260,7 @@ def page(old: str, *, data: Path | None) -> str:
     parts = [
         INTRODUCTION.strip(),
         "## Types\n\n" + formats_table(),
+        "\n\n".join(("## Pictures", PICTURES.strip("\n"), pictures_table(), FOUND.strip())),
         "## What each format holds\n\nWhat is not held is refused with its reason, or left out knowingly where it is "
         "no part of what is\ntrained on (margin, id); the command says so.\n\n" + holds_tables(),
         "## Real sets, there and back\n\n" + "\n".join((start, sets, end)),

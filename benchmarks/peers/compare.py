@@ -1,9 +1,10 @@
 """Every export, loaded by the peer it is for: rows accepted, labels, and the text that the loss would see.
 
     make peers                                   # makes the environments under .peers/, then runs this
-    .venv/bin/python benchmarks/peers/compare.py [--peers trl,swift] [--write FILE.md]
+    .venv/bin/python benchmarks/peers/compare.py [--peers trl,swift] [--only pictures] [--write FILE.md]
 
-The same canonical rows (fixture_rows.py) go through each writer; a script in the peer's own environment loads the files
+The same canonical rows (fixture_rows.py) go through each writer, their pictures out of a store as a run keeps them, to
+files beside the data or bytes inside; a script in the peer's own environment loads the files
 with the peer's own code; verdicts.py holds what comes back against the canonical rows. A second table has rows that the
 peers refuse or damage (refusals.py), and our rule for each.
 """
@@ -87,7 +88,8 @@ EXPORTS = (
         Export("trl", "trl", kind, options={"style": "standard"}, tools=False)
         for kind in ("sft", "preference", "unpaired", "prompt")
     ),
-    *(Export("trl", "trl", kind, pictures=True) for kind in ("sft", "preference", "unpaired")),
+    *(Export("trl", "trl", kind, pictures=True) for kind in ("sft", "preference", "unpaired", "prompt")),
+    Export("trl", "trl", "sft", pictures=True, options={"pictures": "files"}, remark="started beside the data"),
     *(Export("swift", "swift", kind) for kind in ("sft", "preference", "unpaired", "prompt")),
     Export("swift", "swift", "preference", options={"rejected": "response"}),
     *(
@@ -105,7 +107,11 @@ EXPORTS = (
             ("openai", "; it joins two turns of one side, and does not read `weight` of earlier turns", (1, 2)),
         )
     ),
-    *(Export("swift", "swift", kind, pictures=True) for kind in ("sft", "preference", "unpaired")),
+    *(
+        Export("swift", "swift", kind, pictures=True, remark="`ROOT_IMAGE_DIR` is the folder of the data")
+        for kind in ("sft", "preference", "unpaired", "prompt")
+    ),
+    Export("swift", "swift", "sft", pictures=True, options={"pictures": "bytes"}),
     *(
         Export(
             "llamafactory",
@@ -176,6 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peers", default=",".join(PEERS_BY_NAME), help="which, by comma (default: all)")
     parser.add_argument("--write", type=Path, help="file that gets the tables")
+    parser.add_argument("--only", default="", help="load only what has this in its name; keep the results of the rest")
     parser.add_argument("--again", action="store_true", help="tell the results of the last run once more")
     parser.add_argument("--notes", action="store_true", help="name the rows that differ, on stderr")
     args = parser.parse_args(arguments)
@@ -194,7 +201,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         exports = [export for export in EXPORTS if export.peer == name]
         cases = [case for case in CASES if case.peer == name]
         folder = work / name
-        if not args.again:
+        before = _results(folder) if args.only else {}
+        if not args.again and not args.only:
             shutil.rmtree(folder, ignore_errors=True)
         written = [_write(export, folder / export.name, pictures) for export in exports]
         jobs = [
@@ -205,7 +213,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             refusals.write(case, folder / f"case-{at}", pictures[0])
             jobs.append(_job(f"case-{at}", case.type, folder / f"case-{at}", models, case.vision, {}))
         started = time.monotonic()
+        jobs = [job for job in jobs if args.only in job["name"] or (args.only and job["name"] not in before)]
         report = json.loads((folder / RESULTS).read_text()) if args.again else _run(peer, jobs, folder)
+        if args.only and not args.again:
+            found = {**before, **{result["name"]: result for result in report["results"]}}
+            report["results"] = list(found.values())
+            (folder / RESULTS).write_text(json.dumps(report, ensure_ascii=False, indent=1), encoding="utf-8")
         print(f"{peer.title}: {len(jobs)} files, {time.monotonic() - started:.0f} s", file=sys.stderr)
         versions[name] = report["version"]
         results = {result["name"]: result for result in report["results"]}
@@ -247,11 +260,14 @@ class Written(NamedTuple):
 def _write(export: Export, folder: Path, pictures: Sequence[Path]) -> Written:
     from prefdata.formats.files import write_export
 
+    store = pictures[0].parents[2]
+    pictures = [path.relative_to(store) for path in pictures]
+
     record_type = fixture_rows.TYPES[export.type]
     conversations = fixture_rows.IMAGES if export.pictures else fixture_rows.TEXT
     frame = fixture_rows.frames(record_type, conversations, pictures)
     form = load("format", export.format)(**export.options)
-    write_export(form, {"train": frame}, record_type, folder)
+    write_export(form, {"train": frame}, record_type, folder, pictures=store)
     refused = form.encode(frame, record_type).refused
     out = set(refused["_row"].to_list())
     names = fixture_rows.names(record_type, conversations)
@@ -272,6 +288,14 @@ def _job(
         "scratch": str(data.parent / "scratch" / name),
         "settings": dict(settings),
     }
+
+
+def _results(folder: Path) -> dict[str, Any]:
+    """The results of the last run, by name."""
+    if not (folder / RESULTS).is_file():
+        return {}
+    report = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
+    return {result["name"]: result for result in report["results"]}
 
 
 def _run(peer: Peer, jobs: Sequence[Mapping[str, Any]], folder: Path) -> dict[str, Any]:
@@ -345,12 +369,14 @@ def tables(
 
 
 def _pictures(work: Path) -> list[Path]:
+    """A red and a blue picture, where the store of a run would have them."""
     from PIL import Image
 
-    work.mkdir(parents=True, exist_ok=True)
     made = []
-    for name, colour in (("red", (200, 10, 10)), ("blue", (10, 10, 200))):
-        path = work / f"{name}.png"
+    for colour in ((200, 10, 10), (10, 10, 200)):
+        name = bytes(colour).hex() * 5
+        path = work / "pictures" / name[:2] / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (56, 56), colour).save(path)
         made.append(path)
     return made

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
@@ -57,7 +58,10 @@ def run(distribution: str, load: Callable[[dict[str, Any], Path], dict[str, Any]
     for job in json.loads(given.read_text(encoding="utf-8")):
         result: dict[str, Any] = {"name": job["name"], "rows_in": None, "rows": [], "error": None}
         try:
-            result |= load(job, data_file(Path(job["data"])))
+            path = data_file(Path(job["data"]))
+            os.chdir(path.parent)  # what the addresses of pictures are relative to
+            os.environ["ROOT_IMAGE_DIR"] = str(path.parent)
+            result |= load(job, path)
         except Exception as error:  # the peer's own failure is a result
             frames = traceback.extract_tb(error.__traceback__)
             where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""

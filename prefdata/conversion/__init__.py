@@ -34,6 +34,7 @@ from prefdata.formats.export import (
 from prefdata.formats.files import Chunk, FrameWriter
 from prefdata.formats.messages import unread_fields
 from prefdata.formats.order import interleave
+from prefdata.formats.picture_export import PictureExport
 from prefdata.io import ReadLimits, write_atomic, write_parquet
 from prefdata.opening import open_dataset, with_columns_of
 from prefdata.recognition import Reading, format_of
@@ -192,6 +193,7 @@ class _Conversion:
         self.reading, self.target, self.result_type = reading, target, result_type
         self.control_tokens, self.place, self.schema = control_tokens, place, schema
         self.writers: dict[str, FrameWriter] = {}
+        self.pictures: dict[str, PictureExport] = {}
         self.columns: dict[str, pl.DataType] = {}
         self.gone: list[pl.DataFrame] = [pl.DataFrame(schema=REFUSED_ROWS)]
         self.left_out: Counter[str] = Counter()
@@ -226,14 +228,26 @@ class _Conversion:
         self._see_pictures(rows)
         if self.result_type is RecordType.UNPAIRED:
             rows = interleave(rows)
-        outcome = self.target.encode(rows, self.result_type)
-        self._refuse_writing(rows, outcome, split)
+        there = self._pictures(split)
+        placed = there.placed(rows)
+        self._refuse_writing(rows, placed, split)
+        outcome = self.target.encode(placed.rows, self.result_type)
+        self._refuse_writing(placed.rows, outcome, split)
+        written = there.written(outcome.rows)
         if split not in self.writers:
             path = self.place.file(split)
             path.parent.mkdir(parents=True, exist_ok=True)
             self.writers[split] = self.stack.enter_context(FrameWriter(path, self.place.container))
-        self.writers[split].write(outcome.rows)
-        self.columns = with_dtypes(self.columns, outcome.rows.schema)
+        self.writers[split].write(written)
+        self.columns = with_dtypes(self.columns, written.schema)
+
+    def _pictures(self, split: str) -> PictureExport:
+        """How the pictures of a split go out: those given as bytes; addresses stay as they are."""
+        if split not in self.pictures:
+            path, container = self.place.file(split), self.place.container
+            name = "images" if self.place.folder else f"{path.stem}.images"
+            self.pictures[split] = PictureExport(self.target, container, store=None, data=path.parent, name=name)
+        return self.pictures[split]
 
     def _quarantine(self, quarantine: pl.DataFrame) -> None:
         if not quarantine.height:

@@ -13,10 +13,18 @@ from prefdata.errors import InputError, RecipeError
 from prefdata.formats.core import Container, Format, data_file
 from prefdata.formats.export import REFUSED_FILE, REFUSED_ROWS, SUFFIX, refused_file
 from prefdata.formats.files import input_files
+from prefdata.formats.picture_folder import PICTURES, TEXT, split_of
 from prefdata.recognition import DATASET_INFO
 
-_SUFFIXES: Mapping[str, Container] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".parquet": "parquet"}
+_SUFFIXES: Mapping[str, Container] = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+    ".parquet": "parquet",
+    ".tar": "tar",
+}
 _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
+_TAR = re.compile(r"-\d{6}\.tar$")
 
 
 class Place:
@@ -32,6 +40,8 @@ class Place:
             raise RecipeError(f"{out}: is a file; give a folder, or a name that ends in {' '.join(_SUFFIXES)}")
         if not self.folder and out.is_dir():
             raise RecipeError(f"{out}: is a folder, although it ends like a file; give another name")
+        if (out.suffix.lower() == ".tar") and target.container != "tar":
+            raise RecipeError(f"{out.name}: a tar is written as webdataset; `--to webdataset`")
         self.container: Container = target.container if self.folder else _SUFFIXES[out.suffix.lower()]
         self.parent = out if self.folder else out.parent
         sources = input_files(path)
@@ -82,6 +92,8 @@ class Place:
         """The split that a file of the input belongs to, by its name, as Hugging Face's datasets tell it."""
         if not self.folder:
             return self.out.stem
-        name = PurePosixPath(file.rpartition("!")[2]).name
+        if PurePosixPath(file).suffix.lower() in (TEXT, *PICTURES):
+            return split_of(file)
+        name = _TAR.sub("", PurePosixPath(file.rpartition("!")[2]).name.removesuffix(".gz"))
         stem = name.removesuffix(".gz").rpartition(".")[0] or name
         return _SHARD.sub("", stem)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import polars as pl
 
@@ -50,6 +50,8 @@ class Axolotl:
         RecordType.UNPAIRED: frozenset({Feature.IMAGE_TAG}),
     }
 
+    pictures: Literal["files", "bytes"] = "files"
+    """Stored pictures: files in `images/` beside the data, or bytes inside."""
     labels: Mapping[str, bool] | None = None
     """What values of `label` other than true and false mean; null: they are refused."""
 

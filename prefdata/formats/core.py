@@ -48,7 +48,7 @@ class Feature(StrEnum):
     ID = "row id"
 
 
-Container = Literal["jsonl", "json", "parquet"]
+Container = Literal["jsonl", "json", "parquet", "tar"]
 
 
 class Outcome(NamedTuple):
@@ -188,6 +188,15 @@ def without_nulls(text: pl.Series) -> pl.Series:
         text = text.str.replace_all(r'\{"[A-Za-z0-9_ .-]+":null,', "{")
         text = text.str.replace_all(r'\{"[A-Za-z0-9_ .-]+":null\}', "{}")
     return text
+
+
+def json_texts(frame: pl.DataFrame) -> pl.Series:
+    """Every row as a compact JSON object without its nulls, at every level."""
+    filled = [column.name for column in frame.get_columns() if column.null_count() < frame.height]
+    if not filled:
+        return pl.Series(["{}"] * frame.height, dtype=pl.String)
+    texts = frame.select(pl.struct(filled).struct.json_encode()).to_series()
+    return without_nulls(texts) if texts.str.contains('":null', literal=True).any() else texts
 
 
 def spare_columns(frame: pl.DataFrame, taken: Iterable[str]) -> list[str]:

@@ -8,6 +8,8 @@ from typing import Any
 import polars as pl
 import yaml
 
+from prefdata.formats.picture_export import EMBEDDED
+
 WORDS: Mapping[type[pl.DataType], str] = {
     pl.Boolean: "bool",
     pl.Binary: "large_binary",
@@ -37,6 +39,8 @@ def dataset_info(columns: Mapping[str, pl.DataType]) -> list[str]:
 
 
 def _feature(dtype: pl.DataType) -> dict[str, Any]:
+    if dtype == EMBEDDED:
+        return {"list": "image"}
     if isinstance(dtype, pl.List):
         inner = _feature(_instance(dtype.inner))
         return {"large_list": next(iter(inner.values())) if set(inner) & {"dtype", "struct"} else inner}

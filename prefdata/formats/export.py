@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import polars as pl
 
 from prefdata.formats.core import PLACES, ROW, Container, Format, Outcome, data_file
 from prefdata.formats.order import interleave
+from prefdata.formats.picture_export import PictureExport
+from prefdata.formats.screens import has_pictures
 from prefdata.formats.writer import FrameWriter
 from prefdata.io import write_atomic, write_parquet
 from prefdata.reading.json_frames_types import merged
@@ -37,18 +40,28 @@ def refused_file(out: Path, *, folder: bool) -> Path:
     return out / REFUSED_FILE if folder else out.with_name(f".{out.stem}{REFUSED_FILE}")
 
 
-SUFFIX: Mapping[Container, str] = {"jsonl": ".jsonl", "json": ".json", "parquet": ".parquet"}
+SUFFIX: Mapping[Container, str] = {"jsonl": ".jsonl", "json": ".json", "parquet": ".parquet", "tar": ".tar"}
 
 
 def write_export(
-    fmt: Format, splits: Mapping[str, pl.DataFrame | Iterable[pl.DataFrame]], record_type: RecordType, folder: Path
+    fmt: Format,
+    splits: Mapping[str, pl.DataFrame | Iterable[pl.DataFrame]],
+    record_type: RecordType,
+    folder: Path,
+    *,
+    pictures: Path | None = None,
 ) -> dict[str, Any]:
     """Writes `<split>.<suffix>`, the target's files beside them and REFUSED_FILE into `folder`.
 
     `files`: file name -> rows, sha256, refused, and desirable and undesirable for unpaired rows; `refused`: reason ->
-    rows. Unpaired rows that come as one frame are interleaved by label, since trainers read them in file order.
+    rows; `pictures`: files and bytes of pictures, beside the data or inside. Unpaired rows that come as one frame are
+    interleaved by label, since trainers read them in file order. `pictures` is the run directory whose stored pictures
+    the rows name; without it addresses stay as they are.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    if getattr(fmt, "images", False) is None and any(_has_pictures(one) for one in splits.values()):
+        fmt = dataclasses.replace(fmt, images=True)  # type: ignore[type-var]
+    attached = {"files": 0, "bytes": 0}
     files: dict[str, dict[str, Any]] = {}
     names: dict[str, str] = {}
     columns: dict[str, pl.DataType] = {}
@@ -58,17 +71,23 @@ def write_export(
         (folder / names[split]).parent.mkdir(parents=True, exist_ok=True)
         classes = {True: 0, False: 0}
         before = sum(frame.height for frame in refused)
+        there = PictureExport(fmt, fmt.container, store=pictures, data=(folder / names[split]).parent)
         with FrameWriter(folder / names[split], fmt.container) as writer:
             for frame in _frames(given, record_type):
-                outcome = fmt.encode(frame, record_type)
-                writer.write(outcome.rows)
-                columns = with_dtypes(columns, outcome.rows.schema)
-                refused.append(refused_rows(frame, outcome, split=split, step="writing"))
-                if record_type is RecordType.UNPAIRED:
-                    passed = frame["label"].gather(passed_rows(frame.height, outcome))
-                    for label in classes:
-                        classes[label] += int((passed == label).sum())
+                for part in there.batches(frame):
+                    placed = there.placed(part)
+                    refused.append(refused_rows(part, placed, split=split, step="writing"))
+                    outcome = fmt.encode(placed.rows, record_type)
+                    written = there.written(outcome.rows)
+                    writer.write(written)
+                    columns = with_dtypes(columns, written.schema)
+                    refused.append(refused_rows(placed.rows, outcome, split=split, step="writing"))
+                    if record_type is RecordType.UNPAIRED:
+                        passed = placed.rows["label"].gather(passed_rows(placed.rows.height, outcome))
+                        for label in classes:
+                            classes[label] += int((passed == label).sum())
             done = writer.close()
+        attached = {name: number + attached[name] for name, number in there.told().items()}
         facts = {"rows": done.rows, "sha256": done.sha256, "refused": sum(one.height for one in refused) - before}
         if record_type is RecordType.UNPAIRED:
             facts |= {"desirable": classes[True], "undesirable": classes[False]}
@@ -77,7 +96,7 @@ def write_export(
         write_atomic(folder / name, text.encode())
     gone = pl.concat(refused)
     write_parquet(folder / REFUSED_FILE, gone)
-    return {"files": files, "refused": reason_counts(gone)}
+    return {"files": files, "refused": reason_counts(gone), "pictures": attached}
 
 
 def with_dtypes(columns: Mapping[str, pl.DataType], more: Mapping[str, pl.DataType]) -> dict[str, pl.DataType]:
@@ -93,6 +112,10 @@ def _frames(given: pl.DataFrame | Iterable[pl.DataFrame], record_type: RecordTyp
     if not isinstance(given, pl.DataFrame):
         return given
     return [interleave(given.sort("id")) if record_type is RecordType.UNPAIRED and "id" in given.columns else given]
+
+
+def _has_pictures(given: pl.DataFrame | Iterable[pl.DataFrame]) -> bool:
+    return isinstance(given, pl.DataFrame) and has_pictures(given)
 
 
 def passed_rows(height: int, outcome: Outcome) -> pl.Series:

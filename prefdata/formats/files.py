@@ -1,4 +1,5 @@
-"""Files of any format to frames, chunk by chunk: JSONL, JSON documents, Parquet, CSV, TSV, XLSX, and folders of them.
+"""Files of any format to frames, chunk by chunk: JSONL, JSON documents, Parquet, CSV, TSV, XLSX, WebDataset tars, and
+folders of them; of a folder that has none, its pictures with their texts.
 
 Memory holds a chunk, not a file. Values keep their own types, nested as they are, and are never changed to make them
 fit: rows of other types come in another frame of the same window.
@@ -16,7 +17,9 @@ import polars as pl
 from prefdata.errors import InputError
 from prefdata.formats.export import write_export
 from prefdata.formats.parquet_frames import parquet_frames
+from prefdata.formats.picture_folder import is_sidecar, sidecar_frames, sidecars
 from prefdata.formats.table_frames import table_frames
+from prefdata.formats.tar_frames import Sample, samples, with_members
 from prefdata.formats.writer import FrameWriter, Written
 from prefdata.io import QUARANTINE, ReadLimits
 from prefdata.reading.account import MIB, PLACE, Account, ReadAgain, Unreadable
@@ -32,7 +35,7 @@ CHUNK_BYTES = 8 * MIB
 BESIDE = frozenset({"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"})
 """Files that stand beside the data in a folder."""
 
-_READ = frozenset(SUFFIXES)
+_READ = frozenset(SUFFIXES) | {".tar"}
 _TABLES = ("csv", "tsv", "xlsx")
 _DEFAULT_LIMITS = ReadLimits()
 _SPACE = " \t\r\n"
@@ -66,7 +69,13 @@ def read_frames(
     nothing to read, or a file changes while it is read.
     """
     window = 0
-    for source in input_files(path, limits=limits):
+    found = input_files(path, limits=limits)
+    if _is_folder(path) and is_sidecar(found[0]):
+        wanted_files = [source for source in found if lines is None or source.name in lines]
+        for window, (frame, gone) in enumerate(sidecar_frames(wanted_files, limits)):
+            yield Chunk(frame, gone, window)
+        return
+    for source in found:
         if lines is not None and source.name not in lines:
             continue
         wanted = lines[source.name] if lines is not None else None
@@ -97,14 +106,28 @@ def input_files(path: str | Path | Sequence[str | Path], *, limits: ReadLimits =
     def refuse(name: str, file: Path, reason: str) -> None:
         faults.append(f"{name}: {reason}")
 
-    found = sources(path, suffixes=_READ, limits=limits, refuse=refuse)
+    try:
+        found = sources(path, suffixes=_READ, limits=limits, refuse=refuse)
+    except InputError:
+        found = _pictured(path)
+        if not found:
+            raise
     if faults:
         raise InputError("; ".join(faults))
-    if isinstance(path, (str, Path)) and Path(path).is_dir():
-        found = [source for source in found if Path(source.name).name not in BESIDE]
+    if _is_folder(path):
+        found = [source for source in found if Path(source.name).name not in BESIDE] or _pictured(path)
         if not found:
             raise InputError(f"{path}: no data file in this folder; expected {' '.join(sorted(_READ))}")
     return found
+
+
+def _is_folder(path: str | Path | Sequence[str | Path]) -> bool:
+    return isinstance(path, (str, Path)) and Path(path).is_dir()
+
+
+def _pictured(path: str | Path | Sequence[str | Path]) -> list[Source]:
+    """The pictures of a folder with their texts; none where there is no picture."""
+    return sidecars(Path(path)) if isinstance(path, (str, Path)) and Path(path).is_dir() else []
 
 
 def _windows(
@@ -117,6 +140,8 @@ def _windows(
     elif kind in _TABLES:
         for frame in table_frames(source, account, kind, limits=limits, chunk_bytes=chunk_bytes):
             yield _at(frame, wanted) if frame.height else []
+    elif kind == "tar":
+        yield from _tar(source, account, limits, chunk_bytes, wanted)
     elif kind == "jsonl":
         yield from _jsonl(source, account, limits, chunk_bytes, wanted)
     else:
@@ -133,8 +158,8 @@ def _at(frame: pl.DataFrame, wanted: pl.Series | None) -> list[pl.DataFrame]:
 
 def _kind(source: Source, limits: ReadLimits) -> str:
     """What a file holds: by the suffix, else by the first bytes; what is named .json may be JSONL."""
-    kind = SUFFIXES.get(source.suffix, "")
-    if kind in ("parquet", "jsonl", *_TABLES):
+    kind = "tar" if source.suffix == ".tar" else SUFFIXES.get(source.suffix, "")
+    if kind in ("parquet", "jsonl", "tar", *_TABLES):
         return kind
     head = source.head(limits, HEAD)
     if not head:
@@ -350,6 +375,39 @@ def _document(
             account.drained()
     if pending.size:
         yield pending.frames()
+
+
+def _tar(
+    source: Source, account: Account, limits: ReadLimits, chunk_bytes: int, wanted: pl.Series | None
+) -> Iterator[list[pl.DataFrame]]:
+    texts = _Texts(account, limits, wanted)
+    batch: dict[int, Sample] = {}
+    held = 0
+    broken: Unreadable | None = None
+    found = samples(source, limits)
+    while True:
+        try:
+            sample = next(found, None)
+        except Unreadable as error:
+            sample, broken = None, error
+        if sample is not None and sample.fault:
+            account.quarantine_hashed(
+                sample.fault, line=sample.number, offset=sample.offset, sha256=sample.sha256, size=sample.size
+            )
+            continue
+        if sample is not None:
+            batch[sample.number] = sample
+            held += sample.size
+        if batch and (sample is None or held >= chunk_bytes):
+            rows = pl.Series("text", [one.text for one in batch.values()], dtype=pl.String)
+            lines = pl.Series(list(batch), dtype=pl.Int64)
+            offsets = pl.Series([one.offset for one in batch.values()], dtype=pl.Int64)
+            yield [with_members(frame, batch) for frame in texts.frames(rows, lines, offsets)]
+            batch, held = {}, 0
+        if broken is not None:
+            raise broken
+        if sample is None:
+            return
 
 
 def _stamp(source: Source) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import polars as pl
 
@@ -66,6 +66,8 @@ class HuggingFace:
         record_type: features | {Feature.ID} for record_type, features in Trl.holds.items()
     }
 
+    picture_columns: ClassVar[tuple[str, ...]] = ("images",)
+
     title: str = "Preference data"
     """Heading of the card."""
     licence: str | None = None
@@ -74,6 +76,8 @@ class HuggingFace:
     """Languages of the card, ISO 639-1."""
     images: bool | None = None
     """Write contents as parts, as rows with pictures need them; null: if a row has one."""
+    pictures: Literal["files", "bytes"] = "bytes"
+    """Stored pictures: bytes inside, or files in `images/` beside the data."""
     labels: Mapping[str, bool] | None = None
     """What values of `label` other than true and false mean; null: they are refused."""
 

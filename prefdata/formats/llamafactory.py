@@ -111,6 +111,8 @@ class LlamaFactory:
     """dataset_info.json's `columns`, for reading; null: the usual names are looked for."""
     tags: Mapping[str, str] | None = None
     """dataset_info.json's `tags`, for reading; null: told by the keys of the messages."""
+    pictures: Literal["files"] = "files"
+    """Stored pictures: files in `images/` beside the data; LLaMA-Factory reads no others."""
     labels: Mapping[str, bool] | None = None
     """What values of `kto_tag` other than true and false mean; null: they are refused."""
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import polars as pl
 
@@ -53,6 +53,8 @@ class OpenAi:
         RecordType.PREFERENCE: CHAT,
     }
 
+    pictures: Literal["bytes"] = "bytes"
+    """Stored pictures go out as `data:` addresses: OpenAI sees no files."""
     parallel_tool_calls: bool | None = None
     """Value of `parallel_tool_calls` in rows that define tools; null leaves it out."""
 

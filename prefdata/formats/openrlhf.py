@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import polars as pl
 
@@ -49,6 +49,8 @@ class OpenRlhf:
 
     whole: bool = False
     """Write pairs as two whole conversations, without `prompt`: for `--data.prompt_key` left empty. One turn a side."""
+    pictures: Literal["files", "bytes"] = "files"
+    """Stored pictures: files in `images/` beside the data, or bytes inside."""
     labels: Mapping[str, bool] | None = None
     """What labels of old KTO files other than true and false mean; null: they are refused."""
 

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 BASE64: Mapping[str, str] = {
-    "iVBORw0KGgo": "png",
+    "iVBORw0KGg": "png",
     "/9j/": "jpeg",
     "R0lGOD": "gif",
     "UklGR": "webp",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import polars as pl
 
@@ -55,6 +55,10 @@ class ShareGpt:
     container: ClassVar[Container] = "jsonl"
     holds: ClassVar[Mapping[RecordType, frozenset[Feature]]] = {RecordType.SFT: HELD, RecordType.PREFERENCE: HELD}
 
+    picture_columns: ClassVar[tuple[str, ...]] = ("images",)
+
+    pictures: Literal["files", "bytes"] = "files"
+    """Stored pictures: files in `images/` beside the data, or bytes inside."""
     system_column: bool = False
     """Write the system prompt into a column `system`, not as the first turn. Both are read."""
 

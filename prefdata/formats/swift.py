@@ -78,10 +78,14 @@ class Swift:
         RecordType.PROMPT: CHAT - {Feature.ANSWER_TURNS, Feature.ANSWER_IMAGES} | {Feature.ANSWER},
     }
 
+    picture_columns: ClassVar[tuple[str, ...]] = ("images", "rejected_images")
+
     rejected: Literal["messages", "response"] = "messages"
     """`rejected_messages`, the whole conversation again, or `rejected_response`, one answer in plain text."""
     answer_column: str = "solution"
     """Column of a prompt's reference answer, as the reward function names it."""
+    pictures: Literal["files", "bytes"] = "files"
+    """Stored pictures: files in `images/` beside the data (ms-swift: ROOT_IMAGE_DIR), or bytes inside."""
     labels: Mapping[str, bool] | None = None
     """What values of `label` other than true and false mean; null: they are refused."""
 

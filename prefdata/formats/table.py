@@ -13,6 +13,7 @@ from typing import ClassVar
 import polars as pl
 
 from prefdata.errors import RecipeError, nearest
+from prefdata.formats import placeholders
 from prefdata.formats.core import GIVEN, PLACES, Match, Outcome, answers_of, pieces, refuse, set_aside, spare_columns
 from prefdata.formats.messages import message
 from prefdata.formats.read_only import ReadOnly
@@ -32,10 +33,11 @@ NAMES = (
     "source",
     "group",
     "language",
+    "image",
 )
 """What a column can be."""
 
-TOLD = frozenset({"group", "language"})
+TOLD = frozenset({"group", "language", "image"})
 """Names that a column has only where that is said: files use the same words for other things."""
 
 WANTED: Mapping[RecordType, tuple[str, ...]] = {
@@ -58,7 +60,8 @@ class Table(ReadOnly):
 
     columns: Mapping[str, str] = field(default_factory=dict)
     """What a row has -> the file's column: prompt, system, completion, chosen, rejected, label, margin, answer, id,
-    source, group, language. A column that is called so itself needs no entry, but for group and language."""
+    source, group, language, image (what the prompt is about). A column that is called so itself needs no entry, but
+    for group, language and image."""
     labels: Mapping[str, bool] | None = None
     """What labels other than true and false mean, e.g. {"2": true, "0": false}; null: they are refused."""
     prompt: str | None = None
@@ -103,6 +106,9 @@ class Table(ReadOnly):
             else pl.lit(False)
         }
         frame = self._prompted(frame)
+        if "image" in taken:
+            frame, refusals["image_count"] = _pictured(frame)
+            refusals["picture_without_address"] = placeholders.without_address() & ~refusals["image_count"]
         if "system" in taken:
             frame, refusals["second_system_prompt"] = with_system(frame, "prompt", frame["system"])
         if record_type is RecordType.PROMPT:
@@ -153,9 +159,18 @@ class Table(ReadOnly):
 
 
 _OWN: Mapping[RecordType, frozenset[str]] = {
-    record_type: frozenset(SCHEMAS[record_type]) & set(NAMES) | {"system"} for record_type in RecordType
+    record_type: frozenset(SCHEMAS[record_type]) & set(NAMES) | {"system", "image"} for record_type in RecordType
 }
 """What a row of each type has."""
+
+
+def _pictured(frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.Expr]:
+    """`frame` with `images`: at the tags of the prompt, else before it; a prompt of pictures alone is one turn."""
+    uris = placeholders.uris_of(frame["image"])
+    bare = pl.lit(uris.list.len().fill_null(0) > 0) & (pl.col("prompt").list.len() == 0)
+    frame = frame.with_columns(prompt=pl.when(bare).then(message("user", pl.lit(""))).otherwise(pl.col("prompt")))
+    frame, wrong = placeholders.tags_to_marks(frame, uris, sides={"prompt": "prompt"}, lead=True)
+    return frame, pl.lit(wrong)
 
 
 def _places(rows: pl.DataFrame) -> list[str]:

@@ -72,12 +72,16 @@ class Trl:
         RecordType.PROMPT: CHAT | {Feature.ANSWER},
     }
 
+    picture_columns: ClassVar[tuple[str, ...]] = ("images",)
+
     style: Literal["conversational", "standard"] = "conversational"
     """TRL's words: lists of messages, or plain text. Plain text holds one user turn and one answer."""
     images: bool | None = None
     """Write contents as parts, as rows with pictures need them; null: if a row has one."""
     labels: Mapping[str, bool] | None = None
     """What values other than true and false mean, e.g. {"good": true, "bad": false}; null: they are refused."""
+    pictures: Literal["files", "bytes"] = "bytes"
+    """Stored pictures: bytes inside, or files in `images/` beside the data."""
     ids: bool = True
     """Write the row's id beside what the trainer reads; TRL passes over it."""
 

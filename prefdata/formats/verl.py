@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import polars as pl
 
@@ -46,6 +46,8 @@ class Verl:
     """Value of `data_source`, by which verl chooses the reward function; null: the row's source."""
     split: str = "train"
     """Value of `split` in `extra_info`."""
+    pictures: Literal["files", "bytes"] = "bytes"
+    """Stored pictures: bytes inside, as `data:` addresses, or files in `images/` beside the data."""
     images: bool | None = None
     """Write `images`; null: if a row has one. verl wants the column in all rows of a file or in none."""
 

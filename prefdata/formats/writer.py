@@ -1,4 +1,4 @@
-"""Rows into a file batch by batch: JSONL, one JSON array, or Parquet; the file appears whole or not at all."""
+"""Rows into a file batch by batch: JSONL, one JSON array, Parquet, or a tar; it appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from prefdata.errors import ResourceError, SchemaError
-from prefdata.formats.core import Container, without_nulls
+from prefdata.formats.core import Container, json_texts
+from prefdata.formats.image_features import ROWS, with_image_features
+from prefdata.formats.picture_export import EMBEDDED
+from prefdata.formats.tar_sink import TarSink
 from prefdata.io import sha256_file
 from prefdata.reading.json_frames_types import fitted, merged_types
 
@@ -49,9 +52,13 @@ class FrameWriter:
         self.container: Container = container
         self.rows = 0
         self._temporary = self.path.parent / f".{self.path.name}.{uuid.uuid4().hex}.tmp"
-        self._sink: _JsonSink | _ParquetSink = (
-            _ParquetSink(self._temporary) if container == "parquet" else _JsonSink(self._temporary, container == "json")
-        )
+        self._sink: _JsonSink | _ParquetSink | TarSink
+        if container == "tar":
+            self._sink = TarSink(self._temporary)
+        elif container == "parquet":
+            self._sink = _ParquetSink(self._temporary)
+        else:
+            self._sink = _JsonSink(self._temporary, container == "json")
         self._written: Written | None = None
         self._aborted = False
 
@@ -107,15 +114,6 @@ class FrameWriter:
         if error.errno in _NO_ROOM:
             raise ResourceError(f"{self.path.name}: no room left on the disk; free some and run again") from error
         raise error
-
-
-def json_texts(frame: pl.DataFrame) -> pl.Series:
-    """Every row as a compact JSON object without its nulls, at every level."""
-    filled = [column.name for column in frame.get_columns() if column.null_count() < frame.height]
-    if not filled:
-        return pl.Series(["{}"] * frame.height, dtype=pl.String)
-    texts = frame.select(pl.struct(filled).struct.json_encode()).to_series()
-    return without_nulls(texts) if texts.str.contains('":null', literal=True).any() else texts
 
 
 class _JsonSink:
@@ -204,6 +202,9 @@ class _ParquetSink:
         else:
             pl.DataFrame().write_parquet(self._path)
         self._remove_parts()
+        pictures = [name for name, dtype in (self._schema or {}).items() if dtype == EMBEDDED]
+        if pictures:
+            with_image_features(self._path, pictures)
         return sha256_file(self._path)
 
     def abandon(self) -> None:
@@ -263,8 +264,9 @@ class _ParquetStream:
 
 
 def _sink(frame: pl.LazyFrame, path: Path) -> None:
+    rows = ROWS if EMBEDDED in frame.collect_schema().dtypes() else _ROW_GROUP
     frame.sink_parquet(
-        path, compression="zstd", compression_level=1, row_group_size=16_384, maintain_order=True, statistics=False
+        path, compression="zstd", compression_level=1, row_group_size=rows, maintain_order=True, statistics=False
     )
 
 

@@ -13,8 +13,8 @@ from canonical_rows import framed, turn
 
 from prefdata.conversion import convert
 from prefdata.formats.axolotl import Axolotl
+from prefdata.formats.core import json_texts
 from prefdata.formats.messages import MARK
-from prefdata.formats.writer import json_texts
 from prefdata.schema import RecordType
 
 

@@ -23,9 +23,7 @@ def turn(role: str, content: str) -> list[dict[str, str | None]]:
     return [{"role": role, "content": content, "tool_calls": None}]
 
 
-def read(
-    given: dict[str, Any], kind: RecordType = RecordType.SFT, **settings: Any
-) -> list[tuple[str, list[str], str]]:
+def read(given: dict[str, Any], kind: RecordType = RecordType.SFT, **settings: Any) -> list[tuple[str, list[str], str]]:
     """Question, addresses and answer of every row."""
     rows = Captions(**settings).decode(pl.DataFrame(given), kind).rows
     return [

@@ -12,9 +12,9 @@ import pytest
 from canonical_rows import framed, turn
 
 from prefdata.conversion import convert
+from prefdata.formats.core import json_texts
 from prefdata.formats.messages import MARK
 from prefdata.formats.openai import OpenAi
-from prefdata.formats.writer import json_texts
 from prefdata.schema import RecordType
 
 CALL = '[{"type":"function","function":{"name":"track","arguments":"{\\"n\\": 7}"}}]'

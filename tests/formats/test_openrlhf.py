@@ -11,9 +11,9 @@ import pytest
 from canonical_rows import framed, turn
 
 from prefdata.conversion import convert
+from prefdata.formats.core import json_texts
 from prefdata.formats.messages import MARK
 from prefdata.formats.openrlhf import OpenRlhf
-from prefdata.formats.writer import json_texts
 from prefdata.schema import RecordType
 
 ASK = {"role": "user", "content": "q"}
