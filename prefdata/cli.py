@@ -210,7 +210,7 @@ def export(
         raise RecipeError(f"{to} holds no {what}; {', '.join(able)} do")
     splits = {str(name): rows.filter(pl.col("split") == name) for name in rows["split"].unique().sort(descending=True)}
     uses = checked(resolved, to, use)
-    written = write_export(writer, splits, record_type, folder)
+    written = write_export(writer, splits, record_type, folder, pictures=directory.path)
     write_card(directory.path, folder, target=to, files=written["files"], uses=uses)
     if as_json:
         _print_json(written)
