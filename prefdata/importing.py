@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from prefdata import building
+from prefdata import building, picture_rows
 from prefdata import recipe_types as types
 from prefdata.build.built import with_json
 from prefdata.building import UNMADE_ROWS
@@ -93,7 +93,7 @@ def read_dataset(
     """
     reader = _Reader(recipe, source, looking)
     rows = reader.rows()
-    fault = types.unreachable(reader.type, record_type)
+    fault = types.unreachable(reader.type, record_type, recipe.image_text)
     if fault is not None:
         raise RecipeError(f"source {source.name}: {fault}")
     touched: dict[str, int] = {}
@@ -102,7 +102,8 @@ def read_dataset(
     else:
         rows = rows.with_columns(touched=pl.lit([], dtype=pl.List(pl.String)))
     rows, flagged = _with_meta(rows, reader.type, source)
-    made = building.made(rows, reader.type, recipe, record_type, source=source.name)
+    shown = picture_rows.of(recipe, filters, None if looking is None else looking.pictures())
+    made = building.made(rows, reader.type, recipe, record_type, source=source.name, picture_rows=shown)
     return Imported(
         records=made.rows,
         quarantine=pl.concat(reader.quarantine).with_columns(source=pl.lit(source.name)),

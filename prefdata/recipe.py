@@ -54,7 +54,10 @@ SECTIONS: dict[str, str] = {
 }
 """Parts of a recipe that are one settings object each."""
 
-UNSAID: dict[str, str] = {"pictures": "prefdata.pictures:GateSettings"}
+UNSAID: dict[str, str] = {
+    "pictures": "prefdata.pictures:GateSettings",
+    "image_text": "prefdata.build.image_text_settings:ImageTextSettings",
+}
 """Such parts that a recipe without pictures need not have: null where it does not speak of them."""
 
 LISTS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -186,7 +189,7 @@ class _Reader(TrainingReader):
         sections = {name: self.settings(imported(target), data.get(name), (name,)) for name, target in SECTIONS.items()}
         unsaid = {name: self.settings(imported(UNSAID[name]), data[name], (name,)) for name in UNSAID if name in data}
         sources = self.sources(data.get("sources"), sections["signals"])
-        record_type = self.type_of_run(data.get("type"), sources)
+        record_type = self.type_of_run(data.get("type"), sources, unsaid.get("image_text"))
         defaults = {name: default for name, (_, default) in LISTS.items()}
         if record_type is RecordType.PROMPT:
             defaults["filters"] = types.PROMPT_FILTERS
@@ -213,6 +216,8 @@ class _Reader(TrainingReader):
             chosen = {name: lists[name] for name in ("filters", "export")}
             for place, fault in types.faults(record_type, **chosen, balance=balance, stages=stages):
                 self.fault(place, fault)
+        for place, fault in types.image_text_faults(unsaid.get("image_text"), lists["filters"]):
+            self.fault(place, fault)
         use = self.use(data.get("use"), [entry.name for entry in lists["export"]])
         for export, uses in use.items():
             for fault in broken(sources, uses):
@@ -336,7 +341,7 @@ class _Reader(TrainingReader):
             return None
         return types.NAMES[name]
 
-    def type_of_run(self, given: Any, sources: tuple[Source, ...]) -> RecordType | None:
+    def type_of_run(self, given: Any, sources: tuple[Source, ...], image_text: Any) -> RecordType | None:
         """What the run makes, and the faults of sources that cannot become it; None where the files have to tell."""
         known = {source.name: types.known_type(source) for source in sources}
         if given is None:
@@ -353,7 +358,9 @@ class _Reader(TrainingReader):
             wanted = self.record_type(given, ("type",))
         for at, source in enumerate(sources):
             has = known[source.name]
-            fault = types.unreachable(has, wanted) if has is not None and wanted is not None else None
+            if has is None or wanted is None:
+                continue
+            fault = types.unreachable(has, wanted, image_text)
             if fault is not None:
                 self.fault(("sources", at), fault)
         return wanted

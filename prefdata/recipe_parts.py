@@ -321,6 +321,8 @@ class Recipe:
     shard_rows: int
     pictures: Any = None
     """How pictures are read; null where the recipe does not say."""
+    image_text: Any = None
+    """What is made of texts about pictures; null where the recipe does not say."""
 
     @property
     def train(self) -> Entry | None:
@@ -375,8 +377,9 @@ class Recipe:
             data |= {"stages": [stage.resolved() for stage in self.stages], "match": plain(self.match)}
         if self.mix is not None:
             data["mix"] = plain(self.mix)
-        if self.pictures is not None:
-            data["pictures"] = plain(self.pictures)
+        for name in ("pictures", "image_text"):
+            if getattr(self, name) is not None:
+                data[name] = plain(getattr(self, name))
         return data
 
 

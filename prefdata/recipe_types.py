@@ -67,9 +67,12 @@ def common_type(types: Mapping[str, RecordType], *, logs: bool) -> RecordType:
     raise RecipeError(f"the sources are of different types ({listed}); write {write}")
 
 
-def unreachable(source_type: RecordType, record_type: RecordType) -> str | None:
-    """Why rows of one type cannot become the other, naming those that can be had; None where they can."""
-    if record_type in REACH[source_type]:
+def unreachable(source_type: RecordType, record_type: RecordType, image_text: Any = None) -> str | None:
+    """Why rows of one type cannot become the other, naming those that can be had; None where they can.
+
+    `image_text` is that section of the recipe: captions of pictures become more than other examples do.
+    """
+    if record_type in REACH[source_type] or (image_text and image_text.reaches(source_type, record_type)):
         return None
     possible = ", ".join(told(one) for one in REACH[source_type])
     return f"{told(source_type)} rows cannot become {told(record_type)}; they can be: {possible}"
@@ -104,6 +107,17 @@ def faults(
             able = [name for name in catalogue.FORMATS if record_type in catalogue.load("format", name).writes]
             found.append((("export", at), f"{entry.name} does not hold {told(record_type)} rows; {', '.join(able)} do"))
     return found
+
+
+def image_text_faults(image_text: Any, filters: Sequence[Entry]) -> list[tuple[tuple[Any, ...], str]]:
+    """What of the section `image_text` does not go with the filters: it names one that looks at pictures."""
+    if image_text is None or image_text.relevance is None:
+        return []
+    names = [entry.name for entry in filters]
+    if image_text.relevance in names:
+        return []
+    held = ", ".join(names) or "none"
+    return [(("image_text", "relevance"), f"{image_text.relevance!r} is no filter of this recipe; it has {held}")]
 
 
 def require(recipe: Recipe, record_type: RecordType) -> None:

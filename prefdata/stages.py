@@ -113,8 +113,16 @@ def ingest_key(state: State, hashes: dict[str, dict[str, str]]) -> str:
     forgotten = erased(state.run.path)
     more: tuple[Any, ...] = (forgotten,) if forgotten else ()
     more += ({"pictures": resolved["pictures"]},) if "pictures" in resolved else ()
+    more += _of_image_text(state, resolved) if "image_text" in resolved else ()
     files = gating.without_pictures(hashes)
     return key_of(FORMAT, version("prefdata"), files, depends, judging_key(), *more)
+
+
+def _of_image_text(state: State, resolved: dict[str, Any]) -> tuple[Any, ...]:
+    """What rows about pictures depend on: the section, the scorer that it asks, what tells duplicates."""
+    asked = [one.scorer for one in state.filters if one.name == resolved["image_text"]["relevance"]]
+    scorers = [(one.name, one.version, dict(one.parameters())) for one in asked]
+    return resolved["image_text"], scorers, resolved["groupings"], resolved["seed"]
 
 
 def ingest(state: State, hashes: dict[str, dict[str, str]]) -> dict[str, Any]:

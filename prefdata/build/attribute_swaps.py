@@ -164,7 +164,9 @@ def _numbers(said: _Sentence) -> list[Change]:
             continue
         if said.low(at - 1) in words.NUMERALS or said.low(at - 1) in words.NUMBERS or said.low(at - 1).isdigit():
             continue
-        if _counted(said, at + 1) is None or (said.low(at - 1) == "the" and said.low(at - 2) == "of"):
+        of = said.low(at - 1) == "of" and (said.low(at - 2) in words.NUMBERS or said.low(at - 2) in words.NUMERALS)
+        among = of or (said.low(at - 1) == "the" and said.low(at - 2) == "of")
+        if among or _counted(said, at + 1) is None:
             continue
         others = [name for name, other in words.NUMBERS.items() if other != value and other <= 6]
         names = {one if token.low in words.NUMBERS else str(words.NUMBERS[one]): one for one in others}

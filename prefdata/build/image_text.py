@@ -145,37 +145,41 @@ def examples(rows: pl.DataFrame, *, bands: Bands | None = None) -> Built:
     return finish(made, RecordType.SFT, [unmade])
 
 
-def labelled(rows: pl.DataFrame, *, bands: Bands | None = None, check_feedback: bool = False) -> Built:
+def labelled(
+    rows: pl.DataFrame, *, bands: Bands | None = None, check_feedback: bool = False, trusted: bool = False
+) -> Built:
     """UNPAIRED rows of answers about pictures: by what users said of them, else by their relevance.
 
     `rows`: UNPAIRED or SFT rows, maybe with `relevance`. A row with a label keeps it; with `check_feedback` a desirable
     one in the lower band is unmade (contradicts_relevance): users thank for answers that they did not check. A row
     without is desirable in the upper band, undesirable in the lower one, and else unmade: relevance_between_bands,
-    unjudged_relevance, or abstained where there are no bands. Further unmade: no_picture, empty_completion. Rows keep
-    their ids; a label by relevance has no confidence.
+    unjudged_relevance, or abstained where there are no bands; `trusted` rows are desirable then. Further unmade:
+    no_picture, empty_completion. Rows keep their ids; a label by relevance has no confidence.
     """
     known = bands or Bands()
     given = {"label": pl.Boolean(), "label_confidence": pl.Float32(), "label_sources": pl.List(pl.String)}
     rows = optional(_checked(rows, what="answers about pictures"), given)
     rows = rows.with_columns(_open=pl.col("label").is_null(), _good=known.relevant(), _bad=known.irrelevant())
     banded = bands is not None and bands != Bands()
+    given_true = trusted and not banded
     told, judged = pl.lit(banded), pl.col("relevance").is_not_null()
     rules = {
         "no_picture": ~has_picture(),
         "empty_completion": is_empty("completion", images="images"),
-        "abstained": pl.col("_open") & ~told,
+        "abstained": pl.col("_open") & ~told & pl.lit(not given_true),
         "unjudged_relevance": pl.col("_open") & told & ~judged,
         "relevance_between_bands": pl.col("_open") & told & judged & ~pl.col("_good") & ~pl.col("_bad"),
     }
     if check_feedback:
         rules["contradicts_relevance"] = pl.col("label") & pl.col("_bad")
     made, unmade = sift(rows, rules)
-    by = pl.when("_open").then(pl.lit("relevance")).otherwise(pl.lit("feedback"))
+    source = "caption" if given_true else "relevance"
+    by = pl.when("_open").then(pl.lit(source)).otherwise(pl.lit("feedback"))
     evidence = json_object(by=by, question=pl.col("question"), **_told(known))
-    sources = pl.when("_open").then(pl.lit(["relevance"], dtype=pl.List(pl.String)))
+    sources = pl.when("_open").then(pl.lit([source], dtype=pl.List(pl.String)))
     made = made.with_columns(
         picture_groups(made),
-        label=pl.coalesce("label", "_good"),
+        label=pl.coalesce("label", pl.lit(True) if given_true else pl.col("_good")),
         label_sources=sources.otherwise(pl.coalesce("label_sources", pl.lit(["feedback"], dtype=pl.List(pl.String)))),
         evidence=with_json(evidence, of=pl.col("evidence")),
     )

@@ -1,0 +1,207 @@
+"""Rows with pictures of one source as the type that a run makes: the builders, with the scorer and groupings they ask.
+
+The section `image_text` of a recipe says what is made. Builders know no model and no measures of pictures: here they
+are given the relevance of each text by a filter of the recipe, and which pictures are duplicates by its grouping.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import polars as pl
+
+from prefdata import catalogue, judging
+from prefdata.build import image_text, sft
+from prefdata.build.attribute_words import VERSION
+from prefdata.build.built import Built, account
+from prefdata.build.hard_negatives import Negatives, Relevance, negative_pairs, negative_rows, negatives
+from prefdata.build.image_text import Bands
+from prefdata.build.image_text_settings import ImageTextSettings
+from prefdata.build.picture_keys import CLUSTERS, prompt_pictures
+from prefdata.judging import Grouping, RowFilter
+from prefdata.recipe_parts import Recipe
+from prefdata.schema import IMAGE, RecordType, conform, stable_hash
+
+if TYPE_CHECKING:
+    from prefdata.pictures import Pictures
+
+BOUNDS = ("relevant_min", "relevant_min_percentile", "irrelevant_max", "irrelevant_max_percentile")
+
+DUPLICATES = "picture_duplicates"
+"""The grouping that tells which pictures are duplicates, where the recipe names none that looks at pictures."""
+
+
+class PictureRows(NamedTuple):
+    """What builders of rows about pictures are given."""
+
+    settings: ImageTextSettings
+    relevance: Relevance | None
+    scorer: str | None
+    clusters: pl.DataFrame | None
+    seed: int
+
+
+def of(recipe: Recipe, filters: Sequence[RowFilter], pictures: Pictures | None) -> PictureRows | None:
+    """What the section `image_text` asks for, with the filter that it names and the duplicates among `pictures`; null
+    where the recipe has no such section."""
+    settings: ImageTextSettings | None = recipe.image_text
+    if settings is None:
+        return None
+    named = next((one for one in filters if one.name == settings.relevance), None)
+    wanted = settings.negatives and pictures is not None
+    return PictureRows(
+        settings=settings,
+        relevance=None if named is None else _asking(named, pictures),
+        scorer=None if named is None else named.scorer.name,
+        clusters=clusters_of(recipe, pictures) if wanted and pictures is not None else None,
+        seed=recipe.seed,
+    )
+
+
+def _asking(row_filter: RowFilter, pictures: Pictures | None) -> Relevance:
+    def relevance(rows: pl.DataFrame) -> pl.Series:
+        column = f"{row_filter.scorer.name}_completion"
+        return judging.judge(rows, row_filter, "completion", pictures=pictures)[column].cast(pl.Float64)
+
+    return relevance
+
+
+def clusters_of(recipe: Recipe, pictures: Pictures) -> pl.DataFrame:
+    """`uri` and `cluster` of the pictures that are duplicates of others, by the recipe's grouping or the usual one."""
+    from prefdata.pictures import SEEN
+
+    built: list[Grouping] = [entry.settings.build() for entry in recipe.groupings]
+    looking = [one for one in built if "images" in getattr(one, "reads", frozenset())]
+    if not looking:
+        looking = [catalogue.load("grouping", DUPLICATES)().build()]
+    uris = pictures.table["uri"].drop_nulls().unique().sort()
+    place = pl.struct(uri="uri", side=pl.lit("prompt"), message=pl.lit(0, pl.Int32), part=pl.lit(0, pl.Int32))
+    images = uris.to_frame("uri").select(images=pl.concat_list(place.cast(IMAGE)))["images"]
+    frame = pl.DataFrame({"id": uris}).with_columns(
+        customer=pl.lit(""), reply=pl.lit(""), pictures=pictures.seen(images, ["prompt"]).cast(pl.List(SEEN))
+    )
+    found = CLUSTERS.to_frame()
+    for grouping in looking:
+        keys = grouping.keys(frame)
+        edges = grouping.edges(keys.filter(pl.col("key").is_duplicated()))
+        groups = grouping.groups(edges.filter(pl.col("similarity") >= grouping.min_similarity))
+        found = pl.concat([found, groups.select(uri="id", cluster="cluster").cast(CLUSTERS)])
+    return found.unique("uri", keep="first", maintain_order=True)
+
+
+def built(
+    rows: pl.DataFrame, source_type: RecordType, record_type: RecordType, given: PictureRows
+) -> tuple[Built, dict[str, Any]]:
+    """Rows of `record_type` of those that have a picture, and the card: bounds as numbers, what was judged and made.
+
+    SFT rows are captions and answers that are held to be true; UNPAIRED ones may say by their label whether they are.
+    """
+    settings = given.settings
+    asked = rows.with_columns(group=pl.lit(None, pl.String))
+    if settings.questions != ():
+        from prefdata.formats.captions import QUESTION
+
+        listed = settings.questions or image_text.QUESTIONS
+        asked = image_text.with_questions(asked, questions=listed, defaults=[QUESTION])
+    card: dict[str, Any] = {}
+    bands: Bands | None = None
+    if given.relevance is not None and asked.height:
+        asked = asked.with_columns(given.relevance(asked).alias("relevance"), scorer=pl.lit(given.scorer))
+        judged = int(asked["relevance"].count())
+        card["relevance"] = {"scorer": given.scorer, "judged": judged, "unjudged": asked.height - judged}
+    if settings.banded() and "relevance" in asked.columns:
+        bounds = {name: getattr(settings, name) for name in BOUNDS}
+        bands = image_text.bands_of(asked["relevance"], **bounds)
+        card["bands"] = bands._asdict()
+    parts = {
+        RecordType.SFT: _examples,
+        RecordType.UNPAIRED: _labelled,
+        RecordType.PREFERENCE: _pairs,
+    }[record_type](asked, source_type, given, bands, card)
+    nothing = conform(pl.DataFrame(schema={"id": pl.String}), record_type)
+    whole = pl.concat([nothing, *(one.rows for one in parts)])
+    return Built(whole.with_columns(_groups(whole)).sort("id"), account(*(one.unmade for one in parts))), card
+
+
+def _examples(
+    rows: pl.DataFrame, source_type: RecordType, given: PictureRows, bands: Bands | None, card: dict[str, Any]
+) -> list[Built]:
+    if source_type is RecordType.SFT:
+        return [image_text.examples(rows, bands=bands)]
+    told = image_text.labelled(rows, bands=bands, check_feedback=given.settings.check_feedback)
+    found = sft.from_desirable(told.rows)
+    return [found._replace(unmade=account(found.unmade, told.unmade))]
+
+
+def _labelled(
+    rows: pl.DataFrame, source_type: RecordType, given: PictureRows, bands: Bands | None, card: dict[str, Any]
+) -> list[Built]:
+    told = _told(rows, source_type, given, bands)
+    found = _negatives(rows, told, given, bands, card)
+    return [told] if found is None else [told, negative_rows(*found)]
+
+
+def _pairs(
+    rows: pl.DataFrame, source_type: RecordType, given: PictureRows, bands: Bands | None, card: dict[str, Any]
+) -> list[Built]:
+    settings = given.settings
+    parts = []
+    if source_type is RecordType.UNPAIRED:
+        parts.append(image_text.pairs_by_feedback(rows, max_uses=settings.max_uses, seed=given.seed))
+    elif "relevance" in rows.columns:
+        parts.append(
+            image_text.pairs_by_relevance(
+                rows,
+                min_margin=settings.min_margin,
+                policy=settings.policy,
+                bands=bands,
+                scorer=given.scorer,
+                seed=given.seed,
+            )
+        )
+    found = _negatives(rows, _told(rows, source_type, given, bands), given, bands, card)
+    return parts if found is None else [*parts, negative_pairs(*found)]
+
+
+def _told(rows: pl.DataFrame, source_type: RecordType, given: PictureRows, bands: Bands | None) -> Built:
+    """The rows with labels; a caption that nothing is known of counts as true where there are no bounds."""
+    trusted = source_type is RecordType.SFT and bands is None
+    check = given.settings.check_feedback
+    return image_text.labelled(rows, bands=bands, check_feedback=check, trusted=trusted)
+
+
+def _negatives(
+    rows: pl.DataFrame, told: Built, given: PictureRows, bands: Bands | None, card: dict[str, Any]
+) -> tuple[pl.DataFrame, Negatives] | None:
+    """The captions that are true by what is known, and the wrong answers made of them; null where none are wanted."""
+    settings = given.settings
+    if not settings.negatives:
+        return None
+    true = rows.join(told.rows.filter("label"), on="id", how="semi", maintain_order="left")
+    found = negatives(
+        true,
+        kinds=settings.negatives,
+        each=settings.negatives_each,
+        clusters=given.clusters,
+        relevance=given.relevance,
+        min_margin=settings.min_margin,
+        compared=settings.near_compared,
+        bands=bands,
+        seed=given.seed,
+    )
+    counted = found.made.group_by("kind").len().sort("kind")
+    card["negatives"] = {"lists": VERSION, "made": dict(counted.iter_rows())}
+    return true, found
+
+
+def _groups(rows: pl.DataFrame) -> pl.Series:
+    """The session of each row, else its first picture: what draws the side of its split, whatever rows are appended.
+
+    Rows that share another picture, or duplicates of one, the split ties together.
+    """
+    first = rows.select(prompt_pictures().list.first().alias("uri"))["uri"]
+    meta = [pl.col("meta").str.json_path_match(path) for path in ("$.session", "$.chosen.session")]
+    session = rows.select(pl.coalesce(*meta).alias("session"))["session"]
+    picture = stable_hash([first], purpose="picture")
+    return pl.select(pl.coalesce(session, picture).alias("group")).to_series()
