@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from prefdata import rundir
+from prefdata import gating, rundir
 from prefdata.errors import InputError
 from prefdata.runner import scan_rows
 from prefdata.sides import ANSWERS
@@ -53,6 +53,7 @@ def explain(path: str | Path, row: str) -> dict[str, Any]:
         **({"flagged": meta.get("flagged", [])} if "turn" not in meta else {}),
         "prompt": record["prompt"],
         **{side: record[side] for side in ANSWERS if side in record},
+        **({"pictures": gating.of_row(run.path, record["source"], record["images"])} if record["images"] else {}),
         "customer_after": after,
         "signals": signals,
         "label": record.get("label"),
@@ -126,6 +127,19 @@ def _verdicts(
     return told
 
 
+def _picture(one: dict[str, Any]) -> str:
+    """A picture of the row: what it came as, its place, where it is stored, its measures."""
+    came = ", ".join(one["addresses"]) or one["uri"]
+    place = f"{one['side']}, message {one['message']}"
+    if "width" not in one:
+        return f"  picture  {came} ({place})"
+    measures = ", ".join(f"{name} {one[name]}" for name in gating.MEASURES if one[name] is not None)
+    return (
+        f"  picture  {came} ({place}): {one['format']}, {one['width']} x {one['height']}, {one['bytes']:,} bytes; "
+        f"{measures}; {one['uri']}"
+    )
+
+
 def told(life: dict[str, Any]) -> str:
     """A life as lines for a terminal."""
     if "unmade" in life:
@@ -153,6 +167,7 @@ def told(life: dict[str, Any]) -> str:
         lines.append(f"  label    {label}{confidence}; by {', '.join(life['label_sources'] or []) or 'nothing'}")
     if life.get("flagged"):
         lines.append(f"  flagged  {', '.join(life['flagged'])}")
+    lines += [_picture(one) for one in life.get("pictures", [])]
     spoke = {name: value for name, value in life["signals"].items() if value not in (0, 0.0, [], "")}
     lines += [f"  signal   {name} = {value}" for name, value in sorted(spoke.items())]
     passed = []

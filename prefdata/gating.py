@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -41,6 +41,9 @@ AMONG_INPUTS = "pictures/"
 
 NO_ADDRESS = "no_address"
 """Why a row is refused that says of a picture neither where it is nor what."""
+
+MEASURES = ("blur", "entropy", "brightness", "contrast")
+"""What is measured in a picture and told of it."""
 
 _ELSEWHERE = r"^(?:[A-Za-z][A-Za-z0-9+.-]*:|[/\\])"
 """How an address begins that is no path seen from the data: with a scheme, a drive, a root."""
@@ -226,6 +229,24 @@ def account(run: Path, recipe: Recipe) -> dict[str, Any] | None:
     }
 
 
+def of_row(run: Path, source: str, images: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What is known of the pictures of one row: `addresses` that they came by, place in the row, format, measures."""
+    names = ("format", "bytes", "width", "height", *MEASURES)
+    rows: dict[str, list[dict[str, Any]]] = {}
+    if (run / TABLE).is_file():
+        table = pl.scan_parquet(run / TABLE, glob=False).filter(pl.col("source") == source)
+        mine = table.with_columns(at=_at()).filter(pl.col("at").is_in([one["uri"] for one in images]))
+        for row in mine.select("at", "address", *names).sort("address").collect().iter_rows(named=True):
+            rows.setdefault(row["at"], []).append(row)
+    found = []
+    for one in images:
+        known = rows.get(one["uri"], [])
+        facts = {name: known[0][name] for name in names} if known else {}
+        rounded = {name: round(value, 4) if isinstance(value, float) else value for name, value in facts.items()}
+        found.append({**one, "addresses": [row["address"] for row in known], **rounded})
+    return found
+
+
 def forget(run: Path, gone: pl.DataFrame, stays: pl.DataFrame) -> list[Path]:
     """Takes the pictures out that only the records `gone` had, `stays` being the others; gives the files that are left.
 
@@ -247,7 +268,7 @@ def contents(images: pl.Series, table: pl.DataFrame) -> pl.Series:
     shown = pl.DataFrame({"images": images}).with_row_index("_row").filter(pl.col("images").list.len() > 0)
     measured = table.select(
         uri=_at(),
-        said=pl.struct("pixels", "width", "height", "blur", "entropy", "brightness", "contrast").struct.json_encode(),
+        said=pl.struct("pixels", "width", "height", *MEASURES).struct.json_encode(),
     ).unique("uri", keep="first", maintain_order=True)
     told = (
         shown.explode("images")

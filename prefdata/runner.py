@@ -171,7 +171,8 @@ def _export(state: State, split: pl.DataFrame) -> dict[str, Any]:
     splits = {name: rows.filter(pl.col("split") == name) for name in state.recipe.split.sides()}
     for entry in state.recipe.export:
         folder = state.run.fresh(f"exports/{entry.name}")
-        written[entry.name] = write_export(entry.settings, splits, state.type, folder)["files"]
+        done = write_export(entry.settings, splits, state.type, folder, pictures=state.run.path)
+        written[entry.name] = done["files"]
     return written
 
 
