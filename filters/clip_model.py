@@ -44,6 +44,8 @@ class Loaded:
     tokenizer: Any
     """Texts -> ids (texts, context_length)."""
     context_length: int
+    size: int
+    """Pixels of the model's own picture, on its longer side."""
     device: str
 
 
@@ -165,7 +167,9 @@ def load(model: str, pretrained: str | None, device: str) -> Loaded:
         ) from None
     made.eval().requires_grad_(False)
     length = int(getattr(made, "context_length", None) or getattr(tokenizer, "context_length", None) or 77)
-    return Loaded(made, preprocess, tokenizer, length, device)
+    side = getattr(made.visual, "image_size", None) or 224
+    size = max(side) if isinstance(side, tuple | list) else int(side)
+    return Loaded(made, preprocess, tokenizer, length, size, device)
 
 
 def _of_folder(folder: Path, pretrained: str | None) -> Origin:

@@ -29,6 +29,9 @@ FILLED = 4
 a vector depends on its content alone, and not on what stood beside it (measured: ViT-B-32's shape, CPU)."""
 MAX_WINDOWS = 32
 """Windows of one text that are read; with 77 tokens a window, the first 1,240 tokens or so."""
+SPARE = 2
+"""A picture is decoded and averaged down to this many times the model's own size at least, before the model's bicubic
+resize: 2 to 4 times as fast on photos of a megapixel, for cosines that differ by .002 at most, .0003 at 224 pixels."""
 _READERS = min(4, os.cpu_count() or 1)
 
 
@@ -77,7 +80,9 @@ class Vectors:
         import torch
 
         def opened(batch: list[str]) -> list[Any]:
-            return list(pool.map(lambda path: _opened(path, self.loaded.preprocess), batch))
+            return list(
+                pool.map(lambda path: self.loaded.preprocess(_opened(path, least=SPARE * self.loaded.size)), batch)
+            )
 
         found = []
         with ThreadPoolExecutor(_READERS) as pool, ThreadPoolExecutor(1) as ahead:
@@ -148,18 +153,24 @@ def _batches(items: list[str]) -> Iterator[list[str]]:
     return (items[start : start + BATCH] for start in range(0, len(items), BATCH))
 
 
-def _opened(path: str, preprocess: Callable[[Any], Any]) -> Any:
-    """The tensor of a stored picture. It was decoded by the gate: what does not open now was changed since."""
+def _opened(path: str, *, least: int) -> Any:
+    """A stored picture, RGB, upright, both sides of at least `least` pixels where it has them.
+
+    It was decoded by the gate: what does not open now was changed since.
+    """
     from PIL import Image, ImageOps
 
     try:
         with Image.open(path, formats=("PNG", "JPEG", "WEBP", "GIF", "BMP")) as picture:
-            return preprocess(ImageOps.exif_transpose(picture).convert("RGB"))
+            picture.draft("RGB", (least, least))  # a JPEG comes at a half, a quarter or an eighth at no cost
+            upright = ImageOps.exif_transpose(picture).convert("RGB")
     except (OSError, ValueError, SyntaxError) as error:
         raise InputError(
             f"picture {Path(path).name}: taken at the gate, and does not open now ({type(error).__name__}); "
             "was the run directory changed?"
         ) from None
+    factor = min(upright.size) // least
+    return upright.reduce(factor) if factor > 1 else upright
 
 
 _UNIT = re.compile(

@@ -144,6 +144,23 @@ def test_a_long_text_counts_by_its_best_window(tiny_clip: Path, colours: dict[st
     assert row["clip"] == pytest.approx(max(expected(tiny_clip, red["path"], piece) for piece in pieces), abs=5e-4)
 
 
+def test_a_large_picture_is_read_smaller_and_scores_alike(tiny_clip: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    noise = Image.effect_noise((40, 30), 90).convert("RGB").resize((900, 700), Image.Resampling.BICUBIC)
+    frames = []
+    for name in ("large.jpg", "large.png"):
+        noise.save(tmp_path / name, quality=92)
+        frames.append({"path": str(tmp_path / name), "pixels": name})
+        opened = clip_vectors._opened(frames[-1]["path"], least=64)
+        assert 64 <= min(opened.size) < 128
+        (row,) = built(tiny_clip).scorer.score(items(("a red square", None, [frames[-1]]))).to_dicts()
+        assert row["clip"] == pytest.approx(expected(tiny_clip, frames[-1]["path"], "a red square"), abs=5e-3)
+    small = tmp_path / "small.png"
+    noise.resize((50, 127)).save(small)
+    assert clip_vectors._opened(str(small), least=64).size == (50, 127)
+
+
 def test_windows_cover_the_text_and_overlap(tiny_clip: Path) -> None:
     vectors = clip_vectors.vectors_of(str(tiny_clip), None, "cpu")
     words = [f"w{number}" for number in range(40)]
