@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from PIL import Image
 
 import prefdata
 from prefdata.erase import erase
@@ -381,6 +382,8 @@ def test_the_same_question_about_another_picture_is_another_prompt(tmp_path: Pat
     lamp = "A lamp whose shade is broken on the left side."
     rows = [shown("a.png", lamp), shown("b.png", lamp), shown("b.png", lamp + " "), shown("c.png", "A kettle.")]
     files.write(tmp_path / "data.jsonl", rows)
+    for name, colour in (("a", "red"), ("b", "green"), ("c", "blue")):
+        Image.new("RGB", (8, 8), colour).save(tmp_path / f"{name}.png")
     report = run(one(tmp_path, "format: trl, type: sft", "filters: []\n"), tmp_path / "run")
     assert {one["reason"]: one["rows"] for one in report["reasons"]} == {"exact_duplicates": 1}
     splits = pl.read_parquet(tmp_path / "run/splits.parquet")

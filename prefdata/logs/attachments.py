@@ -7,6 +7,7 @@ nothing tells its place, at the end. What else is attached (a PDF, a recording) 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -28,6 +29,10 @@ ADDRESSES = ("path", "url", "uri", "image_url", "image", "content_url", "src", "
 
 KINDS = ("content_type", "mime_type", "mimetype", "mime", "media_type")
 """Keys that say what it is; of a picture `image/...`."""
+
+
+_NEXT = re.compile(r"[;|,\s]+(?=[A-Za-z][A-Za-z0-9+.-]*://)|\n")
+"""What stands between two addresses of the network."""
 
 
 class Pictured(NamedTuple):
@@ -129,9 +134,14 @@ def _json(cell: str) -> list[Any]:
 
 
 def _split(cell: str) -> list[str]:
-    """Addresses that stand in one cell a line each, or behind `;`, `|`, or a comma after a suffix."""
+    """Addresses that stand in one cell a line each, or behind `;`, `|`, or a comma after a suffix.
+
+    Addresses of the network hold such signs themselves: they are parted where the next one begins.
+    """
     if cell.lstrip().startswith("data:"):
         return [cell]
+    if "://" in cell:
+        return [part for part in _NEXT.split(cell) if part.strip()]
     parts = []
     for line in cell.replace("|", "\n").replace(";", "\n").splitlines():
         begun = ""
