@@ -12,8 +12,7 @@ import importlib.util
 import logging
 import re
 import threading
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -22,20 +21,19 @@ from typing import Any, Literal, NamedTuple, Self
 import polars as pl
 
 from prefdata.errors import MissingExtraError, RecipeError
-from prefdata.io import write_atomic
 from prefdata.picturing import addresses
 from prefdata.picturing.fetch import Fetcher
-from prefdata.picturing.pool import Answer, Pool, Task
-from prefdata.picturing.reasons import REASONS, Refused
+from prefdata.picturing.looking import FOLDER, Found, Look, Memory
+from prefdata.picturing.pool import Pool
+from prefdata.picturing.reasons import REASONS
 
-__all__ = ["PICTURES", "REASONS", "SEEN", "Address", "Gate", "GateSettings", "Pictures", "read"]
+__all__ = ["FILE", "FOLDER", "PICTURES", "REASONS", "SEEN", "Address", "Gate", "GateSettings", "Pictures", "read"]
 
 logger = logging.getLogger(__name__)
 
 MiB = 1 << 20
 
 FILE = "pictures.parquet"
-FOLDER = "pictures"
 
 PICTURES = pl.Schema(
     {
@@ -94,13 +92,8 @@ MEASURED = tuple(name for name in SEEN.to_schema() if name not in ("uri", "path"
 
 COLOUR = re.compile(r"white|black|gr[ae]y|#[0-9a-fA-F]{6}")
 
-KNOWN = 4096
-"""Pictures of which a gate remembers what it found, by the hash of the file: some 3 KB each."""
-
-BATCH = 16
-BATCH_BYTES = 2 * MiB
-
 FETCH_SECONDS = 30.0
+"""Wall time in which a picture must have been fetched."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,27 +156,6 @@ class Address(NamedTuple):
     """Name of the source, for the table."""
 
 
-class _Found(NamedTuple):
-    """All that the table holds of a picture, beside where it was named."""
-
-    uri: str | None = None
-    reason: str | None = None
-    sha256: str | None = None
-    pixels: str | None = None
-    format: str | None = None
-    size: int | None = None
-    width: int | None = None
-    height: int | None = None
-    frames: int | None = None
-    blur: float | None = None
-    entropy: float | None = None
-    brightness: float | None = None
-    contrast: float | None = None
-    phash: int | None = None
-    fingerprint: bytes | None = None
-    thumbnail: bytes | None = None
-
-
 class Gate:
     """Opens, checks, decodes, measures and stores pictures; a context manager, as it holds processes."""
 
@@ -206,8 +178,7 @@ class Gate:
         # a worker counts its own processor time; the wall clock is for one that waits for something
         self.pool = Pool(config, workers=settings.workers, patience=60 + 10 * settings.seconds)
         self.fetcher = Fetcher(settings.hosts, max_bytes=settings.max_bytes, seconds=FETCH_SECONDS)
-        self._known: OrderedDict[str, _Found] = OrderedDict()
-        self._lock = threading.Lock()
+        self.memory = Memory(self.store)
         self._looking = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -230,11 +201,19 @@ class Gate:
         """
         given = [self._rooted(one) for one in given]
         with self._looking:
-            found = _Look(self, given).found()
-        names = [_name(one.address) for one in given]
+            look = Look(
+                [(one.root, one.address) for one in given],
+                self.settings,
+                store=self.store,
+                pool=self.pool,
+                fetcher=self.fetcher,
+                memory=self.memory,
+            )
+            found = look.found()
         rows = [found[one.root, one.address] for one in given]
+        names = [_name(one.address, row.sha256) for one, row in zip(given, rows, strict=True)]
         columns: dict[str, list[Any]] = {"source": [one.source for one in given], "address": names}
-        for at, column in enumerate(_Found._fields):
+        for at, column in enumerate(Found._fields):
             columns["bytes" if column == "size" else column] = [row[at] for row in rows]
         table = pl.DataFrame(columns, schema=PICTURES)
         refused = table["reason"].drop_nulls()
@@ -244,127 +223,12 @@ class Gate:
     def _rooted(self, one: Address) -> Address:
         return one if self.settings.root is None else one._replace(root=Path(self.settings.root))
 
-    def known(self, digest: str) -> _Found | None:
-        """What was found in a file of these bytes before; None where it is not known, or no longer in the store."""
-        with self._lock:
-            found = self._known.get(digest)
-            if found is not None:
-                self._known.move_to_end(digest)
-        if found is None or found.uri is None or self.store is None or (self.store / found.uri).is_file():
-            return found
-        return None
 
-    def remember(self, digest: str, found: _Found) -> None:
-        """For the next file of the same bytes."""
-        with self._lock:
-            self._known[digest] = found
-            if len(self._known) > KNOWN:
-                self._known.popitem(last=False)
-
-
-class _Look:
-    """One call of `Gate.look`: which pictures wait, which are decoded, what was found."""
-
-    def __init__(self, gate: Gate, given: Sequence[Address]) -> None:
-        self.gate = gate
-        self.settings = gate.settings
-        self.wanted = list(dict.fromkeys((one.root, one.address) for one in given))
-        self.results: dict[tuple[Path, str | bytes], _Found] = {}
-        self.waiting: dict[str, list[tuple[Path, str | bytes]]] = {}
-        self.lock = threading.Lock()
-        self.roots = addresses.Roots()
-        workers = self.settings.workers
-        self.size = max(1, min(BATCH, len(self.wanted) // (workers * 2)))
-        self.following: Iterator[tuple[Path, str | bytes]] = iter(self.wanted)
-
-    def found(self) -> dict[tuple[Path, str | bytes], _Found]:
-        """(root, address) -> what was found."""
-        with self.roots:
-            for root in {root for root, _ in self.wanted}:
-                self.roots.open_root(root)
-            if self.wanted:
-                at_once = -(-len(self.wanted) // self.size)
-                self.gate.pool.run(self.batch, self.done, at_once=at_once)
-        return self.results
-
-    def batch(self) -> list[Task]:
-        """The next pictures to be decoded; what is refused unread, or known, is settled on the way."""
-        tasks: list[Task] = []
-        size = 0
-        while len(tasks) < self.size and size < BATCH_BYTES:
-            with self.lock:
-                key = next(self.following, None)
-            if key is None:
-                break
-            try:
-                data = self._bytes(*key)
-            except Refused as refused:
-                self.results[key] = _Found(reason=refused.reason)
-                continue
-            digest = hashlib.sha256(data).hexdigest()
-            known = self.gate.known(digest)
-            if known is not None:
-                self.results[key] = known
-                continue
-            with self.lock:
-                first = digest not in self.waiting
-                self.waiting.setdefault(digest, []).append(key)
-            if first:
-                tasks.append(Task(digest, data))
-                size += len(data)
-        return tasks
-
-    def done(self, task: Task, answer: Answer) -> None:
-        """A picture is decoded, or refused; all that named it know."""
-        found = self._stored(task, answer)
-        self.gate.remember(task.key, found)
-        with self.lock:
-            for key in self.waiting.pop(task.key):
-                self.results[key] = found
-
-    def _bytes(self, root: Path, address: str | bytes) -> bytes:
-        most = self.settings.max_bytes
-        if isinstance(address, bytes):
-            return addresses.sized(address, most)
-        if addresses.is_data(address):
-            return addresses.data_bytes(address, most)
-        if addresses.is_remote(address):
-            return self.gate.fetcher.fetch(address)
-        return self.roots.read(root, address, most)
-
-    def _stored(self, task: Task, answer: Answer) -> _Found:
-        facts: dict[str, Any] = dict(answer.facts)
-        stored = facts.pop("stored", None)
-        uri = None
-        if stored is not None and self.gate.store is not None:
-            name = stored["name"]
-            uri = f"{FOLDER}/{name[:2]}/{name}"
-            path = self.gate.store / uri
-            body = {"encoded": answer.blobs[2], "original": task.data}.get(stored["what"])
-            if body is not None and not path.exists():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                write_atomic(path, body)
-        fingerprint, thumbnail = answer.blobs[:2] if answer.blobs else (None, None)
-        return _Found(
-            uri=uri,
-            sha256=task.key,
-            size=len(task.data),
-            fingerprint=fingerprint,
-            thumbnail=thumbnail,
-            **{name: value for name, value in facts.items() if name in _Found._fields},
-        )
-
-
-def _name(address: str | bytes) -> str:
-    """An address as the table holds it: of a picture that came along, the hash of its bytes."""
-    if isinstance(address, bytes):
-        return f"bytes:{hashlib.sha256(address).hexdigest()[:16]}"
-    if addresses.is_data(address):
-        try:
-            data = addresses.data_bytes(address, len(address))
-        except Refused:
-            data = address.encode(errors="surrogatepass")
-        return f"bytes:{hashlib.sha256(data).hexdigest()[:16]}"
+def _name(address: str | bytes, digest: str | None) -> str:
+    """An address as the table holds it: of a picture that came along, the hash of its bytes, or of what stood there."""
+    if isinstance(address, bytes) or addresses.is_data(address):
+        given = address if isinstance(address, bytes) else address.encode(errors="surrogatepass")
+        return f"bytes:{(digest or hashlib.sha256(given).hexdigest())[:16]}"
     # half of a surrogate pair is no text: polars would refuse the whole table
     return address.encode(errors="backslashreplace").decode()
 

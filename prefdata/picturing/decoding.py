@@ -235,16 +235,16 @@ def _frames(picture: Image.Image) -> int | None:
         return None
 
 
-def _fitted(picture: Image.Image, side: int, filter: Image.Resampling) -> Image.Image:
+def _fitted(picture: Image.Image, side: int, filter: Image.Resampling, *, gap: float = 3.0) -> Image.Image:
     longest = max(picture.size)
     width, height = (max(1, round(length * side / longest)) for length in picture.size)
-    return picture.resize((width, height), filter, reducing_gap=3.0)
+    return picture.resize((width, height), filter, reducing_gap=gap)
 
 
 def _thumbnail(upright: Image.Image) -> bytes:
     small = upright
     if max(upright.size) > THUMBNAIL_SIDE:
-        small = _fitted(upright, THUMBNAIL_SIDE, Image.Resampling.BICUBIC)
+        small = _fitted(upright, THUMBNAIL_SIDE, Image.Resampling.BICUBIC, gap=1.5)
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=THUMBNAIL_QUALITY)
     return buffer.getvalue()

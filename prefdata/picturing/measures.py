@@ -49,7 +49,7 @@ def scaled(grey: Image.Image) -> Image.Image:
     if longest <= BLUR_SIDE:
         return grey
     width, height = (max(1, round(side * BLUR_SIDE / longest)) for side in grey.size)
-    return grey.resize((width, height), Image.Resampling.BOX)
+    return grey.resize((width, height), Image.Resampling.BOX, reducing_gap=2.0)
 
 
 def laplacian_variance(grey: npt.NDArray[Any]) -> float:
@@ -62,8 +62,7 @@ def laplacian_variance(grey: npt.NDArray[Any]) -> float:
     edges -= values[2:, 1:-1]
     edges -= values[1:-1, :-2]
     edges -= values[1:-1, 2:]
-    # sums of whole numbers: exact, so the same on every machine
-    whole = edges.astype(np.int64)
-    count = whole.size
-    total, squares = int(whole.sum()), int(np.einsum("ij,ij->", whole, whole))
-    return (squares - total * total / count) / count
+    # sums of whole numbers below 2^53: exact in any order, so the same on every machine
+    whole = edges.astype(np.float64).ravel()
+    total, squares = float(whole.sum()), float(whole @ whole)
+    return (squares - total * total / whole.size) / whole.size

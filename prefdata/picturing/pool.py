@@ -138,21 +138,22 @@ class Worker:
                 raise self._lost("timed_out")
             block = os.read(self._out, min(BLOCK, size - len(found)))
             if not block:
-                raise self._lost("crashed", again=True)
+                raise self._lost("crashed", ended=True)
             found += block
         return found
 
-    def _lost(self, reason: str, *, again: bool = False) -> Lost:
-        """Ends the process; a signal of the clock tells that it had used its time."""
-        if reason != "crashed":
+    def _lost(self, reason: str, *, ended: bool = False) -> Lost:
+        """Ends the process; of one that `ended` by itself, the signal tells whether it had used its time."""
+        if not ended:
             self.process.kill()
         try:
             code = self.process.wait(timeout=1.0)
         except subprocess.TimeoutExpired:
             self.process.kill()
             code = self.process.wait()
-        reason = "timed_out" if -code in BY_CLOCK else reason
-        return Lost(reason, again=again and reason == "crashed")
+        if ended and -code in BY_CLOCK:
+            return Lost("timed_out")
+        return Lost(reason, again=ended)
 
     def close(self) -> None:
         """Ends the process, whatever it does."""

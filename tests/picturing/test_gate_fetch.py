@@ -253,3 +253,15 @@ def test_fetched_pictures_go_through_the_gate_like_any_other(port: int, tmp_path
     assert found["reason"].to_list() == [None, None, "host_not_allowed", None]
     assert found["uri"].n_unique() == 2
     assert found["address"].to_list() == names
+
+
+def test_an_address_is_asked_once_by_a_gate(port: int, tmp_path: Path) -> None:
+    net = Net(port)
+    names = ["https://pics.example/a.png", "https://pics.example/gone", "https://pics.example/a.png"]
+    given = [Address(tmp_path, name) for name in names]
+    with Gate(GateSettings(workers=1, hosts=("pics.example",)), store=None) as gate:
+        gate.fetcher = net.fetcher()
+        first = gate.look(given)
+        assert gate.look(given).equals(first)
+    assert first["reason"].to_list() == [None, "fetch_failed", None]
+    assert sorted(net.dialled) == [PUBLIC] * 2
