@@ -206,7 +206,6 @@ def _scores(
 ) -> None:
     """The scores of one shard under the key of its remaining rows; a score that cannot be kept is made again."""
     position, shard = at
-    images = pl.read_parquet(shard, columns=["images"], glob=False)
     for row_filter, side in stages.sides(state):
         keys = sidecars.get(f"{row_filter.scorer.name}_{side}")
         if keys is None:
@@ -214,7 +213,9 @@ def _scores(
         folder = state.run.path / "scores" / row_filter.scorer.name
         old = folder / f"{keys[position]}.parquet"
         if stays.any() and stages.sound(old) and (scores := pl.read_parquet(old, glob=False)).height == signals.height:
-            key = stages.score_key(state, row_filter, side, images.filter(stays), signals.filter(stays)["rev"])
+            images = stages.images_of(shard, row_filter)
+            images = None if images is None else images.filter(stays)
+            key = stages.score_key(state, row_filter, side, signals.filter(stays)["rev"], images)
             stages.write_sound(folder / f"{key}.parquet", scores.filter(stays))
         old.unlink(missing_ok=True)
         old.with_suffix(".sha256").unlink(missing_ok=True)
@@ -231,9 +232,9 @@ def _forget(state: State) -> None:
     named = set()
     for shard in state.shards():
         revs = pl.read_parquet(state.signals(shard), columns=["rev"], glob=False)["rev"]
-        images = pl.read_parquet(shard, columns=["images"], glob=False)
         for row_filter, side in stages.sides(state):
-            named.add((row_filter.scorer.name, stages.score_key(state, row_filter, side, images, revs)))
+            key = stages.score_key(state, row_filter, side, revs, stages.images_of(shard, row_filter))
+            named.add((row_filter.scorer.name, key))
     for file in sorted((run / "scores").glob("*/*")):  # scores of an earlier state of the run
         if (file.parent.name, file.stem) not in named:
             file.unlink()

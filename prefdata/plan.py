@@ -27,6 +27,9 @@ def plan(recipe: Recipe, *, train: bool, read_as: Mapping[str, RecordType] | Non
         assert kind is not None
         steps.append(f"read {source.name}: {', '.join(files)} as {kind.name}")
         steps += [f"transform {source.name}: {entry.name}" for entry in source.transforms]
+    if recipe.pictures is not None:
+        stored = {"encode": "written again", "original": "kept as they are", "none": "measured only"}
+        steps.append(f"pictures: checked, {stored[recipe.pictures.store]}")
     logs = any(source.layout is not None for source in recipe.sources)
     if logs:
         steps.append("sessions: by id, else by customer and time gap")

@@ -275,7 +275,7 @@ def score(state: State) -> dict[str, list[str]]:
             shard: Path, *, row_filter: RowFilter = row_filter, side: judging.Side = side, folder: Path = folder
         ) -> str:
             revs = pl.read_parquet(state.signals(shard), columns=["rev"], glob=False)["rev"]
-            key = score_key(state, row_filter, side, pl.read_parquet(shard, columns=["images"], glob=False), revs)
+            key = score_key(state, row_filter, side, revs, images_of(shard, row_filter))
             if not sound(folder / f"{key}.parquet"):
                 folder.mkdir(parents=True, exist_ok=True)
                 scored = judging.judge(pl.read_parquet(shard, glob=False), row_filter, side, pictures=state.pictures())
@@ -290,11 +290,19 @@ def score(state: State) -> dict[str, list[str]]:
     return keys
 
 
-def score_key(state: State, row_filter: RowFilter, side: judging.Side, records: pl.DataFrame, revs: pl.Series) -> str:
-    """What the scores of a shard depend on; those that read pictures on what is in them, too."""
-    pictures = state.pictures() if "images" in row_filter.scorer.reads else None
-    if pictures is not None:
-        revs = revs + gating.contents(records["images"], pictures.table)
+def images_of(shard: Path, row_filter: RowFilter) -> pl.Series | None:
+    """The pictures of a shard's rows, for a scorer that looks at them."""
+    looks = "images" in row_filter.scorer.reads
+    return pl.read_parquet(shard, columns=["images"], glob=False)["images"] if looks else None
+
+
+def score_key(
+    state: State, row_filter: RowFilter, side: judging.Side, revs: pl.Series, images: pl.Series | None
+) -> str:
+    """What the scores of rows depend on: on their texts, and, of a scorer that looks, on what is in their pictures."""
+    pictures = None if images is None else state.pictures()
+    if images is not None and pictures is not None:
+        revs = revs + gating.contents(images, pictures.table)
     return judging.sidecar_key(row_filter.scorer, side, revs)
 
 
