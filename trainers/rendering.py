@@ -54,6 +54,11 @@ class Encoded(NamedTuple):
     """Those of the turns that were kept, in order; each stands in the prompt's ids as the tokens that it takes."""
 
     @property
+    def asked(self) -> tuple[tuple[int, ...], tuple[str, ...]]:
+        """What a model is asked: equal for rows that ask the same about pictures that look the same."""
+        return tuple(self.prompt_ids), tuple(picture.pixels for picture in self.pictures)
+
+    @property
     def trained(self) -> int:
         """How many tokens are trained on."""
         return len(self.completion_ids) - sum(end - start for start, end in self.untrained)

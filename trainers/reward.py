@@ -180,6 +180,7 @@ def train_reward(
     output_dir: str | Path = "model/reward",
     settings: RewardSettings | None = None,
     root: Path | None = None,
+    pictures: Path | None = None,
     **options: Any,
 ) -> Stage:
     """The trained stage in `output_dir`; see `trainers.training.train`. `load_reward` reads it again.
@@ -195,6 +196,7 @@ def train_reward(
         output_dir=output_dir,
         settings=settings or RewardSettings(**options),
         root=root,
+        pictures=pictures,
     )
 
 

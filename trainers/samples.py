@@ -18,9 +18,9 @@ def sample_rows(plan: Plan) -> list[int]:
         return []
     chosen: list[int] = []
     groups: set[str] = set()
-    prompts: set[tuple[int, ...]] = set()
+    prompts = set()
     for at in sorted(range(len(held_out)), key=lambda at: digest([plan.settings.seed, held_out.ids[at]])):
-        prompt = tuple(held_out.first[at].prompt_ids)
+        prompt = held_out.first[at].asked
         if len(chosen) == plan.settings.samples:
             break
         if held_out.groups[at] in groups or prompt in prompts:

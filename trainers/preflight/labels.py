@@ -86,7 +86,7 @@ def look(seen: Seen) -> Iterator[Finding]:
     answers = [str(row.completion_ids) for row in rows.sides["completion"]]
     yield from _classes(seen)
     said: dict[tuple[str, str], set[bool]] = {}
-    keys = [(str(row.prompt_ids), answer) for row, answer in zip(rows.first, answers, strict=True)]
+    keys = [(str(row.asked), answer) for row, answer in zip(rows.first, answers, strict=True)]
     for key, label in zip(keys, labels, strict=True):
         said.setdefault(key, set()).add(bool(label))
     both = seen.rows_where([len(said[key]) > 1 for key in keys])

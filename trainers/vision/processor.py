@@ -197,7 +197,8 @@ def reads_pictures(folder: Path) -> bool:
 def load_looks(folder: Path, root: Path | None) -> Looks:
     """The processor in `folder`, network off, its tokenizer carrying it.
 
-    Raises InputError for a folder without one, or of a processor without a chat template and a fast tokenizer.
+    Raises InputError for a folder without one, and for a processor without a chat template: where pictures stand in a
+    chat is the model's own to say.
     """
     try:
         import PIL  # noqa: F401
@@ -210,6 +211,11 @@ def load_looks(folder: Path, root: Path | None) -> Looks:
     tokenizer = processor.tokenizer
     if processor.chat_template:
         tokenizer.chat_template = processor.chat_template
+    if not tokenizer.chat_template:
+        raise InputError(
+            f"model {folder.name}: no chat template, so nothing tells how it reads pictures among turns; start from "
+            "the instruction-tuned model"
+        )
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     looks = Looks(processor, root)

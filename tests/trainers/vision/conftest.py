@@ -30,7 +30,7 @@ def shown(rows: Sequence[dict[str, Any]], record_type: RecordType, *, prefix: st
             {
                 "id": f"{prefix}{at:03d}",
                 "source": "test",
-                "group": f"{prefix}{at // 2:03d}",
+                "group": f"{prefix} {Path(row['pictures'][0]).stem if row['pictures'] else at}",
                 "prompt": [turn("user", row["asked"])],
                 "images": [
                     {"uri": uri, "side": "prompt", "message": 0, "part": number}

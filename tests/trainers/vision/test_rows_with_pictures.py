@@ -167,6 +167,24 @@ def test_rows_with_pictures_need_their_folder(tiny_vlm: Path, made: SimpleNamesp
         encoded(made.shown([one(made, "@What?", ["pictures/red0.png"])], RecordType.SFT), tokenizer)
 
 
+@pytest.mark.parametrize(
+    ("gone", "message"),
+    [
+        ("chat_template.jinja", "no chat template, so nothing tells how it reads pictures"),
+        ("processor_config.json", "its config reads pictures, and it has no processor"),
+    ],
+)
+def test_a_model_that_cannot_be_shown_pictures_is_refused(
+    tiny_vlm: Path, tmp_path: Path, gone: str, message: str
+) -> None:
+    names = ("config.json", "chat_template.jinja", "processor_config.json", "tokenizer.json", "tokenizer_config.json")
+    for name in names:
+        if name != gone:
+            shutil.copy(tiny_vlm / name, tmp_path / name)
+    with pytest.raises(InputError, match=message):
+        load_looks(tmp_path, None)
+
+
 def test_chats_are_encoded_as_the_processor_encodes_them(tiny_vlm: Path, tokenizer: Any, coloured: Path) -> None:
     from PIL import Image
     from transformers import AutoProcessor

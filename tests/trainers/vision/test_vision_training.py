@@ -30,7 +30,7 @@ QUICK: dict[str, Any] = {
     "max_length": 64,
     "save_steps": 0,
     "sample_tokens": 2,
-    "samples": 1,
+    "samples": 2,
     "n_bootstrap": 50,
     "report_to": (),
 }
@@ -86,8 +86,10 @@ def test_a_stage_tells_what_it_saw_and_how_its_loss_fell(sft: Stage, tiny_vlm: P
     assert record["pictures"]["tokens_each"] == {"least": 4, "most": 4, "mean": 4.0}
     assert record["metrics"]["change"]["loss"]["value"] < 0
     assert record["evaluation"]["rows"] == 2
-    sample = json.loads((sft.folder / "samples.json").read_text())[0]
-    assert sample["prompt"][0]["content"][0] == {"type": "image", "image": "pictures/red3.png"}
+    samples = json.loads((sft.folder / "samples.json").read_text())
+    shown = [sample["prompt"][0]["content"][0] for sample in samples]
+    assert {block["type"] for block in shown} == {"image"}
+    assert sorted(block["image"] for block in shown) == ["pictures/blue3.png", "pictures/red3.png"]
 
 
 def test_the_adapter_sits_on_the_language_side_alone(sft: Stage) -> None:
