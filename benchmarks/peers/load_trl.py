@@ -78,6 +78,7 @@ def unpaired(job: dict[str, Any], data: datasets.Dataset, processor: Any, tokeni
 def prompt(job: dict[str, Any], data: datasets.Dataset, processor: Any, tokenizer: Any) -> list[jobs.Row]:
     """GRPOTrainer: the prompts that it would generate from."""
     from trl import GRPOConfig, GRPOTrainer
+    from trl.data_utils import prepare_multimodal_messages
 
     settings = {name: value for name, value in COMMON.items() if name != "max_length"}
     args = GRPOConfig(output_dir=job["scratch"], num_generations=2, per_device_train_batch_size=2, **settings)
@@ -86,7 +87,10 @@ def prompt(job: dict[str, Any], data: datasets.Dataset, processor: Any, tokenize
     )
     rows = []
     for row in trainer.train_dataset:
-        tokens = trainer._tokenize_prompts([row["prompt"]])[0][0]
+        asked = row["prompt"]
+        if row.get("images"):
+            asked = prepare_multimodal_messages(asked, images=row["images"])
+        tokens = trainer._tokenize_prompts([asked])[0][0]
         text = {"context": jobs.decode(tokenizer, tokens), "trained": ""}
         rows.append({"label": None, "sides": {"prompt": text}})
     return rows

@@ -53,6 +53,9 @@ OTHERS = frozenset(
 ADDRESS = r"(?i)^data:image/|^https?://|\.(?:png|jpe?g|gif|webp|bmp|tiff?)$"
 """What the address of a picture looks like."""
 
+LOOKED_AT = 50
+"""Rows by which a column is taken for pictures; embedded ones are large."""
+
 _BOOLEANS = {word: word.lower() == "true" for word in ("true", "True", "TRUE", "false", "False", "FALSE")}
 
 
@@ -196,5 +199,5 @@ def _captions(rows: pl.DataFrame, names: Iterable[str]) -> tuple[pl.Series, int]
 
 def _pictures(values: pl.Series) -> bool:
     """Whether a column holds pictures: their bytes, or addresses that look like it in most rows."""
-    uris = placeholders.uris_of(values).explode(empty_as_null=True).drop_nulls()
+    uris = placeholders.uris_of(values.head(LOOKED_AT)).explode(empty_as_null=True).drop_nulls()
     return len(uris) > 0 and int(uris.str.contains(ADDRESS).sum()) * 2 > len(uris)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -69,34 +70,58 @@ def write_export(
     for split, given in splits.items():
         names[split] = data_file(fmt, split, SUFFIX[fmt.container])
         (folder / names[split]).parent.mkdir(parents=True, exist_ok=True)
-        classes = {True: 0, False: 0}
-        before = sum(frame.height for frame in refused)
         there = PictureExport(fmt, fmt.container, store=pictures, data=(folder / names[split]).parent)
-        with FrameWriter(folder / names[split], fmt.container) as writer:
+        with contextlib.ExitStack() as stack:
+            written = [_File(folder, names[split], fmt.container, stack)]
             for frame in _frames(given, record_type):
                 for part in there.batches(frame):
+                    if written[-1].writer.size >= getattr(fmt, "shard_bytes", float("inf")):
+                        name = fmt.file_name(split, len(written))  # type: ignore[attr-defined]
+                        written.append(_File(folder, name, fmt.container, stack))
                     placed = there.placed(part)
-                    refused.append(refused_rows(part, placed, split=split, step="writing"))
                     outcome = fmt.encode(placed.rows, record_type)
-                    written = there.written(outcome.rows)
-                    writer.write(written)
-                    columns = with_dtypes(columns, written.schema)
-                    refused.append(refused_rows(placed.rows, outcome, split=split, step="writing"))
-                    if record_type is RecordType.UNPAIRED:
-                        passed = placed.rows["label"].gather(passed_rows(placed.rows.height, outcome))
-                        for label in classes:
-                            classes[label] += int((passed == label).sum())
-            done = writer.close()
+                    rows = there.written(outcome.rows)
+                    columns = with_dtypes(columns, rows.schema)
+                    gone = [
+                        refused_rows(part, placed, split=split, step="writing"),
+                        refused_rows(placed.rows, outcome, split=split, step="writing"),
+                    ]
+                    refused += gone
+                    labels = placed.rows["label"] if record_type is RecordType.UNPAIRED else None
+                    written[-1].add(rows, labels, passed_rows(placed.rows.height, outcome), sum(map(len, gone)))
+            files |= {one.name: one.facts(record_type) for one in written}
         attached = {name: number + attached[name] for name, number in there.told().items()}
-        facts = {"rows": done.rows, "sha256": done.sha256, "refused": sum(one.height for one in refused) - before}
-        if record_type is RecordType.UNPAIRED:
-            facts |= {"desirable": classes[True], "undesirable": classes[False]}
-        files[names[split]] = facts
     for name, text in fmt.beside(names, record_type, columns=columns).items():
         write_atomic(folder / name, text.encode())
-    gone = pl.concat(refused)
-    write_parquet(folder / REFUSED_FILE, gone)
-    return {"files": files, "refused": reason_counts(gone), "pictures": attached}
+    every = pl.concat(refused)
+    write_parquet(folder / REFUSED_FILE, every)
+    return {"files": files, "refused": reason_counts(every), "pictures": attached}
+
+
+class _File:
+    """One data file that is being written, and what is told of it."""
+
+    def __init__(self, folder: Path, name: str, container: Container, stack: contextlib.ExitStack) -> None:
+        self.name = name
+        self.writer = stack.enter_context(FrameWriter(folder / name, container))
+        self.refused = 0
+        self.classes = {True: 0, False: 0}
+
+    def add(self, rows: pl.DataFrame, labels: pl.Series | None, passed: pl.Series, refused: int) -> None:
+        """Writes the rows; `labels` are those of all rows, `passed` the places of the ones that were not refused."""
+        self.writer.write(rows)
+        self.refused += refused
+        if labels is not None:
+            for label in self.classes:
+                self.classes[label] += int((labels.gather(passed) == label).sum())
+
+    def facts(self, record_type: RecordType) -> dict[str, Any]:
+        """Closes the file; rows, sha256, refused, and both classes of unpaired rows."""
+        done = self.writer.close()
+        facts: dict[str, Any] = {"rows": done.rows, "sha256": done.sha256, "refused": self.refused}
+        if record_type is RecordType.UNPAIRED:
+            facts |= {"desirable": self.classes[True], "undesirable": self.classes[False]}
+        return facts
 
 
 def with_dtypes(columns: Mapping[str, pl.DataType], more: Mapping[str, pl.DataType]) -> dict[str, pl.DataType]:

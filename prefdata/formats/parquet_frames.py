@@ -15,6 +15,9 @@ from prefdata.reading.columnar import check_magic
 from prefdata.reading.sources import Source
 
 _MIN_ROWS, _MAX_ROWS = 1_000, 100_000
+_MIN_PICTURES = 16
+"""Rows of a chunk where some hold bytes, a picture each: they do not shrink on disk."""
+
 _UNPACKED = 3
 """How much larger than on disk a row is taken to be in memory, for the number of rows of a chunk only."""
 
@@ -45,7 +48,8 @@ def parquet_frames(source: Source, account: Account, *, limits: ReadLimits, chun
             if not RESERVED.isdisjoint(schema):
                 raise Unreadable("reserved_column")
             wanted = 2 * chunk_bytes * rows // (_UNPACKED * size) if rows else _MIN_ROWS
-            step = min(_MAX_ROWS, max(_MIN_ROWS, wanted))
+            least = _MIN_PICTURES if any(map(_binary, schema.values())) else _MIN_ROWS
+            step = min(_MAX_ROWS, max(least, wanted))
             done = 0
             for first in range(0, rows, _CHUNKS_MAPPED * step):
                 # a scan maps the file and keeps what it has touched: begun anew, it lets go of it
@@ -78,6 +82,13 @@ def _placed(frame: pl.DataFrame, account: Account, done: int) -> pl.DataFrame:
         placed = placed.filter(~pl.int_range(height, eager=True).is_in(bad))
     account.rows += placed.height
     return placed
+
+
+def _binary(dtype: Any) -> bool:
+    """Whether a dtype holds bytes at any level."""
+    if isinstance(dtype, pl.Struct):
+        return any(_binary(field.dtype) for field in dtype.fields)
+    return _binary(dtype.inner) if isinstance(dtype, pl.List) else dtype == pl.Binary
 
 
 def _odd(dtype: Any) -> bool:

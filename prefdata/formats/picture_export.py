@@ -100,9 +100,11 @@ class PictureExport:
 
     def written(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The format's rows with bytes in place of addresses in COLUMNS, where they go inside."""
+        names = [name for name in COLUMNS if frame.schema.get(name) == pl.List(pl.String)]
+        if names and self.embeds is None:  # a column of pictures before the first one: what comes is not known
+            self.embeds = True
         if not (self.inside and self.embeds):
             return frame
-        names = [name for name in COLUMNS if frame.schema.get(name) == pl.List(pl.String)]
         return frame.with_columns(self._embedded(frame[name]) for name in names)
 
     def told(self) -> dict[str, int]:

@@ -26,11 +26,12 @@ _BLOCK = 512
 
 
 class TarSink:
-    """The file behind a `FrameWriter` of the container tar."""
+    """The file behind a `FrameWriter` of the container tar; keys are `prefix` and a number."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, prefix: str) -> None:
+        self._prefix = prefix
         self._hash = hashlib.sha256()
-        self._rows = 0
+        self._rows = self.size = 0
         self._stream: IO[bytes] = path.open("xb")
 
     def add(self, frame: pl.DataFrame) -> None:
@@ -42,7 +43,7 @@ class TarSink:
             self._row(text, some or [], word)
 
     def _row(self, text: str, pictures: Sequence[Any], word: str | None) -> None:
-        key = f"{self._rows:08d}"
+        key = f"{self._prefix}-{self._rows:08d}"
         self._rows += 1
         given = [_picture(one) for one in pictures]
         addresses = {address for data, address in given if data is None}
@@ -73,6 +74,7 @@ class TarSink:
     def _put(self, data: bytes) -> None:
         self._hash.update(data)
         self._stream.write(data)
+        self.size += len(data)
 
     def finish(self) -> str:
         self._put(bytes(2 * _BLOCK))

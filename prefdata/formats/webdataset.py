@@ -2,7 +2,7 @@
 
 The JSON holds a row in TRL's columns; `images` names the row's pictures in order. The text is that of an SFT row's
 answer, so that what trains on pictures with captions reads the same files. Read are also tars of captions alone, text
-or JSON. Written are shards of a GiB.
+or JSON. The export of a run is written in shards of a GiB, a conversion as one.
 https://github.com/webdataset/webdataset
 """
 
@@ -39,6 +39,8 @@ class WebDataset:
     """What a caption answers, in tars of captions."""
     pictures: Literal["bytes"] = "bytes"
     """Stored pictures go into the tar."""
+    shard_bytes: int = 2**30
+    """Bytes after which an export of a run begins the next shard."""
     labels: Mapping[str, bool] | None = None
     """What values of `label` other than true and false mean; null: they are refused."""
 
@@ -64,9 +66,9 @@ class WebDataset:
         one = pl.when((answer.list.len() == 1) & (text.str.strip_chars() != "")).then(text)
         return Outcome(result.rows.with_columns(one.alias(TEXT)), result.refused)
 
-    def file_name(self, split: str) -> str:
+    def file_name(self, split: str, shard: int = 0) -> str:
         """Numbered, as tools that read shards expect."""
-        return f"{split}-000000.tar"
+        return f"{split}-{shard:06d}.tar"
 
     def beside(
         self, files: Mapping[str, str], record_type: RecordType, *, columns: Collection[str] = ()

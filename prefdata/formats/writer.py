@@ -54,7 +54,7 @@ class FrameWriter:
         self._temporary = self.path.parent / f".{self.path.name}.{uuid.uuid4().hex}.tmp"
         self._sink: _JsonSink | _ParquetSink | TarSink
         if container == "tar":
-            self._sink = TarSink(self._temporary)
+            self._sink = TarSink(self._temporary, self.path.stem.replace(".", "_"))
         elif container == "parquet":
             self._sink = _ParquetSink(self._temporary)
         else:
@@ -72,6 +72,11 @@ class FrameWriter:
             self.abort()
         elif not self._aborted:
             self.close()
+
+    @property
+    def size(self) -> int:
+        """Bytes of a tar so far; 0 for other files, which are not told in parts."""
+        return self._sink.size if isinstance(self._sink, TarSink) else 0
 
     def write(self, frame: pl.DataFrame) -> None:
         """Adds the rows of `frame`."""

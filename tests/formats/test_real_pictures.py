@@ -85,9 +85,7 @@ def test_every_form_of_a_conversation_reads_alike(
     assert found.select(*SIDES, "images").equals(kept.select(*SIDES, "images"))
 
 
-@pytest.mark.parametrize(
-    "name", ["trl", "huggingface", "sharegpt", "swift", "llamafactory", "openai", "axolotl", "webdataset"]
-)
+@pytest.mark.parametrize("name", ["trl", "huggingface", "sharegpt", "swift", "llamafactory", "openai", "webdataset"])
 def test_exports_of_photographs_come_back_with_their_bytes(name: str, real: Real, tmp_path: Path) -> None:
     uri = pl.element().struct.field("uri").replace_strict(real.stored)
     moved = pl.col("images").list.eval(pl.element().struct.with_fields(uri=uri))
