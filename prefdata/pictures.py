@@ -63,8 +63,9 @@ PICTURES = pl.Schema(
 is stored, seen from the run (null = refused, or nothing is stored); `reason` why it was refused (null = taken);
 `sha256` and `bytes` of the file as it came; `pixels` a hash of the upright RGB pixels as they are kept, and of their
 size; `width` and `height` upright, as it came; `frames` null where those behind the first are broken; `blur` the
-variance of the luminance's Laplacian at 512 pixels at most, low = blurred; `entropy` of the luminance's histogram in
-bits, 0-8; `brightness` mean luminance, 0-1; `contrast` its standard deviation, 0-0.5; `phash` 64 bits of its lowest
+variance of the Laplacian at 512 pixels at most, of the channel (red, green, blue) where it is largest, low = blurred;
+`entropy` of the luminance's histogram in bits, 0-8; `brightness` mean luminance, 0-1; `contrast` standard deviation
+of the channel where it is largest, 0-0.5; `phash` 64 bits of its lowest
 frequencies; `fingerprint` 16 x 16 RGB, 768 bytes row by row; `thumbnail` a JPEG of at most 96 pixels.
 """
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_pictures import gradient, opened, saved
 
 from prefdata.errors import RecipeError
-from prefdata.pictures import PICTURES, SEEN, Address, Gate, GateSettings, Pictures, read
+from prefdata.pictures import PICTURES, REASONS, SEEN, Address, Gate, GateSettings, Pictures, read
 from prefdata.schema import IMAGE
 
 NAMES = ("a.png", "b.png", "same.bmp", "short.jpg", "gone.png", "../out.png")
@@ -174,3 +177,26 @@ def test_settings_that_could_not_be_meant_are_told_all_at_once() -> None:
         "background",
         "hosts",
     ]
+
+
+PAGE = (Path(__file__).resolve().parents[1] / "docs" / "pictures.md").read_text(encoding="utf-8")
+
+
+def test_the_page_names_every_reason_and_every_setting_with_its_default() -> None:
+    listed = set(re.findall(r"`([a-z_]+)`", PAGE.split("### What is refused")[1].split("### How")[0]))
+    assert sorted(set(REASONS) - listed) == []
+    shown = yaml.safe_load(re.findall(r"^```yaml\n(pictures:.*?)^```", PAGE, re.DOTALL | re.MULTILINE)[0])["pictures"]
+    told = dataclasses.asdict(GateSettings()) | {"root": "photos", "max_side": 1024}
+    assert {name: tuple(value) if isinstance(value, list) else value for name, value in shown.items()} == told
+
+
+def test_the_code_of_the_page_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "lamp.png").write_bytes(saved(gradient()))
+    code = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)[0]
+    exec(compile(code, "docs/pictures.md", "exec"), {})
+    assert "outside_root" in capsys.readouterr().out
+    assert len(list((tmp_path / "checked" / "pictures").glob("*/*.png"))) == 1

@@ -83,16 +83,16 @@ def look(data: bytes, rules: Rules) -> Seen:
     raw = upright.tobytes()
     pixels = pixels_hash(upright.size, raw)
     del raw
-    grey = upright.convert("L")
-    small = scaled(grey)
+    small = scaled(upright)
+    grey = small.convert("L")
     facts: dict[str, Any] = {
         "format": told,
         "width": width,
         "height": height,
         "frames": frames,
         "pixels": pixels,
-        **measured(grey, small)._asdict(),
-        "phash": phash(small),
+        **measured(upright, small, grey)._asdict(),
+        "phash": phash(grey),
     }
     body = b""
     if rules.store == "none" or rules.folder is None:
@@ -103,7 +103,7 @@ def look(data: bytes, rules: Rules) -> Seen:
     else:
         there = next((name for name in (f"{pixels}.png", f"{pixels}.jpg") if _is_there(rules.folder, name)), None)
         if there is None:
-            suffix, body = encoded(upright, grey)
+            suffix, body = encoded(upright)
             facts["stored"] = {"name": f"{pixels}.{suffix}", "what": "encoded"}
         else:
             facts["stored"] = {"name": there, "what": "there"}
@@ -265,7 +265,7 @@ def warm_up(rules: Rules) -> None:
         look(buffer.getvalue(), rules._replace(formats=(name,), max_side=4, store="none"))
     noise = Image.effect_noise((80, 80), 60).resize((70, 70))
     for picture in (noise, Image.new("L", (8, 8))):
-        encoded(picture.convert("RGB"), picture)
+        encoded(picture.convert("RGB"))
     look(_saved(Image.new("I;16", (4, 4), 40000), "PNG"), rules._replace(formats=("PNG",), store="none"))
     look(_saved(Image.new("RGBA", (4, 4)), "PNG"), rules._replace(formats=("PNG",), store="none"))
 

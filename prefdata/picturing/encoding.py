@@ -20,22 +20,22 @@ PLAIN_INFO = frozenset(("jfif", "jfif_version", "jfif_unit", "jfif_density", "dp
 """What a file may say beside its pixels and be kept as it came: nothing that tells of a person, place or device."""
 
 
-def encoded(rgb: Image.Image, grey: Image.Image) -> tuple[str, bytes]:
-    """Suffix and bytes of an RGB picture, whose luminance is `grey`.
+def encoded(rgb: Image.Image) -> tuple[str, bytes]:
+    """Suffix and bytes of an RGB picture.
 
     What is drawn (a screenshot, a chart) is a PNG and keeps every pixel; what is taken (a photograph) a JPEG of
     quality 95 without subsampling.
     """
     buffer = io.BytesIO()
-    if _is_drawn(grey):
+    if _is_drawn(rgb):
         rgb.save(buffer, "PNG", compress_level=6)
         return "png", buffer.getvalue()
     rgb.save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
     return "jpg", buffer.getvalue()
 
 
-def _is_drawn(grey: Image.Image) -> bool:
-    values = np.asarray(grey)
+def _is_drawn(rgb: Image.Image) -> bool:
+    values = np.asarray(rgb.convert("L"))
     if values.size <= SMALL_PIXELS or values.shape[1] < 2:
         return True
     same = values[:, 1:] == values[:, :-1]

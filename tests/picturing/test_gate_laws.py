@@ -102,6 +102,15 @@ def test_sharpness_is_the_variance_of_the_laplacian() -> None:
     assert decoding.look(saved(picture), RULES).facts["blur"] == pytest.approx((100 + 1600 + 100) / 3 - (20 / 3) ** 2)
 
 
+def test_edges_that_only_one_channel_has_are_edges() -> None:
+    yellow = Image.new("RGB", (40, 30), "white")
+    yellow.paste((255, 255, 0), (10, 10, 30, 20))
+    blue = Image.new("L", (40, 30), 255)
+    blue.paste(0, (10, 10, 30, 20))
+    facts, grey = (decoding.look(saved(one), RULES).facts for one in (yellow, blue))
+    assert (facts["blur"], facts["contrast"]) == pytest.approx((grey["blur"], grey["contrast"]))
+
+
 def test_a_blurred_copy_is_less_sharp_and_as_bright() -> None:
     noise = Image.effect_noise((90, 70), 60)
     sharp, soft = (decoding.look(saved(one), RULES).facts for one in (noise, noise.filter(ImageFilter.GaussianBlur(2))))
