@@ -183,6 +183,8 @@ def _encoded(
     looks = looks_of(tokenizer)
     for part in frame.iter_slices(BATCH):
         rows = list(part.iter_rows(named=True))
+        if looks is not None:
+            looks.look_at(image["uri"] or "" for row in rows for image in row["images"] or [])
         asking = [(row, read(row, answers, looks)) for row in rows if _asks(row)]
         encoded = encode_sides_of(
             tokenizer,

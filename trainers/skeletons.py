@@ -305,9 +305,11 @@ def _emptied(value: Any) -> Any:
 
 
 def _forms(text: str) -> Iterator[str]:
-    """How a template may write a text: as it is, or inside a JSON string."""
+    """How a template may write a text: as it is, inside a JSON string, or without its edges."""
     yield text
     for ascii_ in (False, True):
         quoted = json.dumps(text, ensure_ascii=ascii_)[1:-1]
         if quoted != text:
             yield quoted
+    if text.strip() != text:  # of a block beside a picture
+        yield text.strip()

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +20,16 @@ FILES = ("processor_config.json", "preprocessor_config.json")
 """Of which a folder with a processor has at least one."""
 
 MISSING, BROKEN = "picture_missing", "picture_broken"
-"""Why a row is left out: a picture that is not below the folder, and one that cannot be decoded whole."""
+"""Why a row is left out: a picture that is not below the folder, and one that cannot be decoded whole or is of a shape
+that the model's processor refuses."""
+
+SAID = {
+    MISSING: "is not there, below the folder of pictures",
+    BROKEN: "cannot be decoded, or has a shape that the model's processor refuses",
+}
+
+WORKERS = 4
+"""Pictures decoded at a time."""
 
 TEXT = frozenset(
     ["input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids", "text_replacement_offsets"],
@@ -31,11 +41,10 @@ KINDS = ("mm_token_type_ids", "token_type_ids")
 
 
 class PictureError(InputError):
-    """A picture of a row cannot be opened; `reason` is one of MISSING and BROKEN."""
+    """A picture of a row cannot be shown; `reason` is one of MISSING and BROKEN."""
 
     def __init__(self, reason: str, uri: str) -> None:
-        what = "is not there, below the folder of pictures" if reason == MISSING else "cannot be decoded"
-        super().__init__(f"picture {uri}: {what}")
+        super().__init__(f"picture {uri}: {SAID[reason]}")
         self.reason = reason
 
 
@@ -82,15 +91,18 @@ class Looks:
         text = json.dumps(said, sort_keys=True, ensure_ascii=True, default=str)
         return {"class": type(self.processor).__name__, "sha256": hashlib.sha256(text.encode()).hexdigest()}
 
-    def picture(self, uri: str | None) -> Picture:
+    def look_at(self, uris: Iterable[str]) -> None:
+        """Opens every picture that is not known yet, several at a time."""
+        new = [uri for uri in dict.fromkeys(uris) if uri not in self._known]
+        with ThreadPoolExecutor(max_workers=WORKERS) as pool:
+            for uri, seen in zip(new, pool.map(self._seen, new), strict=True):
+                self._known[uri] = seen if isinstance(seen, PictureError) else self._known_as(uri, *seen)
+
+    def picture(self, uri: str) -> Picture:
         """The picture, opened once and wholly. Raises PictureError where that fails."""
-        name = uri or ""
-        if name not in self._known:
-            try:
-                self._known[name] = self._looked_at(name)
-            except PictureError as error:
-                self._known[name] = error
-        found = self._known[name]
+        if uri not in self._known:
+            self.look_at([uri])
+        found = self._known[uri]
         if isinstance(found, PictureError):
             raise found
         return found
@@ -154,21 +166,28 @@ class Looks:
             raise PictureError(MISSING, uri)
         return file
 
-    def _looked_at(self, uri: str) -> Picture:
-        image = self.open(uri)
-        width, height = image.size
-        found = hashlib.sha256(f"{width}x{height}\n".encode())
-        found.update(image.tobytes())
-        text = self._widened.get((width, height))
-        if text is None:
-            text = self._widened[width, height] = self._replacement(image, uri)
-        return Picture(uri, found.hexdigest(), width, height, self._count(text))
-
-    def _replacement(self, image: Any, uri: str) -> str:
+    def _seen(self, uri: str) -> tuple[str, int, int] | PictureError:
+        """Hash of the pixels, width and height."""
         try:
-            given = self.processor(images=[[image]], text=[self.token], return_text_replacement_offsets=True)
-        except (ValueError, ZeroDivisionError):  # of a shape that the processor refuses: a line of pixels, 200:1
-            raise PictureError(BROKEN, uri) from None
+            image = self.open(uri)
+        except PictureError as error:
+            return error
+        found = hashlib.sha256(f"{image.width}x{image.height}\n".encode())
+        found.update(image.tobytes())
+        return found.hexdigest(), image.width, image.height
+
+    def _known_as(self, uri: str, pixels: str, width: int, height: int) -> Picture | PictureError:
+        if (width, height) not in self._widened:
+            try:
+                self._widened[width, height] = self._replacement(self.open(uri))
+            except (ValueError, ZeroDivisionError):  # of a shape that the processor refuses: a line of pixels, 200:1
+                return PictureError(BROKEN, uri)
+            except PictureError as error:
+                return error
+        return Picture(uri, pixels, width, height, self._count(self._widened[width, height]))
+
+    def _replacement(self, image: Any) -> str:
+        given = self.processor(images=[[image]], text=[self.token], return_text_replacement_offsets=True)
         offsets = given.get("text_replacement_offsets")
         if not offsets or len(offsets[0]) != 1:
             raise InputError(

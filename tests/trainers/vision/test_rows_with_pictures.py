@@ -161,6 +161,17 @@ def test_a_model_that_reads_text_alone_refuses_rows_with_pictures(tiny_model: Pa
         encoded(made.shown([one(made, "@What?", ["pictures/red0.png"])], RecordType.SFT), tokenizer)
 
 
+def test_a_template_that_trims_texts_beside_pictures_is_followed(
+    tiny_vlm: Path, coloured: Path, made: SimpleNamespace
+) -> None:
+    tokenizer = load_looks(tiny_vlm, coloured).tokenizer
+    tokenizer.chat_template = tokenizer.chat_template.replace("c['text']", "c['text'] | trim")
+    frame = made.shown([one(made, "@\nWhat <image>?", ["pictures/red0.png"])], RecordType.SFT)
+    row = encoded(frame, tokenizer).first[0]
+    assert tokenizer.decode(row.prompt_ids).startswith(f"<|im_start|>user\n{'<image>' * 4}What <image>?<|im_end|>")
+    assert row.prompt_ids.count(tokenizer.convert_tokens_to_ids("<image>")) == 4
+
+
 def test_rows_with_pictures_need_their_folder(tiny_vlm: Path, made: SimpleNamespace) -> None:
     tokenizer = load_looks(tiny_vlm, None).tokenizer
     with pytest.raises(InputError, match="name the folder that they are in"):
