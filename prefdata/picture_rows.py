@@ -18,6 +18,7 @@ from prefdata.build.built import Built, account
 from prefdata.build.hard_negatives import Negatives, Relevance, negative_pairs, negative_rows, negatives
 from prefdata.build.image_text import Bands
 from prefdata.build.image_text_settings import ImageTextSettings
+from prefdata.build.pairs import joined_groups
 from prefdata.build.picture_keys import CLUSTERS, prompt_pictures
 from prefdata.judging import Grouping, RowFilter
 from prefdata.recipe_parts import Recipe
@@ -38,7 +39,7 @@ class PictureRows(NamedTuple):
     settings: ImageTextSettings
     relevance: Relevance | None
     scorer: str | None
-    clusters: pl.DataFrame | None
+    clusters: pl.DataFrame
     seed: int
 
 
@@ -49,12 +50,14 @@ def of(recipe: Recipe, filters: Sequence[RowFilter], pictures: Pictures | None) 
     if settings is None:
         return None
     named = next((one for one in filters if one.name == settings.relevance), None)
-    wanted = settings.negatives and pictures is not None
+    groupings = [entry.settings.build() for entry in recipe.groupings]
+    if settings.negatives and not any(_looks(one) for one in groupings):
+        groupings = [catalogue.load("grouping", DUPLICATES)().build()]
     return PictureRows(
         settings=settings,
         relevance=None if named is None else _asking(named, pictures),
         scorer=None if named is None else named.scorer.name,
-        clusters=clusters_of(recipe, pictures) if wanted and pictures is not None else None,
+        clusters=clusters_of(groupings, pictures),
         seed=recipe.seed,
     )
 
@@ -67,27 +70,44 @@ def _asking(row_filter: RowFilter, pictures: Pictures | None) -> Relevance:
     return relevance
 
 
-def clusters_of(recipe: Recipe, pictures: Pictures) -> pl.DataFrame:
-    """`uri` and `cluster` of the pictures that are duplicates of others, by the recipe's grouping or the usual one."""
-    from prefdata.pictures import SEEN
-
-    built: list[Grouping] = [entry.settings.build() for entry in recipe.groupings]
-    looking = [one for one in built if "images" in getattr(one, "reads", frozenset())]
-    if not looking:
-        looking = [catalogue.load("grouping", DUPLICATES)().build()]
-    uris = pictures.table["uri"].drop_nulls().unique().sort()
+def clusters_of(groupings: Sequence[Grouping], pictures: Pictures | None) -> pl.DataFrame:
+    """`uri` and `cluster` of the pictures that are duplicates of others, by those of `groupings` that look at them."""
+    looking = [one for one in groupings if _looks(one)]
+    found = CLUSTERS.to_frame()
+    if pictures is None or not looking:
+        return found
+    taken = pictures.table.select(uri=pl.coalesce("uri", "address"), reason="reason").filter(pl.col("reason").is_null())
+    uris = taken["uri"].unique().sort()
     place = pl.struct(uri="uri", side=pl.lit("prompt"), message=pl.lit(0, pl.Int32), part=pl.lit(0, pl.Int32))
     images = uris.to_frame("uri").select(images=pl.concat_list(place.cast(IMAGE)))["images"]
     frame = pl.DataFrame({"id": uris}).with_columns(
-        customer=pl.lit(""), reply=pl.lit(""), pictures=pictures.seen(images, ["prompt"]).cast(pl.List(SEEN))
+        customer=pl.lit(""), reply=pl.lit(""), pictures=pictures.seen(images, ["prompt"])
     )
-    found = CLUSTERS.to_frame()
     for grouping in looking:
         keys = grouping.keys(frame)
         edges = grouping.edges(keys.filter(pl.col("key").is_duplicated()))
         groups = grouping.groups(edges.filter(pl.col("similarity") >= grouping.min_similarity))
         found = pl.concat([found, groups.select(uri="id", cluster="cluster").cast(CLUSTERS)])
     return found.unique("uri", keep="first", maintain_order=True)
+
+
+def tied(rows: pl.DataFrame, clusters: pl.DataFrame) -> pl.Series:
+    """What ties each row to all that share a picture with it, on whatever side, or a duplicate of one; null where it
+    has no picture. `rows` hold `images`."""
+    shown = rows.select(uri=pl.col("images").cast(pl.List(IMAGE)).list.eval(pl.element().struct.field("uri")))
+    shown = shown.with_row_index("_row").filter(pl.col("uri").list.len() > 0).explode("uri").drop_nulls("uri")
+    named = shown.join(clusters, on="uri", how="left", maintain_order="left")
+    named = named.select("_row", name=pl.coalesce("cluster", "uri")).with_columns(
+        first=pl.col("name").first().over("_row")
+    )
+    joined = named.with_columns(joined_groups(named["first"], named["name"])).unique("_row", keep="first")
+    every = pl.DataFrame({"_row": pl.int_range(rows.height, dtype=pl.UInt32, eager=True)})
+    return every.join(joined, on="_row", how="left", maintain_order="left")["group"].alias("picture")
+
+
+def _looks(grouping: Grouping) -> bool:
+    """Whether a grouping compares pictures."""
+    return "images" in getattr(grouping, "reads", frozenset())
 
 
 def built(
@@ -103,7 +123,7 @@ def built(
         from prefdata.formats.captions import QUESTION
 
         listed = settings.questions or image_text.QUESTIONS
-        asked = image_text.with_questions(asked, questions=listed, defaults=[QUESTION])
+        asked = image_text.with_questions(asked, questions=listed, defaults=[QUESTION], clusters=given.clusters)
     card: dict[str, Any] = {}
     bands: Bands | None = None
     if given.relevance is not None and asked.height:

@@ -18,6 +18,7 @@ from prefdata.build.splits import Splits
 from prefdata.io import write_parquet
 from prefdata.judging import Decision
 from prefdata.mixture import whole, without
+from prefdata.picture_rows import clusters_of, tied
 from prefdata.schema import RecordType
 from prefdata.sides import compared, length, prompts
 from prefdata.stages import State, unfinish
@@ -39,7 +40,8 @@ def links_of(state: State, decision: Decision) -> tuple[pl.DataFrame, list[str]]
     """`id`, `time`, the anchors and the columns that connect, of every record; and the names of the latter.
 
     A duplicate cluster ties only rows that are long enough: "Thank you!" - "You are welcome." stands in every other
-    session, and would make one unit of them all. Length is a row's own, so appended rows change nothing in it.
+    session, and would make one unit of them all. Length is a row's own, so appended rows change nothing in it. Rows of
+    one picture, or of duplicates of it by a grouping that compares pictures, are tied whatever is said of it.
     """
     wanted = state.recipe.split.connect
     parts = []
@@ -50,11 +52,15 @@ def links_of(state: State, decision: Decision) -> tuple[pl.DataFrame, list[str]]
         long = length(state.type) >= state.recipe.split.min_duplicate_chars
         parts.append(
             frame.select("id", "time", session="group", customer=customer, long=long).with_columns(
-                prompt=prompts(frame)
+                prompt=prompts(frame), images=frame["images"]
             )
         )
     rows = pl.concat(parts).sort("id")
     connect: list[str] = [name for name in ("session", "customer", "prompt") if name in wanted]
+    if "picture" in wanted and rows["images"].null_count() < rows.height:
+        groupings = state.groupings if "duplicates" in wanted else []
+        rows = rows.with_columns(tied(rows, clusters_of(groupings, state.pictures())))
+        connect.append("picture")
     for grouping in state.groupings if "duplicates" in wanted else []:
         members = decision.clusters.filter(pl.col("grouping") == grouping.name)
         members = members.join(rows.filter("long"), on="id", how="semi").select(
@@ -62,7 +68,7 @@ def links_of(state: State, decision: Decision) -> tuple[pl.DataFrame, list[str]]
         )
         rows = rows.join(members, on="id", how="left", maintain_order="left")
         connect.append(grouping.name)
-    return rows.drop("long"), connect
+    return rows.drop("long", "images"), connect
 
 
 class Division(NamedTuple):

@@ -26,7 +26,7 @@ from prefdata.build.built import (
     with_json,
 )
 from prefdata.build.pairs import Policy, draw, preference_rows
-from prefdata.build.picture_keys import MARK, asked, has_picture, picture_groups, prompt_pictures
+from prefdata.build.picture_keys import MARK, asked, has_picture, picture_groups, picture_keys
 from prefdata.build.pieces import CARRIED, answers, sound
 from prefdata.errors import InputError
 from prefdata.judging import SCORE_DECIMALS
@@ -94,19 +94,23 @@ def bands_of(
 
 
 def with_questions(
-    rows: pl.DataFrame, *, questions: Sequence[str] = QUESTIONS, defaults: Collection[str] = ()
+    rows: pl.DataFrame,
+    *,
+    questions: Sequence[str] = QUESTIONS,
+    defaults: Collection[str] = (),
+    clusters: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """`rows` with a question in every prompt that has a picture and no words, or that asks one of `defaults` alone.
 
-    Which question a hash of the picture decides, so that all captions of one picture answer the same one; a Chinese
-    caption gets a Chinese question where there is one. The question comes after the picture. Column `question`: its
-    text where one was put, else null. `rows`: `prompt`, `images`, and `completion` where they have answers.
+    Which question a hash of the picture decides, so that all captions of one picture, and of its duplicates by
+    `clusters` (uri, cluster), answer the same one; a Chinese caption gets a Chinese question where there is one. The
+    question comes after the picture. Column `question`: its text where one was put, else null. `rows`: `prompt`,
+    `images`, and `completion` where they have answers.
     """
     bare = has_picture() & (pl.col("prompt").list.len() == 1) & asked().is_in(["", *sorted(defaults)])
     if not questions:
         return rows.with_columns(question=pl.lit(None, pl.String))
-    first = rows.select(picture=prompt_pictures().list.join("\x1f").fill_null(""))["picture"]
-    drawn = stable_hash([first], purpose="question").str.head(12).str.to_integer(base=16)
+    drawn = stable_hash([picture_keys(rows, clusters)], purpose="question").str.head(12).str.to_integer(base=16)
     answer = pl.col("completion").list.eval(pl.element().struct.field("content")).list.join("\n")
     chinese = answer.str.contains(_CJK).fill_null(False) if "completion" in rows.columns else pl.lit(False)
     found = rows.with_columns(_bare=bare, _chinese=chinese)
