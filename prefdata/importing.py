@@ -102,7 +102,8 @@ def read_dataset(
     else:
         rows = rows.with_columns(touched=pl.lit([], dtype=pl.List(pl.String)))
     rows, flagged = _with_meta(rows, reader.type, source)
-    shown = picture_rows.of(recipe, filters, None if looking is None else looking.pictures())
+    looked = looking.pictures() if looking is not None and recipe.image_text is not None else None
+    shown = picture_rows.of(recipe, filters, looked)
     made = building.made(rows, reader.type, recipe, record_type, source=source.name, picture_rows=shown)
     return Imported(
         records=made.rows,

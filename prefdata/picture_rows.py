@@ -149,7 +149,7 @@ def _examples(
 ) -> list[Built]:
     if source_type is RecordType.SFT:
         return [image_text.examples(rows, bands=bands)]
-    told = image_text.labelled(rows, bands=bands, check_feedback=given.settings.check_feedback)
+    told = _told(rows, source_type, given, bands)
     found = sft.from_desirable(told.rows)
     return [found._replace(unmade=account(found.unmade, told.unmade))]
 
@@ -158,7 +158,7 @@ def _labelled(
     rows: pl.DataFrame, source_type: RecordType, given: PictureRows, bands: Bands | None, card: dict[str, Any]
 ) -> list[Built]:
     told = _told(rows, source_type, given, bands)
-    found = _negatives(rows, told, given, bands, card)
+    found = _negatives(rows, told, given, card)
     return [told] if found is None else [told, negative_rows(*found)]
 
 
@@ -180,21 +180,26 @@ def _pairs(
                 seed=given.seed,
             )
         )
-    found = _negatives(rows, _told(rows, source_type, given, bands), given, bands, card)
+    found = _negatives(rows, _told(rows, source_type, given, bands), given, card)
     return parts if found is None else [*parts, negative_pairs(*found)]
 
 
 def _told(rows: pl.DataFrame, source_type: RecordType, given: PictureRows, bands: Bands | None) -> Built:
     """The rows with labels; a caption that nothing is known of counts as true where there are no bounds."""
-    trusted = source_type is RecordType.SFT and bands is None
-    check = given.settings.check_feedback
-    return image_text.labelled(rows, bands=bands, check_feedback=check, trusted=trusted)
+    captions = source_type is RecordType.SFT
+    return image_text.labelled(
+        rows,
+        bands=bands,
+        check_feedback=given.settings.check_feedback,
+        rated_alone=not captions and given.settings.unrated == "abstain",
+        trusted=captions and bands is None,
+    )
 
 
 def _negatives(
-    rows: pl.DataFrame, told: Built, given: PictureRows, bands: Bands | None, card: dict[str, Any]
+    rows: pl.DataFrame, told: Built, given: PictureRows, card: dict[str, Any]
 ) -> tuple[pl.DataFrame, Negatives] | None:
-    """The captions that are true by what is known, and the wrong answers made of them; null where none are wanted."""
+    """The texts that are true by their labels, and the wrong answers made of them; null where none are wanted."""
     settings = given.settings
     if not settings.negatives:
         return None
@@ -207,7 +212,6 @@ def _negatives(
         relevance=given.relevance,
         min_margin=settings.min_margin,
         compared=settings.near_compared,
-        bands=bands,
         seed=given.seed,
     )
     counted = found.made.group_by("kind").len().sort("kind")

@@ -17,11 +17,10 @@ from prefdata.schema import RecordType
 LARGEST = 2**53 - 1
 """Largest whole number in a recipe: what every reader of JSON can hold."""
 
-CONNECT: tuple[Literal["session", "customer", "prompt", "picture", "duplicates"], ...] = (
+CONNECT: tuple[Literal["session", "customer", "prompt", "duplicates"], ...] = (
     "session",
     "customer",
     "prompt",
-    "picture",
     "duplicates",
 )
 """What ties rows into one split unit, unless a recipe says otherwise."""
@@ -75,8 +74,8 @@ class Split:
     """Under `time`: evaluation begins here (2024-05-01, or with a time of day, UTC); null follows from the share."""
     test_from: str | None = None
     """Under `time`: test begins here; null follows from the share."""
-    connect: tuple[Literal["session", "customer", "prompt", "picture", "duplicates"], ...] = CONNECT
-    """What two rows share that must stand on one side."""
+    connect: tuple[Literal["session", "customer", "prompt", "duplicates"], ...] = CONNECT
+    """What two rows share that must stand on one side; a prompt ties by each of its pictures, too."""
     min_duplicate_chars: int = 80
     """Characters of customer turn and reply from which on duplicates tie their rows; shorter ones are courtesies."""
 

@@ -57,7 +57,7 @@ def links_of(state: State, decision: Decision) -> tuple[pl.DataFrame, list[str]]
         )
     rows = pl.concat(parts).sort("id")
     connect: list[str] = [name for name in ("session", "customer", "prompt") if name in wanted]
-    if "picture" in wanted and rows["images"].null_count() < rows.height:
+    if "prompt" in wanted and rows["images"].null_count() < rows.height:
         groupings = state.groupings if "duplicates" in wanted else []
         rows = rows.with_columns(tied(rows, clusters_of(groupings, state.pictures())))
         connect.append("picture")

@@ -150,15 +150,21 @@ def examples(rows: pl.DataFrame, *, bands: Bands | None = None) -> Built:
 
 
 def labelled(
-    rows: pl.DataFrame, *, bands: Bands | None = None, check_feedback: bool = False, trusted: bool = False
+    rows: pl.DataFrame,
+    *,
+    bands: Bands | None = None,
+    check_feedback: bool = False,
+    rated_alone: bool = False,
+    trusted: bool = False,
 ) -> Built:
     """UNPAIRED rows of answers about pictures: by what users said of them, else by their relevance.
 
     `rows`: UNPAIRED or SFT rows, maybe with `relevance`. A row with a label keeps it; with `check_feedback` a desirable
     one in the lower band is unmade (contradicts_relevance): users thank for answers that they did not check. A row
     without is desirable in the upper band, undesirable in the lower one, and else unmade: relevance_between_bands,
-    unjudged_relevance, or abstained where there are no bands; `trusted` rows are desirable then. Further unmade:
-    no_picture, empty_completion. Rows keep their ids; a label by relevance has no confidence.
+    unjudged_relevance, or abstained where there are no bands or `rated_alone` is set; `trusted` rows are desirable
+    where there are no bands. Further unmade: no_picture, empty_completion. Rows keep their ids; a label by relevance
+    has no confidence.
     """
     known = bands or Bands()
     given = {"label": pl.Boolean(), "label_confidence": pl.Float32(), "label_sources": pl.List(pl.String)}
@@ -166,6 +172,7 @@ def labelled(
     rows = rows.with_columns(_open=pl.col("label").is_null(), _good=known.relevant(), _bad=known.irrelevant())
     banded = bands is not None and bands != Bands()
     given_true = trusted and not banded
+    banded = banded and not rated_alone
     told, judged = pl.lit(banded), pl.col("relevance").is_not_null()
     rules = {
         "no_picture": ~has_picture(),

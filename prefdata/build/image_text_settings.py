@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from prefdata.build.hard_negatives import KINDS, Kind
 from prefdata.build.pairs import Policy
@@ -24,6 +25,9 @@ class ImageTextSettings:
     """Relevance up to which a text is irrelevant: an undesirable row."""
     irrelevant_max_percentile: float | None = None
     """The same as a percentile."""
+    unrated: Literal["abstain", "relevance"] = "abstain"
+    """What labels an answer of a source of feedback that nobody rated: nothing, or the bounds of relevance. An answer
+    that says less than a caption fits its picture less."""
     check_feedback: bool = False
     """Whether a desirable answer that is irrelevant by these bounds is left out."""
     min_margin: float = 0.05
@@ -55,7 +59,8 @@ class ImageTextSettings:
                 faults.append(f"irrelevant_max{suffix}: {low}, expected less than relevant_min{suffix} ({high})")
         if self.relevance is None:
             wanting = self.banded() + (["check_feedback"] if self.check_feedback else [])
-            faults += [f"{name}: is a bound of relevance; say with `relevance` whose score it is" for name in wanting]
+            wanting += ["unrated"] if self.unrated == "relevance" else []
+            faults += [f"{name}: speaks of relevance; say with `relevance` whose score it is" for name in wanting]
         elif self.check_feedback and self.irrelevant_max is None and self.irrelevant_max_percentile is None:
             faults.append("check_feedback: needs irrelevant_max or irrelevant_max_percentile")
         if self.min_margin < 0:

@@ -241,7 +241,7 @@ def test_rows_that_share_a_picture_or_a_duplicate_are_one_group() -> None:
 @pytest.mark.parametrize(
     ("settings", "fault"),
     [
-        ({"relevant_min": 0.2}, "relevant_min: is a bound of relevance"),
+        ({"relevant_min": 0.2}, "relevant_min: speaks of relevance"),
         ({"relevance": "clip", "relevant_min": 0.2, "irrelevant_max": 0.2}, "irrelevant_max: 0.2, expected less"),
         ({"relevance": "clip", "relevant_min_percentile": 101}, "relevant_min_percentile: 101"),
         ({"relevance": "clip", "check_feedback": True}, "check_feedback: needs irrelevant_max"),
