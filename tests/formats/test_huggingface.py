@@ -21,6 +21,7 @@ from prefdata.formats.core import Feature, identify
 from prefdata.formats.export import write_export
 from prefdata.formats.files import read_frames
 from prefdata.formats.huggingface import HuggingFace
+from prefdata.formats.trl import Trl
 from prefdata.schema import SCHEMAS, RecordType, check
 
 
@@ -159,6 +160,26 @@ def test_the_features_of_the_card_are_those_of_the_files(record_type: RecordType
     said = yaml.safe_load(front)["dataset_info"]
     assert said == {"features": found._to_yaml_list()}
     assert datasets.Features._from_yaml_list(said["features"]) == found
+
+
+def test_pictures_inside_are_loaded_as_pictures(tmp_path: Path) -> None:
+    import datasets
+    from PIL import Image
+
+    store = f"pictures/aa/{'a' * 32}.png"
+    (tmp_path / "pictures/aa").mkdir(parents=True)
+    Image.new("RGB", (5, 3), (200, 0, 0)).save(tmp_path / store)
+    row = {"prompt": [turn("user", "\ufffcWhat?")], "completion": [turn("assistant", "Red.")]}
+    row["images"] = [{"uri": store, "side": "prompt", "message": 0, "part": 0}]  # type: ignore[list-item]
+    made = framed([row], RecordType.SFT)
+    for form in (HuggingFace(), Trl()):
+        write_export(form, {"train": made}, RecordType.SFT, tmp_path / form.name, pictures=tmp_path)
+    file = str(tmp_path / "trl" / "train.parquet")
+    for given_ in ({"path": str(tmp_path / "huggingface")}, {"path": "parquet", "data_files": file}):
+        [loaded] = datasets.load_dataset(**given_, split="train", cache_dir=str(tmp_path / "cache"))
+        [picture] = loaded["images"]
+        assert (picture.size, picture.getpixel((0, 0))) == ((5, 3), (200, 0, 0))
+        assert [part["type"] for part in loaded["prompt"][0]["content"]] == ["image", "text"]
 
 
 def test_splits_whose_rows_hold_other_things_load_as_one_dataset(tmp_path: Path) -> None:
