@@ -73,10 +73,10 @@ CSV, TSV and XLSX (its first sheet) hold text and nothing else. Where their colu
 recipe `format: {table: {columns: {completion: tweet, label: class}}}` with `labels` beside it. It works for JSONL and
 Parquet of plain columns too.
 
-- Names are prompt, system, completion, chosen, rejected, label, margin, answer, id, source, group, language. A column
-  of such a name needs no entry, but for group and language. The type follows: chosen and rejected are pairs; completion
-  and label are unpaired rows; completion alone is SFT, prompt alone prompts; `--type` says otherwise. All other columns
-  go to `meta`.
+- Names are prompt, system, completion, chosen, rejected, label, margin, answer, id, source, group, language, and
+  image, the picture that the prompt is about. A column of such a name needs no entry, but for group, language and
+  image. The type follows: chosen and rejected are pairs; completion and label are unpaired rows; completion alone is
+  SFT, prompt alone prompts; `--type` says otherwise. All other columns go to `meta`.
 - A cell is a whole text: the prompt one turn of the user, an answer one of the assistant. A blank cell is nothing.
   Labels are true and false in any case; all others need `--label`.
 - Rows without a prompt can be audited. They cannot be written, since no trainer takes them:

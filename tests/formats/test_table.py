@@ -47,6 +47,23 @@ def test_columns_are_what_they_are_said_to_be() -> None:
     assert refused(outcome) == []
 
 
+def test_a_column_of_pictures_is_what_the_prompt_is_about() -> None:
+    rows = pl.DataFrame(
+        {
+            "image": ["a.png", "b.png", "", "c.png"],
+            "prompt": ["What?", "Is <image> red?", "Who?", None],
+            "chosen": ["x"] * 4,
+            "rejected": ["y"] * 4,
+        }
+    )
+    outcome = Table(columns={"image": "image"}).decode(rows, RecordType.PREFERENCE)
+    texts = ["\ufffcWhat?", "Is \ufffc red?", "Who?", "\ufffc"]
+    assert outcome.rows["prompt"].to_list() == [asked(text) for text in texts]
+    uris = [[one["uri"] for one in some or []] for some in outcome.rows["images"].to_list()]
+    assert uris == [["a.png"], ["b.png"], [], ["c.png"]]
+    assert Table().decode(rows, RecordType.PREFERENCE).rows["images"].null_count() == 4  # only where that is said
+
+
 @pytest.mark.parametrize(
     ("columns", "wanted"),
     [
