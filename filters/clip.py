@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 
 import polars as pl
 
-from filters.clip_model import faults_of, identity, languages_of, require_clip
+from filters.clip_model import faults_of, identity, languages_of, require_clip, unnamed
 from filters.letters import without_placeholders
 from filters.scripts import readable
 from filters.shown import pictures_of
@@ -53,7 +53,8 @@ class ClipRelevance:
     """torch's name of the device."""
 
     def __post_init__(self) -> None:
-        faults = [
+        faults = unnamed(self.model)
+        faults += [
             f"{name}: {value}, expected a cosine in [-1, 1]"
             for name in ("min", "min_worst", "min_prompt")
             if (value := getattr(self, name)) is not None and not -1 <= value <= 1
@@ -76,10 +77,12 @@ class ClipRelevance:
             raise RecipeError(faults)
 
     def build(self) -> RowFilter:
-        """The scorer, and a rule for each bound that is set: they speak for desirable rows, as irrelevant answers are
-        what undesirable ones may well be. Raises RecipeError without a model, MissingExtraError without open_clip.
+        """The scorer, and a rule for each bound that is set.
+
+        They speak for desirable rows: an irrelevant answer is what an undesirable one may well be. Raises RecipeError
+        where no model is there, MissingExtraError without open_clip.
         """
-        faults = faults_of(self.model, self.pretrained)
+        faults = faults_of(str(self.model), self.pretrained)
         if faults:
             raise RecipeError([f"clip: {fault}" for fault in faults])
         require_clip("the filter clip")

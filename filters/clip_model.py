@@ -72,13 +72,18 @@ def require_clip(what: str) -> None:
         raise MissingExtraError(what, "clip")
 
 
-def faults_of(model: str | None, pretrained: str | None) -> list[str]:
+def unnamed(model: str | None) -> list[str]:
+    """The fault where no model is named: there is none that would do for all pictures."""
+    if model is not None and model.strip():
+        return []
+    return [
+        "model: is not given; expected a folder with a config and safetensors, a name of open_clip's as in ViT-B-32 "
+        "with its `pretrained`, or hf-hub:OWNER/NAME"
+    ]
+
+
+def faults_of(model: str, pretrained: str | None) -> list[str]:
     """What is wrong with the two settings as far as files tell, without open_clip."""
-    if model is None:
-        return [
-            "model: is not given; expected a folder with a config and safetensors, a name of open_clip's as in "
-            "ViT-B-32 with its `pretrained`, or hf-hub:OWNER/NAME"
-        ]
     faults = []
     folder = Path(model)
     if folder.is_dir():
@@ -166,7 +171,7 @@ def load(model: str, pretrained: str | None, device: str) -> Loaded:
             "where its tokenizer is on a hub, it must be fetched once with a network"
         ) from None
     made.eval().requires_grad_(False)
-    length = int(getattr(made, "context_length", None) or getattr(tokenizer, "context_length", None) or 77)
+    length = int(getattr(tokenizer, "context_length", None) or getattr(made, "context_length", None) or 77)
     side = getattr(made.visual, "image_size", None) or 224
     size = max(side) if isinstance(side, tuple | list) else int(side)
     return Loaded(made, preprocess, tokenizer, length, size, device)
@@ -176,18 +181,19 @@ def _of_folder(folder: Path, pretrained: str | None) -> Origin:
     require_clip("the filter clip")
     import open_clip
 
-    config, preprocess = _folder_config(folder)
+    told, preprocess = _folder_config(folder)
     weights = _folder_weights(folder, pretrained)
-    text = config["text_cfg"]
-    if text.get("hf_tokenizer_name") and _tokenizer_files(folder):
-        config = {**config, "text_cfg": {**text, "hf_tokenizer_name": str(folder)}}
+    _refuse_code_of_tokenizer(folder)
+    config = told
+    if told["text_cfg"].get("hf_tokenizer_name") and _tokenizer_files(folder):
+        config = {**told, "text_cfg": {**told["text_cfg"], "hf_tokenizer_name": str(folder)}}
     architecture = f"prefdata-{_json_hash(config)[:16]}"
     if architecture not in open_clip.list_models():
         with tempfile.TemporaryDirectory(prefix="prefdata-clip-") as place:
             file = Path(place) / f"{architecture}.json"
             file.write_text(json.dumps(config), encoding="utf-8")
             open_clip.add_model_config(file)  # it is read at once, and a file that is gone is passed over later
-    return Origin(architecture, _folder_config(folder)[0], preprocess, weights, str(weights), False)
+    return Origin(architecture, told, preprocess, weights, str(weights), False)
 
 
 @cache
@@ -237,10 +243,7 @@ def _folder_config(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     files = [own] if own.is_file() else sorted(folder.glob("*.json"))
     found = []
     for file in files:
-        try:
-            read = json.loads(file.read_text(encoding="utf-8"))
-        except (ValueError, OSError) as error:
-            raise InputError(f"{folder.name}/{file.name}: no JSON ({type(error).__name__})") from None
+        read = _json(file)
         config = read.get("model_cfg", read) if isinstance(read, dict) else {}
         if isinstance(config, dict) and all(isinstance(config.get(key), dict | int) for key in _ARCHITECTURE):
             found.append((config, read.get("preprocess_cfg") or {}))
@@ -304,17 +307,27 @@ def _quiet() -> Iterator[None]:
         root.removeHandler(handler)
 
 
+def _json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise InputError(f"{file.parent.name}/{file.name}: no JSON ({type(error).__name__})") from None
+
+
 def _tokenizer_files(folder: Path) -> list[Path]:
     names = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt")
     found = [folder / name for name in names if (folder / name).is_file()]
     return [*found, *sorted(folder.glob("*.model"))]
 
 
+def _refuse_code_of_tokenizer(folder: Path) -> None:
+    for file in _tokenizer_files(folder):
+        if file.suffix == ".json":
+            refuse_code(_json(file), folder.name)
+
+
 def _tokenizer_hash(folder: Path) -> str | None:
     files = _tokenizer_files(folder)
-    for file in files:
-        if file.suffix == ".json":
-            refuse_code(json.loads(file.read_text(encoding="utf-8")), folder.name)
     return _json_hash([[file.name, _file_hash(file, _stamp(file))] for file in files]) if files else None
 
 

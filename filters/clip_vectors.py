@@ -109,6 +109,9 @@ class Vectors:
             return np.asarray(vectors.float().cpu().numpy(), dtype=np.float16)
 
 
+_LOADING = threading.Lock()
+
+
 @lru_cache(maxsize=2)
 def _vectors(model: str, pretrained: str | None, device: str, state: str) -> Vectors:
     return Vectors(load(model, pretrained, device))
@@ -116,7 +119,8 @@ def _vectors(model: str, pretrained: str | None, device: str, state: str) -> Vec
 
 def vectors_of(model: str, pretrained: str | None, device: str) -> Vectors:
     """The vectors under a model, shared by all that ask in this process; anew where a folder's files have changed."""
-    return _vectors(model, pretrained, device, state_of(model, pretrained))
+    with _LOADING:
+        return _vectors(model, pretrained, device, state_of(model, pretrained))
 
 
 def cosines(left: Array, right: Array, pairs: tuple[Array, Array]) -> Array:

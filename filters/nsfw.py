@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Literal
 
 import polars as pl
 
-from filters.clip_model import faults_of, identity, require_clip
+from filters.clip_model import faults_of, identity, require_clip, unnamed
 from filters.shown import pictures_of
 from prefdata.errors import RecipeError
 from prefdata.judging import Reads, RowFilter, Rule, Side, file_path, threshold
@@ -64,7 +64,7 @@ class Nsfw:
     """torch's name of the device."""
 
     def __post_init__(self) -> None:
-        faults = []
+        faults = unnamed(self.model)
         if not 0 <= self.max_nsfw <= 1:
             faults.append(f"max_nsfw: {self.max_nsfw}, expected a number in [0, 1]")
         faults += [
@@ -78,8 +78,8 @@ class Nsfw:
             raise RecipeError(faults)
 
     def build(self) -> RowFilter:
-        """The scorer and the rule `picture_maybe_nsfw`. Raises RecipeError without a model."""
-        faults = faults_of(self.model, self.pretrained)
+        """The scorer and the rule `picture_maybe_nsfw`. Raises RecipeError where no model is there."""
+        faults = faults_of(str(self.model), self.pretrained)
         if faults:
             raise RecipeError([f"nsfw: {fault}" for fault in faults])
         require_clip("the filter nsfw")

@@ -161,6 +161,58 @@ def test_a_large_picture_is_read_smaller_and_scores_alike(tiny_clip: Path, tmp_p
     assert clip_vectors._opened(str(small), least=64).size == (50, 127)
 
 
+@pytest.fixture
+def multilingual(tmp_path: Path) -> Path:
+    """A model with a tokenizer of its own, as the multilingual and the SigLIP ones have, all in its folder."""
+    import open_clip
+    import torch
+    from safetensors.torch import save_file
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = ["<pad>", "</s>", "<unk>", *"一个红色的圆形方块", "a", "red", "circle"]
+    core = Tokenizer(models.WordLevel({word: at for at, word in enumerate(words)}, unk_token="<unk>"))
+    core.pre_tokenizer = pre_tokenizers.Split(one_by_one(), "isolated")
+    PreTrainedTokenizerFast(
+        tokenizer_object=core, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
+    ).save_pretrained(tmp_path)
+    text = {"context_length": 10, "vocab_size": len(words), "width": 16, "heads": 2, "layers": 1, "pool_type": "last"}
+    vision = {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16}
+    config = {"embed_dim": 32, "vision_cfg": vision, "text_cfg": {**text, "hf_tokenizer_name": "someone/xlm-tiny"}}
+    torch.manual_seed(0)
+    save_file(open_clip.CLIP(32, vision, text).state_dict(), tmp_path / "open_clip_model.safetensors")
+    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": config}), encoding="utf-8")
+    return tmp_path
+
+
+def one_by_one() -> Any:
+    from tokenizers import Regex
+
+    return Regex(r"\p{Han}|\s+")
+
+
+def test_a_multilingual_model_reads_with_the_tokenizer_in_its_folder(
+    multilingual: Path, colours: dict[str, dict[str, str]]
+) -> None:
+    scorer = built(multilingual).scorer
+    assert scorer.parameters()["languages"] == ["any"]
+    assert len(scorer.parameters()["tokenizer"]) == 64
+    red = colours["red"]
+    frame = items(("一个红色的圆形", None, [red]), ("一个红色的圆形" * 3, None, [red]), ("a red circle", None, [red]))
+    scores = scorer.score(frame)
+    assert scores["clip"][0] == pytest.approx(expected(multilingual, red["path"], "一个红色的圆形"), abs=5e-4)
+    assert scores["clip"].null_count() == 0
+    assert scores["windows"].to_list() == [1, 5, 1]  # of 21 characters, 8 a window, begun 4 on
+
+
+def test_a_tokenizer_that_brings_code_is_refused(multilingual: Path) -> None:
+    file = multilingual / "tokenizer_config.json"
+    told = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps({**told, "auto_map": {"AutoTokenizer": ["evil.Tokenizer", None]}}), encoding="utf-8")
+    with pytest.raises(InputError, match="auto_map, which runs code"):
+        built(multilingual).scorer.parameters()
+
+
 def test_windows_cover_the_text_and_overlap(tiny_clip: Path) -> None:
     vectors = clip_vectors.vectors_of(str(tiny_clip), None, "cpu")
     words = [f"w{number}" for number in range(40)]
@@ -346,7 +398,8 @@ def test_weights_of_another_shape_are_named(tiny_clip: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({}, "clip: model: is not given"),
+        ({}, "model: is not given"),
+        ({"model": " "}, "model: is not given"),
         ({"model": "ViT-B-32"}, "clip: pretrained: is not given"),
         ({"model": "hf-hub:someone/model", "pretrained": "x"}, "does not go with a model of the hub"),
     ],
@@ -431,6 +484,12 @@ def test_nothing_read_is_logged_and_no_handler_is_left(
 def test_settings_of_clip_name_every_fault() -> None:
     with pytest.raises(RecipeError) as caught:
         ClipRelevance(
-            min=2.0, min_worst=-3.0, min_percentile=101.0, min_script_ratio=1.5, languages=("english", "EN"), sides=()
+            model="x",
+            min=2.0,
+            min_worst=-3.0,
+            min_percentile=101.0,
+            min_script_ratio=1.5,
+            languages=("english", "EN"),
+            sides=(),
         )
     assert len(caught.value.faults) == 7

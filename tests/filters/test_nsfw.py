@@ -69,11 +69,11 @@ def test_the_bound_changes_no_score_and_the_descriptions_do(tiny_clip: Path) -> 
 
 
 def test_a_guess_needs_a_model() -> None:
-    with pytest.raises(RecipeError, match="nsfw: model: is not given"):
-        Nsfw().build()
+    with pytest.raises(RecipeError, match="model: is not given"):
+        Nsfw()
 
 
 def test_settings_of_nsfw_name_every_fault() -> None:
     with pytest.raises(RecipeError) as caught:
-        Nsfw(max_nsfw=1.5, unsafe=(), safe=("a", " "), sides=())
+        Nsfw(model="x", max_nsfw=1.5, unsafe=(), safe=("a", " "), sides=())
     assert len(caught.value.faults) == 4

@@ -42,12 +42,12 @@ COVERED = (90.0, 99.0)
 def of_catalogue(record_type: RecordType) -> list[Asked]:
     """Every filter and grouping of the catalogue with its defaults, but for what has nothing to look at.
 
-    Those are filters that judge no side of the type, that a model must be named for, or that read pictures.
+    Those judge no side of the type, ask for a model to be named, or read pictures.
     """
     found = []
     for name in catalogue.FILTERS:
-        settings = catalogue.load("filter", name)()
         try:
+            settings = catalogue.load("filter", name)()
             if "images" in fitted(settings.build(), record_type).scorer.reads:
                 continue
         except RecipeError:
@@ -57,7 +57,8 @@ def of_catalogue(record_type: RecordType) -> list[Asked]:
         found.append(Asked("filter", name, settings, settings))
     for name in catalogue.GROUPINGS:
         settings = catalogue.load("grouping", name)()
-        found.append(Asked("grouping", name, settings, settings))
+        if "images" not in getattr(settings.build(), "reads", ()):
+            found.append(Asked("grouping", name, settings, settings))
     return found
 
 

@@ -136,10 +136,13 @@ def _built(
     groupings: dict[str, Grouping] = {}
     for one in asked:
         try:
-            if one.kind == "filter":
-                filters[one.name] = fitted(one.built.build(), record_type)
+            built = one.built.build()
+            if "images" in getattr(built.scorer if one.kind == "filter" else built, "reads", ()):
+                failed[one.name] = "looks at pictures, which an audit does not open: a run does"
+            elif one.kind == "filter":
+                filters[one.name] = fitted(built, record_type)
             else:
-                groupings[one.name] = one.built.build()
+                groupings[one.name] = built
         except (PrefdataError, ImportError) as error:
             failed[one.name] = str(error)
     return filters, groupings
