@@ -79,7 +79,7 @@ def render(path: Path) -> str:
         policy=policy(style, pictures=looks is not None),
         report=report,
         pictures=looks,
-        training=training.told(trained),
+        training=training.told(trained, path),
         notes=notes(report, trained),
         funnel=_funnel(report["funnel"]),
         sides=[

@@ -63,6 +63,22 @@ def thumbnails(run: Path, rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, 
     return {(row["source"], row["at"]): _drawn(row) for row in found.iter_rows(named=True)}
 
 
+def by_address(run: Path, addresses: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Address within the run -> what `thumbnails` tells of it, for pictures whose source is not known."""
+    asked = sorted(set(addresses))
+    if not asked or not known(run):
+        return {}
+    table = pl.scan_parquet(run / TABLE, glob=False).filter(pl.col("thumbnail").is_not_null())
+    found = (
+        table.filter(pl.col("uri").is_in(asked))
+        .select("uri", "thumbnail", "width", "height", "format")
+        .sort("uri", "width", "height", "format")
+        .unique("uri", keep="first", maintain_order=True)
+        .collect()
+    )
+    return {row["uri"]: _drawn(row) for row in found.iter_rows(named=True)}
+
+
 def of_row(row: Mapping[str, Any], drawn: Mapping[tuple[str, str], dict[str, Any]]) -> list[dict[str, Any]]:
     """The thumbnails of a row's pictures in their order, each with the `side` that it stands in."""
     places = [(one["side"], drawn.get((row["source"], one["uri"]))) for one in row["images"] or []]

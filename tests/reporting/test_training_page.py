@@ -13,6 +13,7 @@ import pytest
 from prefdata.errors import InputError
 from prefdata.reporting.training import charts, notes, stages
 from prefdata.reporting.training.page import number, render, write_page
+from prefdata.reporting.training.page import told as shown_by
 from prefdata.reporting.training.stages import Trained
 
 HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(1)> ev\u202eil'
@@ -292,6 +293,26 @@ def test_stages_of_a_run_are_those_trained_on_its_rows(tmp_path: Path) -> None:
     found = stages.of_run(tmp_path, {"recipe": {"train": None}, "training": listed, "training_rows": "these"})
     assert [one.name for one in found] == ["sft"]
     assert stages.of_run(tmp_path, {"recipe": {"train": None}}) == []
+
+
+def test_prompts_with_pictures_are_told_in_words_and_shown_where_the_run_has_them(tmp_path: Path) -> None:
+    content = [{"type": "image", "image": "pictures/ab/ab.png"}, {"type": "text", "text": "What colour?"}]
+    sample = {"id": "one", "prompt": [{"role": "user", "content": content}], "before": "no", "after": "red"}
+    seen = {"rows_with": 9, "rows_without": 1, "different": 3, "tokens_each": {"least": 4, "most": 4, "mean": 4.0}}
+    stage = SFT._replace(samples=[sample], record={**SFT.record, "pictures": seen})
+    assert "[picture] What colour?" in render([stage])
+    assert "LoRA, rank 8, alpha 16, all layers of the language side" in render([stage])
+    assert "3 different in 9 of 10 rows; 4 tokens each" in render([stage])
+    table = {
+        "uri": ["pictures/ab/ab.png", None],
+        "thumbnail": [b"jpeg", None],
+        "width": [40, 1],
+        "height": [30, 1],
+        "format": ["PNG", "PNG"],
+    }
+    pl.DataFrame(table).write_parquet(tmp_path / "pictures.parquet")
+    (shown,) = shown_by([stage], tmp_path)["stages"][0]["samples"]
+    assert shown["pictures"] == [{"src": "data:image/jpeg;base64,anBlZw==", "width": 40, "height": 30, "format": "PNG"}]
 
 
 def test_a_page_is_written_for_stages_without_a_run(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from prefdata.errors import InputError
 from prefdata.reporting import charts as plain
-from prefdata.reporting import pages
+from prefdata.reporting import pages, pictures
 from prefdata.reporting.numbers import rounded
 from prefdata.reporting.policy import policy
 from prefdata.reporting.texts import shown, visible
@@ -48,12 +48,29 @@ def render(found: Sequence[Trained]) -> str:
     )
 
 
-def told(found: Sequence[Trained]) -> dict[str, Any]:
-    """What training.html.jinja shows of the stages."""
-    return {"chains": stages.chains(found) if found else [], "stages": [_stage(one) for one in found]}
+def told(found: Sequence[Trained], run: Path | None = None) -> dict[str, Any]:
+    """What training.html.jinja shows of the stages; `run` holds the thumbnails of the pictures in their samples."""
+    samples = [one for stage in found for one in stage.samples]
+    addresses = {address for one in samples for address in _shown_in(one["prompt"][-1]["content"])}
+    drawn = pictures.by_address(run, addresses) if run is not None else {}
+    return {"chains": stages.chains(found) if found else [], "stages": [_stage(one, drawn) for one in found]}
 
 
-def _stage(stage: Trained) -> dict[str, Any]:
+def _shown_in(content: Any) -> list[str]:
+    """The addresses of the pictures in a message, whose content is a text or a list of blocks."""
+    return [block["image"] for block in content if block["type"] == "image"] if isinstance(content, list) else []
+
+
+def _sample(sample: Mapping[str, Any], drawn: Mapping[str, Any]) -> dict[str, Any]:
+    """A sampled prompt with its answers, the last turn as a text, and the thumbnails of its pictures."""
+    content = sample["prompt"][-1]["content"]
+    last = content
+    if isinstance(content, list):
+        last = "".join("[picture] " if block["type"] == "image" else block["text"] for block in content)
+    return {**sample, "last": last, "pictures": [drawn[one] for one in _shown_in(content) if one in drawn]}
+
+
+def _stage(stage: Trained, drawn: Mapping[str, Any]) -> dict[str, Any]:
     record, metrics = stage.record, stage.metrics
     preflight = (record.get("preflight") or {}).get("findings", [])
     return {
@@ -69,7 +86,7 @@ def _stage(stage: Trained) -> dict[str, Any]:
         "held": charts.held(stage),
         "spread": charts.spread(stage),
         "curves": charts.curves(stage),
-        "samples": stage.samples,
+        "samples": [_sample(one, drawn) for one in stage.samples],
         "preflight": preflight if "preflight" in record else None,
         "facts": facts(record),
         "memory": memory(record.get("memory") or {}),
@@ -109,6 +126,8 @@ def facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     tuner = settings["tuner"]
     if tuner in ("lora", "dora", "qlora"):
         where = f", last {settings['lora_layers']} layers" if settings.get("lora_layers") else ", all layers"
+        if "pictures" in record:
+            where += "" if settings.get("lora_vision") else " of the language side"
         called = {"lora": "LoRA", "dora": "DoRA", "qlora": "QLoRA"}[tuner]
         tuner = f"{called}, rank {settings['lora_r']}, alpha {settings['lora_alpha']}{where}"
     left_out = [f"{number:,} {name.replace('_', ' ')}" for name, number in data["dropped"].items()]
@@ -129,6 +148,12 @@ def facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("rows left out", ", ".join(left_out) or "none"),
         ("numbers", f"{record['precision']} on {record['device']}, seed {settings['seed']}"),
     ]
+    if "pictures" in record:
+        seen = record["pictures"]
+        of_rows = f"in {seen['rows_with']:,} of {seen['rows_with'] + seen['rows_without']:,} rows"
+        found.append(
+            ("pictures", f"{seen['different']:,} different {of_rows}; {seen['tokens_each']['mean']:g} tokens each")
+        )
     if "sha256" in data:
         found.append(("hash of the rows", data["sha256"][:16]))
     reference = record.get("reference") or {}
