@@ -34,14 +34,14 @@ class ImageQuality:
     max_aspect: float = threshold(3.0)
     """Long side through short side, at least 1. LLaVA's pretraining recipe lets 1/3 to 3 pass."""
     min_blur: float = threshold(20.0)
-    """Least variance of the Laplacian of the luminance (0-255), scaled to at most 512 pixels. Sharp photos have 600
-    and more, blurred by 2 pixels 8 to 61; drawings of flat colour 36 and more, so the usual 100 drops them."""
+    """Least variance of the Laplacian (0-255, at 512 pixels at most, the channel where it is largest). Sharp photos
+    have 700 and more, blurred by 2 pixels 9 to 86; a small drawing at twice its size 38, which the usual 100 drops."""
     min_brightness: float = threshold(0.02)
     """Least mean luminance, in [0, 1]: below, a picture is nearly black."""
     max_brightness: float = threshold(0.98)
     """Highest mean luminance, in [0, 1]: above, it is nearly white."""
     min_contrast: float = threshold(0.01)
-    """Least standard deviation of the luminance, in [0, 0.5]: below, there is one colour all over."""
+    """Least standard deviation of a channel, in [0, 0.5]: below, there is one colour all over."""
     min_entropy: float = threshold(0.05)
     """Least bits of the luminance's histogram, in [0, 8]: below, all pixels but a few are equal."""
     sides: tuple[Side, ...] = ("completion",)

@@ -6,6 +6,7 @@ import importlib.util
 import itertools
 import json
 import logging
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -493,3 +494,16 @@ def test_settings_of_clip_name_every_fault() -> None:
             sides=(),
         )
     assert len(caught.value.faults) == 7
+
+
+def test_the_code_of_the_page_scores_a_picture_of_the_sample(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = Path(__file__).resolve().parents[2]
+    page = (root / "docs" / "pictures.md").read_text(encoding="utf-8")
+    (code,) = [one for one in re.findall(r"(?ms)^```python\n(.*?)^```", page) if "ClipRelevance" in one]
+    monkeypatch.chdir(root)
+    exec(compile(code, "docs/pictures.md", "exec"), {})
+    right, wrong = json.loads(capsys.readouterr().out)
+    assert right > 0.9
+    assert wrong < 0.5

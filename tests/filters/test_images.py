@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -129,8 +131,10 @@ def test_what_the_gate_measures_of_real_files_is_judged() -> None:
     from prefdata.picturing.measures import measured, scaled
 
     def of(shown: Any) -> dict[str, Any]:
-        grey = shown.convert("L")
-        return picture(width=shown.width, height=shown.height, **measured(grey, scaled(grey))._asdict())
+        whole = shown.convert("RGB")
+        small = scaled(whole)
+        told = measured(whole, small, small.convert("L"))
+        return picture(width=shown.width, height=shown.height, **told._asdict())
 
     drawing = image.new("RGB", (512, 512), (180, 190, 120))
     drawing.paste((220, 30, 30), (150, 150, 360, 360))
@@ -165,3 +169,11 @@ def test_settings_of_image_quality_name_every_fault() -> None:
             sides=(),
         )
     assert len(caught.value.faults) == 9
+
+
+def test_the_page_names_every_setting_and_reason_of_quality() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "pictures.md").read_text(encoding="utf-8")
+    told = page.split("## Quality")[1].split("\n## ")[0]
+    settings = {f"`{one.name}: {one.default}`" for one in dataclasses.fields(ImageQuality) if one.name != "sides"}
+    assert sorted(one for one in settings if one not in told) == []
+    assert sorted(one for one in ImageQuality().build().rules if f"`{one}`" not in told) == []
