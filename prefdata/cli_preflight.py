@@ -75,6 +75,14 @@ def preflight_command(
         Path | None,
         typer.Option("--held-out", help="Rows that will be measured on: none may be trained on.", show_default=False),
     ] = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder that addresses of pictures are seen from. [default: that of the data]",
+            show_default=False,
+        ),
+    ] = None,
     run: Annotated[
         Path | None,
         typer.Option(help="Run of the recipe. [default: runs/<name of the recipe>]", show_default=False),
@@ -129,6 +137,7 @@ def preflight_command(
         max_length=max_length,
         as_trl=as_trl,
         held_out=held_out,
+        pictures=pictures,
         source=source,
         type=type_named(record_type) if record_type else None,
         labels=labels_given(label),

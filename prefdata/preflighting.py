@@ -84,6 +84,8 @@ class Data(NamedTuple):
     rows: pl.DataFrame
     raw: pl.DataFrame | None
     refused: Mapping[str, int]
+    pictures: Path | None = None
+    """The folder that addresses of pictures are seen from."""
 
 
 def preflight(
@@ -94,6 +96,7 @@ def preflight(
     max_length: int | None = None,
     as_trl: bool = False,
     held_out: str | Path | None = None,
+    pictures: str | Path | None = None,
     source: str = "auto",
     type: RecordType | str | None = None,
     labels: Mapping[str, bool] | None = None,
@@ -106,7 +109,8 @@ def preflight(
     """Examines the rows of a dataset, or those of every stage of a recipe, as they will be trained.
 
     `model` names the tokenizer, template and vocabulary (a name, a folder or a hub id); a recipe has its own. `as_trl`
-    tells what plain TRL would do with the same rows beside what prefdata does. `settings` are those of the method
+    tells what plain TRL would do with the same rows beside what prefdata does. `pictures` is the folder below which
+    addresses of pictures are looked up, by default that of the data file. `settings` are those of the method
     (`per_device_batch=8`). Example: `prefdata.preflight("pairs.jsonl", model="smollm2-135m")[0].preflight.findings`.
     Raises InputError where no row can be read, RecipeError for settings that contradict the rows.
     """
@@ -115,10 +119,10 @@ def preflight(
     if Path(path).suffix in RECIPES:
         if model is not None or method is not None:
             raise RecipeError("a recipe names its model and methods itself; leave --model and --method out")
-        if held_out is not None or type is not None or labels or columns or source != "auto":
+        if held_out is not None or pictures is not None or type is not None or labels or columns or source != "auto":
             raise RecipeError(
-                "a recipe's run says what its rows are and which are held out; leave out --held-out, --from, --type, "
-                "--label and --columns"
+                "a recipe's run says what its rows are and which are held out; leave out --held-out, --pictures, "
+                "--from, --type, --label and --columns"
             )
         return _of_recipe(Path(path), run, stage, wanted, as_trl=as_trl, root=root)
     if stage is not None or run is not None:
@@ -129,7 +133,16 @@ def preflight(
     data = read(path, **options)
     held = read(held_out, **options).rows if held_out is not None else None
     name = method or METHOD_OF[data.type]
-    return [examined(data, name, str(model), _settings(name, wanted), held_out=held, as_trl=as_trl, root=root)]
+    settings = _settings(name, wanted)
+    if data.pictures is not None:  # a run
+        return [examined(data, name, str(model), settings, held_out=held, as_trl=as_trl, root=root)]
+    from prefdata.pictures_of_data import let_in
+
+    folder = Path(pictures) if pictures is not None else Path(path) if Path(path).is_dir() else Path(path).parent
+    with let_in([data.rows] if held is None else [data.rows, held], folder) as taken:
+        data = data._replace(rows=taken.frames[0], pictures=taken.folder)
+        held = taken.frames[1] if held is not None else None
+        return [examined(data, name, str(model), settings, held_out=held, as_trl=as_trl, root=root)]
 
 
 def read(
@@ -146,7 +159,8 @@ def read(
 
         recipe = json.loads((Path(path) / "run.json").read_text(encoding="utf-8"))["recipe"]
         kind = RecordType(recipe.get("type", RecordType.UNPAIRED))
-        return Data(Path(path).name, kind, f"a run, {kind.value}", kept_rows(path, "train").drop("split"), None, {})
+        rows = kept_rows(path, "train").drop("split")
+        return Data(Path(path).name, kind, f"a run, {kind.value}", rows, None, {}, Path(path))
     opened = open_dataset(path, source=source, type=type, labels=labels, columns=columns)
     form, kind = opened.reading.format, opened.reading.type
     refused: Counter[str] = Counter()
@@ -198,9 +212,11 @@ def examined(
     from trainers.preflight import findings as looked
     from trainers.preflight.model import vocabulary
     from trainers.preflight.seen import Seen
+    from trainers.vision.processor import load_looks, reads_pictures
 
     folder, weights = _folders(model, root)
-    tokenizer = load_tokenizer(folder)
+    seeing = reads_pictures(weights)
+    tokenizer = load_looks(folder, data.pictures).tokenizer if seeing else load_tokenizer(folder)
     called = Path(model).name if Path(model).is_dir() else model
     template = getattr(settings, "chat_template", None)
     if template is not None or not tokenizer.chat_template:
@@ -273,10 +289,13 @@ def _preflight(seen: Seen, found: Sequence[Any], made: Plain, *, as_trl: bool) -
 def _encoded(frame: pl.DataFrame, kind: RecordType, method: str, tokenizer: Any, settings: Any) -> Any:
     """Rows as the method encodes them; what training refuses to begin with is told by findings instead.
 
-    Empty answers are one more reason to be dropped.
+    Empty answers are one more reason to be dropped. A text model reads the texts of rows with pictures.
     """
     from trainers.rows import ANSWERS, empty, encode_rows
+    from trainers.vision.processor import looks_of
 
+    if looks_of(tokenizer) is None:
+        frame = frame.with_columns(images=pl.lit(None, frame.schema["images"]))
     gone = frame.filter(empty(kind)) if ANSWERS[kind] else frame.clear()
     kept = frame.filter(~empty(kind)) if gone.height else frame
     how = catalogue.method(method)
@@ -369,13 +388,15 @@ def _stage(
     recipe: Recipe, stage: TrainingStage, rows: _Rows, given: Mapping[str, Any], *, as_trl: bool, root: Path | None
 ) -> Checked:
     """The rows of one stage with the model that its line begins with."""
+    from prefdata.training_rows import other_run
     from prefdata.training_stages import line
 
     train, held_out = rows.of(stage)
     stages = line(recipe, stage.name)
     template = next((one.settings.chat_template for one in reversed(stages) if one.settings.chat_template), None)
     wanted = catalogue.method(stage.method).type
-    data = Data(stage.name, wanted, f"stage of {recipe.name}, {wanted.value}", train, None, {})
+    place = rows.run if stage.data.recipe is None else other_run(rows.run, stage.data.recipe)
+    data = Data(stage.name, wanted, f"stage of {recipe.name}, {wanted.value}", train, None, {}, place)
     return examined(
         data,
         stage.method,

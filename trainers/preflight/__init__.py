@@ -14,14 +14,14 @@ from typing import Any
 import polars as pl
 
 from prefdata.errors import InputError
-from trainers.preflight import answers, labels, lengths, sameness, template, texts
+from trainers.preflight import answers, labels, lengths, pictures, sameness, template, texts
 from trainers.preflight.finding import Check, Finding, Levels, Severity
 from trainers.preflight.seen import Seen
 from trainers.rows import Rows
 
 __all__ = ["Check", "Finding", "Levels", "Preflight", "Seen", "Severity", "checks", "examine", "findings", "ranked"]
 
-FAMILIES = (lengths, answers, labels, sameness, texts, template)
+FAMILIES = (lengths, answers, labels, sameness, texts, pictures, template)
 """Modules with a function `look`, in the order in which they look."""
 
 RECORDED_IDS = 20
@@ -131,6 +131,7 @@ def figures(seen: Seen) -> dict[str, Any]:
         "dropped": dict(seen.rows.dropped),
         "shortened": sum(row.turns_cut > 0 for row in seen.rows.first),
         "max_length": seen.settings.max_length,
+        **pictures.figures(seen),
     }
 
 

@@ -101,7 +101,7 @@ def look(seen: Seen) -> Iterator[Finding]:
         return False
 
     def repeated(row: Encoded) -> bool:
-        said = (row.prompt[-1]["content"] or "").strip() if row.prompt else ""
+        said = text_of(row.prompt[-1:]).strip()
         return len(said) >= REPEATED_CHARS and text_of(row.completion).lstrip().startswith(said)
 
     tests: list[tuple[Check, Callable[[Encoded], bool]]] = [

@@ -105,7 +105,7 @@ class Check:
     name: str
     """Snake case, unique within a view; what `insist` and reports call it."""
     family: str
-    """rows, answers, lengths, labels, sameness, texts, template, batches, columns."""
+    """rows, answers, lengths, labels, sameness, texts, pictures, template, batches, columns."""
     title: str
     why: str
     cure: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from trainers.preflight import pictures
 from trainers.preflight.finding import Check, Finding, Levels, Severity
 from trainers.preflight.seen import Seen
 
@@ -120,7 +121,7 @@ def look(seen: Seen) -> Iterator[Finding]:
     """Findings about rows that are dropped or shortened."""
     rows, total = seen.rows, seen.total
     for reason, number in rows.dropped.items():
-        if reason == "not_chosen":
+        if reason == "not_chosen" or reason in pictures.REASONS:
             continue
         check = DROPPED.get(reason, OTHER_LOSS)
         ids = list(rows.lost.get(reason, ()))

@@ -166,7 +166,7 @@ def plain(seen: Seen) -> Plain:
     """All rows of the frame as TRL encodes them, but those that the template refuses and those without a label.
 
     What our rows hold already is not encoded again, unless a text of the row spells a control token or has blanks at
-    its edges.
+    its edges. Rows with pictures are taken as they are here, since TRL's processor does the same of sound ones.
     """
     assert seen.frame is not None
     control = control_of(seen.tokenizer)
@@ -179,11 +179,14 @@ def plain(seen: Seen) -> Plain:
     labels = frame["label"].to_list() if "label" in frame.columns else []
     found: list[list[Side] | None] = []
     anew: list[tuple[int, list[dict[str, Any]], list[list[dict[str, Any]]]]] = []
-    for at, row in enumerate(frame.select("id", "prompt", *answers).iter_rows(named=True)):
+    for at, row in enumerate(frame.select("id", "prompt", "images", *answers).iter_rows(named=True)):
         place = known.get(row["id"])
         texts = [turn["content"] or "" for side in ("prompt", *answers) for turn in row[side]]
         odd = any(text != text.strip() or _spells(control, text) for text in texts)
         ours = [side[place] for side in seen.rows.sides.values()] if place is not None else []
+        if row["images"] and seen.looks is not None:
+            found.append([Side(one.prompt_ids, one.completion_ids) for one in ours] or None)
+            continue
         if ours and not odd and not ours[0].turns_cut:
             found.append([Side(one.prompt_ids, one.completion_ids) for one in ours])
             continue

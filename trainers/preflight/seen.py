@@ -12,6 +12,8 @@ import polars as pl
 from prefdata.schema import RecordType
 from trainers.rendering import Encoded, control_ids
 from trainers.rows import ANSWERS, Rows
+from trainers.vision import blocks
+from trainers.vision.processor import Looks, looks_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +45,11 @@ class Seen:
         """Ids of markers, the end token among them."""
         eos = self.tokenizer.eos_token_id
         return control_ids(self.tokenizer) | ({eos} if eos is not None else frozenset())
+
+    @property
+    def looks(self) -> Looks | None:
+        """How the model looks at pictures; null for one that reads text alone."""
+        return looks_of(self.tokenizer)
 
     @cached_property
     def lengths(self) -> list[int]:
@@ -80,5 +87,5 @@ class Seen:
 
 
 def text_of(messages: Sequence[Any]) -> str:
-    """The contents of messages as one text."""
-    return "\n".join(message["content"] or "" for message in messages)
+    """The contents of messages as one text, a mark in it for each picture."""
+    return "\n".join(blocks.text_of(message["content"]) for message in messages)

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from trainers.control import control_of
+from trainers.preflight import pictures
 from trainers.preflight.plain_trl import DROPS_LONG, NO_LIMIT, Plain
 from trainers.preflight.seen import Seen, text_of
 from trainers.rendering import TemplateError, encode_sides_of, messages_of
+from trainers.rows import read
+from trainers.vision.processor import looks_of
 
 Kind = Literal["masked", "trained", "cut"]
 
@@ -33,7 +36,7 @@ class Shown:
     cut: list[tuple[str, str]]
     """Role and text of the older turns that are cut off."""
     facts: Mapping[str, Any]
-    """Tokens of each side, how many are trained on, and why the row is dropped where it is."""
+    """Tokens of each side, how many are trained on, why the row is dropped where it is, and its pictures."""
 
     def record(self) -> dict[str, Any]:
         """As plain JSON data."""
@@ -55,17 +58,23 @@ def show(seen: Seen, row: str, plain: Plain | None = None) -> Shown | None:
         return _by_trl(seen, row, plain)
     given = found.row(0, named=True)
     facts: dict[str, Any] = {name: given[name] for name in ("label", "margin") if given.get(name) is not None}
+    shown = pictures.placed(seen, row)
+    if shown:
+        facts["pictures"] = shown
     if row in seen.rows.ids:
         at = seen.rows.ids.index(row)
         encoded = {name: side[at] for name, side in seen.rows.sides.items()}
     else:
         facts["dropped"] = next((reason for reason, ids in seen.rows.lost.items() if row in ids), "unknown")
-        prompt, answers = messages_of(given["prompt"]), [messages_of(given[side]) for side in seen.answers]
-        whole = encode_sides_of(seen.tokenizer, [(prompt, answers)], max_length=NO_LIMIT, system=seen.settings.system)[
-            0
-        ]
+        asked = read(given, seen.answers, seen.looks)
+        whole = (
+            None
+            if isinstance(asked, str)
+            else encode_sides_of(seen.tokenizer, [asked], max_length=NO_LIMIT, system=seen.settings.system)[0]
+        )
         if whole is None or isinstance(whole, TemplateError):
-            facts["refused"] = str(whole)
+            if whole is not None:
+                facts["refused"] = str(whole)
             whole = []
         encoded = dict(zip(seen.answers or ("prompt",), whole, strict=False))
     sides: dict[str, list[Span]] = {}
@@ -110,11 +119,17 @@ def _by_trl(seen: Seen, row: str, plain: Plain) -> Shown:
 
 
 def spans(tokenizer: Any, ids: Sequence[int], kind: Kind) -> list[Span]:
-    """The ids as text, markers apart."""
+    """The ids as text, markers apart; the tokens of a picture are one marker that says how many they are."""
     markers = control_of(tokenizer).ids
+    looks = looks_of(tokenizer)
+    picture = None if looks is None else tokenizer.convert_tokens_to_ids(looks.token)
     found: list[Span] = []
     run: list[int] = []
+    alike = 0
     for one in [*ids, None]:
+        if alike and one != picture:
+            found.append(Span(kind, f"{tokenizer.convert_ids_to_tokens(picture)} x {alike}", marker=True))
+            alike = 0
         if one is not None and one not in markers:
             run.append(one)
             continue
@@ -122,6 +137,8 @@ def spans(tokenizer: Any, ids: Sequence[int], kind: Kind) -> list[Span]:
             text = tokenizer.decode(run, skip_special_tokens=False, clean_up_tokenization_spaces=False)
             found.append(Span(kind, text, marker=False))
             run = []
-        if one is not None:
+        if one is not None and one == picture:
+            alike += 1
+        elif one is not None:
             found.append(Span(kind, str(tokenizer.convert_ids_to_tokens(one)), marker=True))
     return found

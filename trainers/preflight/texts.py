@@ -1,4 +1,4 @@
-"""Texts and roles: spellings of control tokens, order of turns, pictures and tokens that the model does not know."""
+"""Texts and roles: spellings of control tokens, order of turns, tools and tokens that the model does not know."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import polars as pl
 from prefdata.errors import InputError
 from trainers.control import control_of
 from trainers.preflight.finding import Check, Finding, Levels
-from trainers.preflight.seen import Seen
+from trainers.preflight.seen import Seen, text_of
 from trainers.rendering import control_spellings
 from trainers.skeletons import skeleton, stripped
 from trainers.toolbox import draws
@@ -65,15 +65,6 @@ ORDER = Check(
     threads=("huggingface/smol-course#260", "NVIDIA-NeMo/Megatron-Bridge#5078", "hiyouga/LlamaFactory#4249"),
     levels=Levels(minor=0.2),
 )
-PICTURES = Check(
-    name="pictures_not_read",
-    family="texts",
-    title="Rows have pictures, and this method reads text only",
-    why="The answers speak of what the model never sees: it learns to make things up.",
-    cure="Leave the rows with pictures out, or train a model that reads them",
-    threads=("huggingface/trl#2091",),
-    levels=Levels(critical=0.5, major=0),
-)
 
 
 def look(seen: Seen) -> Iterator[Finding]:
@@ -102,10 +93,6 @@ def look(seen: Seen) -> Iterator[Finding]:
     odd = seen.rows_where([_out_of_order([turn["role"] for turn in row.prompt]) for row in rows.first])
     if odd:
         yield ORDER.found(odd, total)
-    if seen.frame is not None and seen.frame.schema.get("images") not in (None, pl.Null()):
-        with_pictures: list[str] = seen.frame.filter(pl.col("images").list.len() > 0)["id"].to_list()
-        if with_pictures:
-            yield PICTURES.found(with_pictures, seen.frame.height)
     if seen.frame is not None and seen.frame.schema.get("tools") == pl.String and not draws(seen.tokenizer):
         listed: list[str] = seen.frame.filter(pl.col("tools").str.len_chars() > 2)["id"].to_list()
         if listed:
@@ -129,9 +116,9 @@ def _spelled_in(seen: Seen, pattern: re.Pattern[str] | None) -> list[str]:
         return []
     found = []
     for one, *sides in zip(seen.rows.ids, *seen.rows.sides.values(), strict=True):
-        texts = [turn["content"] for turn in sides[0].prompt]
-        texts += [turn["content"] for row in sides for turn in row.completion]
-        if any(text and pattern.search(text) for text in texts):
+        texts = [text_of([turn]) for turn in sides[0].prompt]
+        texts += [text_of([turn]) for row in sides for turn in row.completion]
+        if any(pattern.search(text) for text in texts):
             found.append(one)
     return found
 
@@ -144,9 +131,9 @@ def forging(seen: Seen) -> tuple[list[str], Counter[str]]:
         return [], spelled
     found = []
     for one, *sides in zip(seen.rows.ids, *seen.rows.sides.values(), strict=True):
-        texts = [turn["content"] for turn in sides[0].prompt]
-        texts += [turn["content"] for row in sides for turn in row.completion]
-        hits = [hit for text in texts if text for hit in _hits(pattern, text)]
+        texts = [text_of([turn]) for turn in sides[0].prompt]
+        texts += [text_of([turn]) for row in sides for turn in row.completion]
+        hits = [hit for text in texts for hit in _hits(pattern, text)]
         if hits:
             found.append(one)
             spelled.update(hits)

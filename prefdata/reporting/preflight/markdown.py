@@ -14,6 +14,7 @@ from prefdata.reporting.preflight.words import (
     headline,
     kept,
     lengths,
+    pictures,
     summary,
     trained,
 )
@@ -31,7 +32,7 @@ def _one(record: Mapping[str, Any]) -> str:
     lines = [f"## Preflight of {code(record['name'])}", "", escaped(headline(record)), "", escaped(kept(record)), ""]
     if told := trained(record):
         lines += [escaped(told), ""]
-    lines += [line for told in lengths(record) for line in (escaped(told), "")]
+    lines += [line for told in [*lengths(record), *pictures(record)] for line in (escaped(told), "")]
     for view, found in by_view(record["findings"]).items():
         if "trl" in record["figures"]:
             lines += [f"### {VIEWS[view]}", ""]

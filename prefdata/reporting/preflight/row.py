@@ -31,6 +31,8 @@ def show(shown: Mapping[str, Any], console: Console) -> None:
     if "dropped" in facts:
         why = f"{facts['dropped']}" + (f": {facts['refused']}" if "refused" in facts else "")
         console.print(Text(f"not trained on: {why}", style="bold red"), soft_wrap=True)
+    for at, one in enumerate(facts.get("pictures", ()), 1):
+        console.print(Text(f"picture {at}: {visible(one['uri'])}, {_seen(one)}"), soft_wrap=True)
     console.print(_legend(plain), soft_wrap=True)
     for turn in shown["cut"]:
         console.print(_piece("cut", f"{turn['role']}: {turn['content']}", marker=False, plain=plain), soft_wrap=True)
@@ -51,6 +53,12 @@ def show(shown: Mapping[str, Any], console: Console) -> None:
         if plain and before is not None:
             text.append(BRACKETS[before][1])
         console.print(text, soft_wrap=True)
+
+
+def _seen(picture: Mapping[str, Any]) -> str:
+    if "reason" in picture:
+        return str(picture["reason"])
+    return f"{picture['width']:,} x {picture['height']:,} pixels, {picture['tokens']:,} tokens"
 
 
 def _runs(spans: list[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:

@@ -13,6 +13,7 @@ from prefdata.reporting.preflight.words import (
     headline,
     kept,
     lengths,
+    pictures,
     summary,
     trained,
 )
@@ -33,7 +34,7 @@ def terminal(record: Mapping[str, Any], console: Console) -> None:
 
     console.print(Text(visible(headline(record)), style="bold"), soft_wrap=True)
     console.print(Text(kept(record)), soft_wrap=True)
-    for line in [*([told] if (told := trained(record)) else []), *lengths(record)]:
+    for line in [*([told] if (told := trained(record)) else []), *lengths(record), *pictures(record)]:
         console.print(Text(line), soft_wrap=True)
     for view, found in by_view(record["findings"]).items():
         console.print()

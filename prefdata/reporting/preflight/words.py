@@ -61,6 +61,17 @@ def trained(record: Mapping[str, Any]) -> str:
     return told
 
 
+def pictures(record: Mapping[str, Any]) -> list[str]:
+    """How many pictures there are, and what they take of the tokens; nothing for rows without any."""
+    told = record["figures"].get("pictures")
+    if not told:
+        return []
+    return [
+        f"{told['count']:,} pictures in {told['rows']:,} rows: {told['tokens_p50']:,} tokens each, "
+        f"{told['tokens_most']:,} at most, {100 * told['share_of_tokens']:.1f} % of all tokens"
+    ]
+
+
 def summary(record: Mapping[str, Any]) -> str:
     """How many findings of each severity."""
     told = ", ".join(f"{number:,} {name}" for name, number in record["counts"].items() if number)

@@ -6,11 +6,12 @@ from typing import Any
 
 import polars as pl
 
-from prefdata.schema import MESSAGES, RecordType, conform
+from prefdata.schema import IMAGE, MESSAGES, RecordType, conform
 from trainers.preflight import Seen, findings
 from trainers.preflight.finding import Finding
 from trainers.rows import encode_rows
 from trainers.settings import Settings
+from trainers.vision.processor import looks_of
 
 Turns = list[tuple[str, str]]
 
@@ -64,9 +65,10 @@ def seen(
     data = rows if isinstance(rows, pl.DataFrame) else frame(kind, rows)
     default = {"preference": "dpo", "unpaired_preference": "kto", "prompt_completion": "sft", "prompt_only": "grpo"}
     how: dict[str, Any] = {"max_length": max_length, "system": None}
+    read = data if looks_of(tokenizer) is not None else data.with_columns(images=pl.lit(None, pl.List(IMAGE)))
     return Seen(
         method=method or default[kind.value],
-        rows=encode_rows(data, tokenizer, kind, name="rows", **how),
+        rows=encode_rows(read, tokenizer, kind, name="rows", **how),
         tokenizer=tokenizer,
         settings=Settings(max_length=max_length, **settings),
         vocabulary=vocabulary,
