@@ -55,6 +55,7 @@ def train_grpo(
     settings: GRPOSettings | None = None,
     root: Path | None = None,
     scorers: Scorers | None = None,
+    pictures: Path | None = None,
     **options: Any,
 ) -> Stage:
     """The trained stage in `output_dir`; see `trainers.training.train`.
@@ -73,4 +74,5 @@ def train_grpo(
         output_dir=output_dir,
         settings=settings or GRPOSettings(**options),
         root=root,
+        pictures=pictures,
     )

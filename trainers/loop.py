@@ -223,10 +223,9 @@ def build_trainer(plan: Plan, model: Any, reads: Reads) -> tuple[Any, dict[str, 
             model=model,
             args=config,
             train_dataset=dataset,
-            processing_class=looks.processor if looks is not None else plan.tokenizer,
             peft_config=adapter,
             callbacks=callbacks,
-            **reads.options,
+            **{"processing_class": looks.processor if looks is not None else plan.tokenizer, **reads.options},
         )
     trainer.remove_callback(PrinterCallback)
     _require_first_step(plan, trainer.args)

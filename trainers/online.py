@@ -22,11 +22,13 @@ from trainers.adapters import start_model
 from trainers.method import Default, Held, Plan, Reads
 from trainers.ordering import Order, by_length
 from trainers.processes import count
-from trainers.rewards import Rewarder, Scorers, build_rewards, read_rewards
+from trainers.rewards import Rewarder, Scorers, build_rewards, look, read_rewards
 from trainers.rollouts import TOTAL, compared, draw, forbidden_ids, judged, mean, probed, require_spread
 from trainers.rows import Rows, encode_rows
 from trainers.settings import Settings
 from trainers.start import Start
+from trainers.vision.processor import looks_of
+from trainers.vision.sampling import asked, guarded
 
 LEARNING_RATES = {
     "adapter": Default(1e-5, "TRL's guide to LoRA for GRPO"),
@@ -155,6 +157,7 @@ class Online:
     task = "CAUSAL_LM"
     answers = True
     reference = False
+    sees = True
     max_first_kl: float
     """What rounding may make of the first step's KL divergence, as TRL estimates it."""
 
@@ -192,7 +195,7 @@ class Online:
 
     def encode(self, frame: pl.DataFrame, tokenizer: Any, settings: OnlineSettings, *, name: str) -> Rows:
         require_whole_groups(settings)
-        self.rewarders(settings)
+        look(self.rewarders(settings), looks_of(tokenizer), _addresses(frame))
         return encode_rows(
             frame,
             tokenizer,
@@ -224,7 +227,8 @@ class Online:
     def reads(self, plan: Plan, model: Any) -> Reads:
         from trainers.reward_watch import RewardWatch
 
-        settings, rows = plan.settings, plan.rows
+        settings, rows, looks = plan.settings, plan.rows, looks_of(plan.tokenizer)
+        side = rows.sides["prompt"]
         rewarders = self.rewarders(settings)
         probe = self._probe(plan, model)
         if probe is not None:
@@ -243,7 +247,10 @@ class Online:
 
         return Reads(
             dataset=[
-                {"prompt": rows.sides["prompt"][at].prompt, "answer": rows.columns["answer"][at]}
+                {
+                    **({"prompt": side[at].prompt} if looks is None else asked(side[at])),
+                    "answer": rows.columns["answer"][at],
+                }
                 for at in plan.order.rows
             ],
             arguments={
@@ -259,7 +266,10 @@ class Online:
                 "save_steps": whole_samplings(settings),
                 **self.arguments(settings),
             },
-            options={"reward_funcs": list(rewarders)},
+            options={
+                "reward_funcs": list(rewarders),
+                **({"processing_class": guarded(looks)} if looks is not None else {}),
+            },
             after_build=built,
             summary=lambda history: {"probe": probe, **watch.summary(history)},
         )
@@ -338,9 +348,16 @@ class Online:
                 seed=settings.seed,
                 options=options,
                 bfloat16=plan.machine.bfloat16,
+                pictures=[row.pictures for row in side] if looks_of(plan.tokenizer) is not None else (),
                 advance=lambda done: bar.update(done),
             )
         return drawn, judged(self.rewarders(settings), [row.prompt for row in side], drawn, rows.columns)
+
+
+def _addresses(frame: pl.DataFrame) -> list[str]:
+    """The pictures that rows name, each once, in order."""
+    found = frame.select(pl.col("images").list.eval(pl.element().struct.field("uri")).alias("uri"))
+    return found["uri"].explode(empty_as_null=True).drop_nulls().unique(maintain_order=True).to_list()
 
 
 def split_functions(options: dict[str, Any], scorers: Scorers | None) -> tuple[dict[str, Any], Scorers]:

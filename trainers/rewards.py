@@ -25,6 +25,12 @@ from prefdata.judging import RowFilter, TextScorer, judge
 from prefdata.schema import MESSAGES
 from trainers.rendering import Message
 from trainers.reward_kinds import REWARDS, Measured, RewardModel, Scored
+from trainers.vision import blocks
+from trainers.vision.processor import Looks
+from trainers.vision.sampling import known_pictures, plain, shown_in
+
+if typing.TYPE_CHECKING:
+    from prefdata.pictures import Pictures
 
 __all__ = ["REWARDS", "RewardError", "Rewarder", "build_rewards", "check_rewards", "read_rewards", "wanted_scorers"]
 
@@ -52,6 +58,8 @@ class Rewarder:
         self.ask = ask
         self.identity = identity
         """What its numbers depend on, as JSON data."""
+        self.seeing: Seeing | None = None
+        """Of a scorer that reads pictures: what is known of those of the prompts; null for all others."""
 
     @property
     def weight(self) -> float:
@@ -77,6 +85,32 @@ class Rewarder:
         if len(found) != len(completions):
             raise InputError(f"reward {self.__name__}: {len(found)} numbers for {len(completions)} answers")
         return [one if one is not None and abs(one) < float("inf") else None for one in found]
+
+
+class Seeing:
+    """What a scorer that reads pictures is told of those of the prompts; filled by `look` before it is asked."""
+
+    def __init__(self) -> None:
+        self.pictures: Pictures | None = None
+
+
+def look(rewarders: Sequence[Rewarder], looks: Looks | None, addresses: Sequence[str]) -> None:
+    """Tells the rewards that read pictures of those at `addresses`, and of any before.
+
+    Raises RecipeError for such a reward of a model that reads text alone.
+    """
+    seeing = [(one.__name__, one.seeing) for one in rewarders if one.seeing is not None]
+    if seeing and looks is None:
+        raise RecipeError(
+            [f"rewards.{name}: its scorer reads pictures, and the model that answers reads none" for name, _ in seeing]
+        )
+    if not seeing or looks is None:
+        return
+    found = known_pictures(looks, addresses)
+    for _, one in seeing:
+        before = [] if one.pictures is None else [one.pictures.table]
+        table = pl.concat([*before, found.table]).unique("uri", keep="first", maintain_order=True)
+        one.pictures = found._replace(table=table)
 
 
 def read_rewards(rewards: Mapping[str, Mapping[str, Any] | None]) -> tuple[dict[str, Measured], list[str]]:
@@ -171,7 +205,7 @@ def totals(found: Mapping[str, Values], weights: Mapping[str, float]) -> Values:
 
 def text_of(messages: Sequence[Message]) -> str:
     """The contents of an answer as one text."""
-    return "\n".join(message["content"] or "" for message in messages)
+    return "\n".join(blocks.text_of(message["content"]) for message in messages)
 
 
 def _by_text(name: str, settings: Measured) -> Rewarder:
@@ -187,14 +221,13 @@ def _by_model(name: str, settings: RewardModel, folder: str | Path, root: Path |
     scorer = load_reward(folder, root=root, max_length=settings.max_length)
 
     def ask(prompts: Any, completions: Any, answers: pl.DataFrame) -> Values:
-        return scorer.score(prompts, completions)
+        return scorer.score([plain(one) for one in prompts], [plain(one) for one in completions])
 
     return Rewarder(name, settings, ask, {"reward": "RewardModel", **scorer.identity()})
 
 
 def _by_scorer(name: str, settings: Scored, scorer: TextScorer) -> Rewarder:
-    if "images" in scorer.reads:
-        raise RecipeError(f"rewards.{name}: the scorer {scorer.name} reads pictures, which no sampled answer has")
+    seeing = Seeing() if "images" in scorer.reads else None
     sign = 1.0 if settings.column is not None or scorer.better == "higher" else -1.0
     row_filter = RowFilter(name=scorer.name, scorer=scorer, sides=("completion",), rules={})
 
@@ -203,7 +236,9 @@ def _by_scorer(name: str, settings: Scored, scorer: TextScorer) -> Rewarder:
             {"prompt": _messages(prompts), "completion": _messages(completions)},
             schema={"prompt": MESSAGES, "completion": MESSAGES},
         )
-        scores = judge(frame, row_filter, "completion")
+        if seeing is not None:
+            frame = frame.with_columns(shown_in(prompts))
+        scores = judge(frame, row_filter, "completion", pictures=None if seeing is None else seeing.pictures)
         column = scores.columns[0] if settings.column is None else f"{scorer.name}_completion_{settings.column}"
         if column not in scores.columns:
             known = [one.removeprefix(f"{scorer.name}_completion_") for one in scores.columns[1:]]
@@ -216,7 +251,9 @@ def _by_scorer(name: str, settings: Scored, scorer: TextScorer) -> Rewarder:
         return (found.cast(pl.Float64) * sign).to_list()
 
     identity = {"scorer": scorer.name, "version": scorer.version, "parameters": dict(scorer.parameters())}
-    return Rewarder(name, settings, ask, {**identity, "settings": dataclasses.asdict(settings)})
+    made = Rewarder(name, settings, ask, {**identity, "settings": dataclasses.asdict(settings)})
+    made.seeing = seeing
+    return made
 
 
 def _by_function(name: str, settings: Scored, function: Callable[..., Sequence[float | None]]) -> Rewarder:
@@ -270,7 +307,8 @@ def _code(code: types.CodeType) -> list[Any]:
 
 def _messages(chats: Sequence[Sequence[Message]]) -> list[list[dict[str, Any]]]:
     return [
-        [{"role": one["role"], "content": one["content"] or "", "tool_calls": None} for one in chat] for chat in chats
+        [{"role": one["role"], "content": blocks.text_of(one["content"]), "tool_calls": None} for one in chat]
+        for chat in chats
     ]
 
 

@@ -51,6 +51,7 @@ def train_rloo(
     settings: RLOOSettings | None = None,
     root: Path | None = None,
     scorers: Scorers | None = None,
+    pictures: Path | None = None,
     **options: Any,
 ) -> Stage:
     """The trained stage in `output_dir`; see `trainers.training.train`.
@@ -69,4 +70,5 @@ def train_rloo(
         output_dir=output_dir,
         settings=settings or RLOOSettings(**options),
         root=root,
+        pictures=pictures,
     )

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from trainers.evaluate_rewards import estimate, resampled
 from trainers.rendering import Message
 from trainers.rewards import Rewarder, RewardError, Values, totals
+from trainers.vision.processor import Picture, looks_of
 
 BATCH_ANSWERS = 32
 """Answers that are written at once."""
@@ -54,17 +55,20 @@ def draw(
     seed: int,
     options: Mapping[str, Any],
     bfloat16: bool = False,
+    pictures: Sequence[Sequence[Picture]] = (),
     advance: Callable[[int], None] = lambda done: None,
 ) -> list[Drawn]:
     """`each` answers to every prompt, in order; the same ones for the same model and seed.
 
     `options` are of transformers' GenerationConfig: `temperature` and the like. Torch's own random numbers are left as
-    they were. `advance` is told how many prompts are done.
+    they were. `pictures` are those of each prompt, where the model reads any. `advance` is told how many prompts are
+    done.
     """
     import torch
     from transformers import GenerationConfig
 
     ends, pad = end_ids(model, tokenizer), tokenizer.pad_token_id
+    looks = looks_of(tokenizer)
     config = GenerationConfig(
         do_sample=True,
         max_new_tokens=max_new_tokens,
@@ -91,9 +95,12 @@ def draw(
             torch.autocast(device.type, torch.bfloat16, enabled=bfloat16),
         ):
             torch.manual_seed(_seed(seed, start))
+            repeated = ids.repeat_interleave(each, 0)
+            shown = [pictures[at] for at in batch for _ in range(each)] if pictures else []
             out = model.generate(
-                input_ids=ids.repeat_interleave(each, 0),
+                input_ids=repeated,
                 attention_mask=mask.repeat_interleave(each, 0),
+                **(looks.shown(shown, repeated) if looks is not None and shown else {}),
                 generation_config=config,
             )[:, width:]
         written = [_until_end(row, ends) for row in out.tolist()]

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from prefdata.errors import InputError, RecipeError
-from trainers.rewards import REWARDS, Rewarder, build_rewards, check_rewards, read_rewards, totals, wanted_scorers
+from trainers.rewards import REWARDS, Rewarder, build_rewards, check_rewards, look, read_rewards, totals, wanted_scorers
 
 
 def said(text: str) -> list[dict[str, Any]]:
@@ -160,11 +160,13 @@ def test_another_column_of_a_scorer_is_taken_as_it_is() -> None:
         asked(build_rewards({"x": {"kind": "shouting", "column": "tone"}}, {"shouting": Scorer()})[0], ["hi"])
 
 
-def test_a_scorer_of_pictures_is_refused() -> None:
+def test_a_scorer_of_pictures_is_refused_for_a_model_that_reads_none() -> None:
     scorer = Scorer()
     scorer.reads = frozenset({"text", "images"})  # type: ignore[assignment]
-    with pytest.raises(RecipeError, match="reads pictures, which no sampled answer has"):
-        build_rewards({"shouting": {}}, {"shouting": scorer})
+    made = build_rewards({"shouting": {}, "length": {"max": 9}}, {"shouting": scorer})
+    with pytest.raises(RecipeError, match=r"rewards\.shouting: its scorer reads pictures, and the model"):
+        look(made, None, [])
+    look(made[1:], None, [])
 
 
 def test_a_function_is_a_reward_and_its_numbers_are_checked() -> None:
