@@ -69,7 +69,7 @@ def of_recipe(
             settings,
             model,
             memory=memory,
-            longest=_longest(recipe, one, run or Path("runs") / recipe.name),
+            longest=_longest(recipe, one, run or Path("runs") / recipe.name, root),
             devices=devices,
             sharding=sharding,
             scored_by=_scored_by(recipe, one),
@@ -151,7 +151,7 @@ def _scored_by(recipe: Recipe, stage: TrainingStage) -> list[str | Path]:
     return found
 
 
-def _longest(recipe: Recipe, stage: TrainingStage, run: Path) -> Longest | None:
+def _longest(recipe: Recipe, stage: TrainingStage, run: Path, root: Path | None) -> Longest | None:
     """The longest row that the stage was given, or will be given of a run that is built; None where there is none."""
     if not (run / "run.json").is_file():
         return None
@@ -161,12 +161,15 @@ def _longest(recipe: Recipe, stage: TrainingStage, run: Path) -> Longest | None:
     from prefdata.schema import RecordType
     from prefdata.training_rows import other_run, source_of
     from trainers.memory import guessed
+    from trainers.memory.shapes import shape_of
     from trainers.rows import ANSWERS
 
     wanted: RecordType = catalogue.method(stage.method).type
+    seeing = shape_of(_model(recipe, stage), root=root).vision
+    each = seeing.most if seeing is not None else 0
     given = run / "training" / stage.name / "train.parquet"
     if given.is_file():
-        return guessed(pl.read_parquet(given, glob=False), ANSWERS[wanted], system=stage.settings.system)
+        return guessed(pl.read_parquet(given, glob=False), ANSWERS[wanted], system=stage.settings.system, each=each)
     if stage.data.recipe is not None and not (other_run(run, stage.data.recipe) / "run.json").is_file():
         return None
     _, place, kind, _ = source_of(run, recipe, stage)
@@ -177,4 +180,4 @@ def _longest(recipe: Recipe, stage: TrainingStage, run: Path) -> Longest | None:
     if wanted is RecordType.SFT:  # learns from good answers alone
         answers = answers[:1]
         rows = rows.filter("label") if kind is RecordType.UNPAIRED else rows
-    return guessed(rows, answers, system=stage.settings.system)
+    return guessed(rows, answers, system=stage.settings.system, each=each)

@@ -75,6 +75,7 @@ def estimate_step(shape: Shape, step: Step) -> Estimate:
         "reference": parts["reference"],
         "gathered layers": parts["gathered"],
         "frozen layers' outputs": terms.trunk(shape, step),
+        "pictures": terms.pictures(shape, step),
         "reward models": 4 * step.reward_models,
     }
     phases = _phases(shape, step, parts)
@@ -121,7 +122,8 @@ def _parts(shape: Shape, step: Step) -> dict[str, int]:
 
 def _phases(shape: Shape, step: Step, parts: Mapping[str, int]) -> dict[str, dict[str, int]]:
     kept = parts["gradients"] if step.accumulation > 1 else 0
-    saved = terms.activations(shape, step)
+    seen = terms.seen(shape, step)
+    saved = terms.activations(shape, step) + seen
     scored = terms.head_input(shape, step)
     stream = step.tokens * shape.hidden * step.weight_bytes
     rounded = terms.rounded_weights(shape, step) if step.sharding == "none" else 0
@@ -150,7 +152,7 @@ def _phases(shape: Shape, step: Step, parts: Mapping[str, int]) -> dict[str, dic
             "gradients": kept + trained_layer + (terms.head_gradient(shape, step) if shape.tied else 0)
             if kept
             else parts["gradients"],
-            "activations": terms.layer_saved(shape, step) + stream,
+            "activations": terms.layer_saved(shape, step) + stream + seen,
             "rounded weights": rounded // shape.layers,
             "temporaries": terms.layer_backward(shape, step),
         },
@@ -160,6 +162,18 @@ def _phases(shape: Shape, step: Step, parts: Mapping[str, int]) -> dict[str, dic
         },
         "optimizer step": {"gradients": parts["gradients"]},
     }
+    if step.pictured and shape.vision is not None:
+        found["forward pass of the vision tower"] = {
+            "gradients": kept,
+            "activations": seen,
+            "rounded weights": rounded,
+            "temporaries": terms.seeing_forward(shape, step),
+        }
+        found["backward pass of the vision tower"] = {
+            "gradients": parts["gradients"],
+            "activations": seen,
+            "temporaries": terms.seeing_backward(shape, step),
+        }
     if step.reference in ("adapter", "copy") and step.method not in SAMPLING:
         found["forward pass of the reference"] = {
             "gradients": kept,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -29,11 +30,15 @@ class Longest:
     scored: int
     """The most tokens that any answer has."""
     known: Literal["tokenised", "estimated", "settings"]
+    pictured: int = 0
+    """The most tokens that stand for pictures in any row."""
 
     def within(self, max_length: int) -> Longest:
         """The same, cut to `max_length` as training would cut it."""
         tokens = min(self.tokens, max_length)
-        return Longest(id=self.id, tokens=tokens, scored=min(self.scored, tokens), known=self.known)
+        return dataclasses.replace(
+            self, tokens=tokens, scored=min(self.scored, tokens), pictured=min(self.pictured, tokens)
+        )
 
 
 def longest_of(rows: Rows) -> Longest:
@@ -41,15 +46,17 @@ def longest_of(rows: Rows) -> Longest:
     lengths = rows.lengths()
     at = max(range(len(lengths)), key=lambda one: (lengths[one], -one))
     scored = max(len(row.completion_ids) for side in rows.sides.values() for row in side)
-    return Longest(id=rows.ids[at], tokens=lengths[at], scored=scored, known="tokenised")
+    pictured = max(sum(one.tokens for one in row.pictures) for row in rows.first)
+    return Longest(id=rows.ids[at], tokens=lengths[at], scored=scored, known="tokenised", pictured=pictured)
 
 
-def guessed(frame: pl.DataFrame, answers: Sequence[str], *, system: str | None = None) -> Longest | None:
+def guessed(frame: pl.DataFrame, answers: Sequence[str], *, system: str | None = None, each: int = 0) -> Longest | None:
     """The longest row of a canonical frame, its tokens estimated from its letters; None for an empty frame.
 
     Each of the columns `answers` may be the answer; `system` is put before prompts that have no system turn. Three
     letters a token, one token for each letter beyond U+2E80 (Chinese, Japanese, Korean) and each line break. Tools are
-    counted, whether or not the chat template draws them.
+    counted, whether or not the chat template draws them; and `each` tokens for every picture, the most that the model
+    makes of one.
     """
     if not frame.height:
         return None
@@ -60,13 +67,21 @@ def guessed(frame: pl.DataFrame, answers: Sequence[str], *, system: str | None =
     if "tools" in frame.columns:
         asked += pl.when(pl.col("tools").is_not_null()).then(_of_text(pl.col("tools"))).otherwise(0)
     told = pl.max_horizontal([_tokens(side) for side in answers]) if answers else pl.lit(0)
-    found = frame.select("id", tokens=asked + told, scored=told).select(
+    seen = pl.col("images").list.len().fill_null(0).cast(pl.Int64) * each if each else pl.lit(0, pl.Int64)
+    found = frame.select("id", tokens=asked + told + seen, scored=told, pictured=seen).select(
         pl.col("id").sort_by("tokens", "id", descending=[True, False]).first(),
         pl.col("tokens").max(),
         pl.col("scored").max(),
+        pl.col("pictured").max(),
     )
     row = found.row(0, named=True)
-    return Longest(id=row["id"], tokens=int(row["tokens"]), scored=int(row["scored"]), known="estimated")
+    return Longest(
+        id=row["id"],
+        tokens=int(row["tokens"]),
+        scored=int(row["scored"]),
+        known="estimated",
+        pictured=int(row["pictured"]),
+    )
 
 
 def _tokens(column: str) -> pl.Expr:

@@ -11,10 +11,10 @@ from typing import Any
 from trainers.memory.devices import Memory, smallest
 from trainers.memory.estimate import Estimate, estimate_step
 from trainers.memory.longest import Longest
-from trainers.memory.shapes import scorer_parameters, shape_of
+from trainers.memory.shapes import Shape, scorer_parameters, shape_of
 from trainers.memory.stages import step_of, unknown
 from trainers.memory.suggest import Suggestion, suggest
-from trainers.memory.terms import Sharding, trained
+from trainers.memory.terms import Sharding, Step, trained
 
 GENERIC = Memory(name="a GPU", bytes=0)
 """Any GPU with bfloat16, where none is named: the report tells which sizes are enough."""
@@ -46,6 +46,7 @@ class Report:
                 "tokens": self.estimate.step.length,
                 "scored": self.estimate.step.scored,
                 "known": self.longest.known,
+                **({"pictured": self.estimate.step.pictured} if self.estimate.shape.vision is not None else {}),
             },
             "device": {"name": self.memory.name, "bytes": self.memory.bytes or None, "kind": self.memory.kind},
             "fits": self.fits,
@@ -89,6 +90,8 @@ class Report:
     def _longest(self) -> str:
         step = self.estimate.step
         size = f"{step.length} tokens, {step.scored} of them scored"
+        if step.pictured:
+            size += f", {step.pictured} of them of pictures"
         if self.longest.id is None:
             return f"{size} (no rows seen: every row may be as long as max_length)"
         return f"{size} ({self.longest.id}, {self.longest.known})"
@@ -121,7 +124,11 @@ def estimate_stage(
     place = memory or GENERIC
     shape = shape_of(model, root=root)
     step = step_of(method, settings, place, longest=longest, devices=devices, sharding=sharding)
-    step = dataclasses.replace(step, reward_models=sum(scorer_parameters(one, root=root) for one in scored_by))
+    step = dataclasses.replace(
+        step,
+        reward_models=sum(scorer_parameters(one, root=root) for one in scored_by),
+        pictured=_pictured(shape, step, longest),
+    )
     estimate = estimate_step(shape, step)
     return Report(
         method=method,
@@ -130,6 +137,14 @@ def estimate_stage(
         memory=place,
         suggestions=suggest(shape, step, place) if place.bytes else [],
     )
+
+
+def _pictured(shape: Shape, step: Step, longest: Longest | None) -> int:
+    """Tokens of a row that may stand for pictures: where no row is known, all that are no sampled answer."""
+    if shape.vision is None:
+        return 0
+    room = step.length - (step.scored if step.generations else 0)
+    return room if longest is None else min(longest.pictured, room)
 
 
 def _line(name: str, size: int) -> str:

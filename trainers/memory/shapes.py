@@ -1,10 +1,12 @@
 """The shape of a language model, from its config.json or from a table of known models; no weights are needed.
 
-What a shape knows is what memory depends on: counts of parameters by part. Dense decoders of the Llama kind only.
+What a shape knows is what memory depends on: counts of parameters by part. Dense decoders of the Llama kind only, alone
+or behind a vision tower (`vision`).
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
@@ -14,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from prefdata.errors import InputError, PrefdataError, RecipeError, nearest
+from trainers.memory import vision
+from trainers.memory.vision import Vision
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 """`model_type` of the configs whose layers the closed form describes: grouped attention, gated MLP, RMSNorm."""
@@ -36,6 +40,8 @@ class Shape:
     """Whether the head is the embedding."""
     attention_bias: bool = False
     """Whether query, key and value projections have biases (Qwen2)."""
+    vision: Vision | None = None
+    """What reads pictures; null for a text model."""
 
     @property
     def query(self) -> int:
@@ -72,7 +78,8 @@ class Shape:
     @property
     def parameters(self) -> int:
         """Parameters of the whole model."""
-        return self.body + self.embedding * (1 if self.tied else 2)
+        seeing = self.vision.parameters if self.vision is not None else 0
+        return self.body + self.embedding * (1 if self.tied else 2) + seeing
 
     @property
     def modules(self) -> Mapping[str, tuple[int, int]]:
@@ -126,6 +133,7 @@ def _config(
 
 
 KNOWN: Mapping[str, Mapping[str, Any]] = {
+    **vision.KNOWN,
     "smollm2-135m": _config("llama", 49152, 576, 1536, 30, 9, 3, True),
     "smollm2-360m": _config("llama", 49152, 960, 2560, 32, 15, 5, True),
     "smollm2-1.7b": _config("llama", 49152, 2048, 8192, 24, 32, 32, True),
@@ -159,6 +167,7 @@ def config_of(model: str | Path, *, root: Path | None = None) -> tuple[str, Mapp
         return folder.name, _read(_base_folder(folder, root=root))
     name = str(model).rpartition("/")[2].partition("@")[0].lower()
     known = name if name in KNOWN else name.removesuffix("-instruct").removesuffix("-it").removesuffix("-base")
+    known = known.removesuffix("-hf")
     known = known.removeprefix("meta-")
     if known in KNOWN:
         return known, KNOWN[known]
@@ -200,9 +209,17 @@ def _stored(file: Path) -> int:
 def from_config(config: Mapping[str, Any], *, name: str) -> Shape:
     """The shape that a config.json describes."""
     family = str(config.get("model_type"))
+    if family in vision.TEXT_FAMILIES:
+        # published configs of Qwen2.5-VL have the decoder's sizes at the top
+        said = {**config, "model_type": vision.TEXT_FAMILIES[family], **(config.get("text_config") or {})}
+        if said["model_type"] == "qwen2_5_vl_text":
+            said["model_type"] = "qwen2"
+        text = from_config(said, name=name)
+        return dataclasses.replace(text, vision=vision.vision_of(config, out=text.hidden, name=name))
     if family not in FAMILIES:
         raise RecipeError(
-            f"model {name}: model_type {family}; the closed form knows {', '.join(FAMILIES)}. Estimate one of these of "
+            f"model {name}: model_type {family}; the closed form knows {', '.join(FAMILIES)}, and of those "
+            f"that read pictures {', '.join(vision.TEXT_FAMILIES)}. Estimate one of these of "
             "about the same size (--model qwen2.5-7b), or train two steps (max_steps: 2) and watch"
         )
     try:

@@ -42,6 +42,7 @@ def step_of(
         lora_r=settings.lora_r,
         lora_layers=settings.lora_layers,
         lora_targets=settings.lora_targets,
+        lora_vision=getattr(settings, "lora_vision", False),
         accumulation=settings.gradient_accumulation,
         checkpointing=memory.kind == "cuda" if checkpointing is None else checkpointing,
         reference=_reference(method, settings),

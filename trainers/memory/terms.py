@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from prefdata.errors import RecipeError
+from trainers.memory import vision
 from trainers.memory.shapes import Shape
 
 Device = Literal["cuda", "cpu"]
@@ -53,6 +54,10 @@ class Step:
     lora_layers: int | None = None
     """The last layers only; the frozen ones below keep nothing for the backward pass."""
     lora_targets: tuple[str, ...] | None = None
+    lora_vision: bool = False
+    """Whether the adapter is on the vision tower too."""
+    pictured: int = 0
+    """Tokens of the longest row that stand for pictures."""
     accumulation: int = 1
     """Forward passes before an update; from the second on, gradients are there during the forward pass."""
     checkpointing: bool = False
@@ -115,7 +120,8 @@ def trained(shape: Shape, step: Step) -> int:
         layers, targets = step.adapted(shape), step.lora_targets
         extra = shape.magnitudes(layers=layers, targets=targets) if step.tuner == "dora" else 0
         head = shape.hidden if _scores(step) else 0
-        return shape.adapter(step.lora_r, layers=layers, targets=targets) + extra + head
+        seeing = shape.vision.adapter(step.lora_r) if shape.vision is not None and step.lora_vision else 0
+        return shape.adapter(step.lora_r, layers=layers, targets=targets) + extra + head + seeing
     return held(shape, step)
 
 
@@ -137,7 +143,7 @@ def weights(shape: Shape, step: Step) -> int:
     """The model's own weights."""
     count = held(shape, step)
     if step.tuner == "qlora":
-        linear = shape.layers * shape.linear
+        linear = shape.layers * shape.linear + (shape.vision.layers * shape.vision.linear if shape.vision else 0)
         return int(linear * NF4_BYTES) + (count - linear) * 2
     return count * step.weight_bytes
 
@@ -219,9 +225,33 @@ def trunk(shape: Shape, step: Step) -> int:
     return TRUNK if step.adapted(shape) < shape.layers else 0
 
 
+def pictures(shape: Shape, step: Step) -> int:
+    """The pictures of a pass as the vision tower is given them."""
+    return vision.pixel_values(shape.vision, step) if shape.vision is not None else 0
+
+
+def seen(shape: Shape, step: Step) -> int:
+    """What the vision tower keeps for the backward pass."""
+    return vision.saved(shape.vision, step) if shape.vision is not None else 0
+
+
+def seeing_forward(shape: Shape, step: Step) -> int:
+    """What one layer of the vision tower holds at most where nothing is kept."""
+    return vision.layer_forward(shape.vision, step) if shape.vision is not None else 0
+
+
+def seeing_backward(shape: Shape, step: Step) -> int:
+    """What the backward pass of one layer of the vision tower holds, its inputs read again under checkpointing."""
+    if shape.vision is None or not seen(shape, step):
+        return 0
+    again = vision.layer_saved(shape.vision, step) if step.checkpointing else 0
+    return again + vision.layer_forward(shape.vision, step)
+
+
 def rounded_weights(shape: Shape, step: Step) -> int:
     """The bfloat16 copies of all layers' weights that autocast keeps while the forward pass lasts."""
-    return shape.layers * shape.linear * 2 if step.mixed else 0
+    seeing = shape.vision.layers * shape.vision.linear if shape.vision is not None and step.pictured else 0
+    return (shape.layers * shape.linear + seeing) * 2 if step.mixed else 0
 
 
 def head_input(shape: Shape, step: Step) -> int:

@@ -28,6 +28,9 @@ PUBLISHED = {
     "qwen3-1.7b": 1_720_574_976,
     "qwen3-4b": 4_022_468_096,
     "qwen3-8b": 8_190_735_360,
+    "qwen2.5-vl-3b": 3_754_622_976,
+    "qwen2.5-vl-7b": 8_292_166_656,
+    "llava-1.5-7b": 7_063_427_072,
 }
 """Parameters as the models' own pages and safetensors say."""
 
@@ -43,6 +46,8 @@ def test_every_known_shape_has_the_parameters_that_are_published() -> None:
         ("meta-llama/Meta-Llama-3.1-8B-Instruct", "llama-3.1-8b"),
         ("HuggingFaceTB/SmolLM2-135M", "smollm2-135m"),
         ("Qwen/Qwen2.5-7B@a09a354", "qwen2.5-7b"),
+        ("Qwen/Qwen2.5-VL-7B-Instruct", "qwen2.5-vl-7b"),
+        ("llava-hf/llava-1.5-7b-hf", "llava-1.5-7b"),
     ],
 )
 def test_a_hub_id_of_a_known_model_needs_nothing_on_disk(asked: str, known: str, tmp_path: Path) -> None:
