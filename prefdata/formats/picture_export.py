@@ -7,7 +7,9 @@ may hold the bytes themselves, as `data:` addresses. All other addresses go out 
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -16,7 +18,7 @@ from typing import Any
 
 import polars as pl
 
-from prefdata.errors import RecipeError
+from prefdata.errors import RecipeError, ResourceError
 from prefdata.formats.core import Container, Format, Outcome, nothing_refused, refuse
 from prefdata.formats.picture_bytes import address_of, bytes_of, suffix_of
 from prefdata.formats.screens import has_pictures
@@ -31,8 +33,10 @@ EMBEDDED = pl.List(pl.Struct({"bytes": pl.Binary, "path": pl.String}))
 COLUMNS = ("images", "rejected_images")
 """Columns in which addresses may become EMBEDDED."""
 
-BATCH_BYTES = 64 * 2**20
+BATCH_BYTES = 16 * 2**20
 """Bytes of pictures that are in memory at a time."""
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 _STORED = re.compile(STORED)
 
@@ -157,10 +161,18 @@ class PictureExport:
         if target.exists():
             return
         target.parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(data, Path):
-            shutil.copyfile(data, target)
-        else:
-            target.write_bytes(data)
+        temporary = target.with_name(f".{target.name}.tmp")
+        try:
+            if isinstance(data, Path):
+                shutil.copyfile(data, temporary)
+            else:
+                temporary.write_bytes(data)
+            os.replace(temporary, target)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            if error.errno in NO_ROOM:
+                raise ResourceError(f"{self.name}: no room left on the disk; free some and run again") from error
+            raise
         self.files += 1
         self.bytes += target.stat().st_size
 

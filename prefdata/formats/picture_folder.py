@@ -30,7 +30,7 @@ BATCH = 4_096
 
 def sidecars(folder: Path) -> list[Source]:
     """The texts of the pictures under `folder`, sorted by name, and the pictures that have none; empty where there is
-    no picture.
+    no picture. Of several pictures of a name (`cat.jpg`, `cat.png`), the text is that of the first in the alphabet.
 
     Hidden files and folders, run directories, and links that lead out of the folder are left alone.
     """
@@ -43,14 +43,14 @@ def sidecars(folder: Path) -> list[Source]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         kept = [name for name in names if not name.startswith(".") and _inside(Path(parent, name), inside)]
         texts = {Path(name).stem: name for name in kept if Path(name).suffix.lower() == TEXT}
-        pictures = {Path(name).stem: name for name in kept if Path(name).suffix.lower() in PICTURES}
+        pictures = [name for name in kept if Path(name).suffix.lower() in PICTURES]
         seen = seen or bool(pictures)
-        for stem in {*texts, *pictures}:
-            found.append(Path(parent, texts.get(stem) or pictures[stem]))
+        told = {_beside(Path(parent, name)) for name in texts.values()}
+        found += [Path(parent, name) for name in (*texts.values(), *pictures) if name not in told]
     if not seen:
         return []
     named = sorted((one.relative_to(folder).as_posix(), one) for one in found)
-    return [Source(name.encode("utf-8", "backslashreplace").decode(), path) for name, path in named]
+    return [Source(_printable(name), path) for name, path in named]
 
 
 def is_sidecar(source: Source) -> bool:
@@ -90,13 +90,23 @@ def _inside(path: Path, folder: Path) -> bool:
 def _picture(source: Source) -> str | None:
     """The name of the picture of a record."""
     if source.path.suffix.lower() in PICTURES:
-        return source.path.name
+        return _printable(source.path.name)
+    found = _beside(source.path)
+    return None if found is None else _printable(found)
+
+
+def _beside(text: Path) -> str | None:
+    """The name of the picture that a text belongs to."""
     for suffix in sorted(PICTURES):
-        for one in (suffix, suffix.upper()):
-            beside = source.path.with_suffix(one)
-            if beside.exists():
-                return beside.name
+        for one in (suffix, suffix.upper(), suffix.capitalize()):
+            if text.with_suffix(one).exists():
+                return text.with_suffix(one).name
     return None
+
+
+def _printable(name: str) -> str:
+    """`name` as text that a frame can hold: bytes that are no UTF-8 as escapes."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _text(source: Source, limits: ReadLimits) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
 import os
@@ -20,12 +19,11 @@ from polars.io.plugins import register_io_source
 from prefdata.errors import ResourceError, SchemaError
 from prefdata.formats.core import Container, json_texts
 from prefdata.formats.image_features import ROWS, with_image_features
-from prefdata.formats.picture_export import EMBEDDED
+from prefdata.formats.picture_export import EMBEDDED, NO_ROOM
 from prefdata.formats.tar_sink import TarSink
 from prefdata.io import sha256_file
 from prefdata.reading.json_frames_types import fitted, merged_types
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _WAIT_S = 0.5
 
 _ROW_GROUP = 16_384
@@ -116,7 +114,7 @@ class FrameWriter:
 
     def _fail(self, error: OSError) -> None:
         self.abort()
-        if error.errno in _NO_ROOM:
+        if error.errno in NO_ROOM:
             raise ResourceError(f"{self.path.name}: no room left on the disk; free some and run again") from error
         raise error
 

@@ -53,6 +53,15 @@ def test_a_text_that_cannot_be_read_costs_one_record(folder: Path) -> None:
     assert chunk.frame.height == 3
 
 
+def test_a_second_picture_of_the_same_name_has_no_text(folder: Path) -> None:
+    (folder / "a.webp").write_bytes(PNG)
+    [chunk] = list(read_frames(folder))
+    assert chunk.frame.select("_file", "image", "text").rows()[:2] == [
+        ("a.txt", "a.png", "A cat."),
+        ("a.webp", "a.webp", None),
+    ]
+
+
 def test_links_that_lead_out_are_left_alone(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "secret.txt").write_text("secret")
     (folder / "c.txt").symlink_to(tmp_path / "secret.txt")
