@@ -30,7 +30,7 @@ def with_image_features(path: Path, columns: Collection[str]) -> None:
     picture = pa.list_(pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
     temporary = path.with_name(f"{path.name}.arrow")
     try:
-        with pq.ParquetFile(path) as source:
+        with pq.ParquetFile(path, pre_buffer=False) as source:  # else the whole file is in memory
             fields = [pa.field(one.name, picture if one.name in columns else one.type) for one in source.schema_arrow]
             schema = pa.schema(fields, metadata=told)
             with pq.ParquetWriter(
