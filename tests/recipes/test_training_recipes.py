@@ -22,13 +22,16 @@ METHODS = {
     "chain": ["sft", "dpo"],
     "chain_kto": ["sft", "kto"],
 }
+SEEING = {"sft", "dpo", "kto"}
+"""Methods of which there is a recipe for a vision-language model."""
 GIB = 1 << 30
 
 
 def test_every_chain_has_a_small_size_and_a_large_one() -> None:
     names = {file.stem for file in FILES}
     kinds = [*METHODS, "reward_grpo"]
-    assert names == {f"{kind}_{size}" for kind in kinds for size in ("smollm2", "qwen7b")}
+    sizes = {f"{kind}_{size}" for kind in kinds for size in ("smollm2", "qwen7b")}
+    assert names == sizes | {f"{method}_qwen_vl_7b" for method in SEEING}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -36,13 +39,14 @@ def test_a_recipe_reads_and_plans(file: Path) -> None:
     recipe = load(file)
     assert recipe.name == file.stem
     assert from_resolved(recipe.resolved(), root=recipe.root) == recipe
-    kind = file.stem.rpartition("_")[0]
+    kind = file.stem.removesuffix("_qwen_vl_7b") if "_vl_" in file.stem else file.stem.rpartition("_")[0]
     methods = [stage.method for stage in recipe.stages]
     assert methods == METHODS.get(kind, methods)
     assert methods[-2:] == ["reward", "grpo"] or kind in METHODS
     steps = plan(recipe, train=True)
     name = recipe.sources[0].name
-    assert steps[0] == f"read {name}: {name}.csv as events"
+    assert steps[0] in (f"read {name}: {name}.csv as events", f"read {name}: {name}.jsonl as captions")
+    assert ("_vl_" in file.stem) == ("pictures: checked, written again" in steps)
     assert sum(step.startswith("train: ") for step in steps) == len(methods)
     assert f"recipes/train/{file.name}" in file.read_text(encoding="utf-8")
 
@@ -56,6 +60,9 @@ def test_a_recipe_reads_and_plans(file: Path) -> None:
         ("chain_qwen7b", 80, 8),
         ("chain_kto_qwen7b", 80, 1),
         ("reward_grpo_qwen7b", 80, 1),
+        ("sft_qwen_vl_7b", 32, 1),
+        ("dpo_qwen_vl_7b", 32, 1),
+        ("kto_qwen_vl_7b", 16, 1),
     ],
 )
 def test_a_large_recipe_fits_the_gpus_that_it_names(name: str, gpu_gib: int, devices: int) -> None:
