@@ -174,7 +174,7 @@ class ClipScorer:
             (cells["seen"].to_numpy(), cells["at"].to_numpy()),
         )
         by_picture = (
-            cells.with_columns(cosine=found)
+            cells.with_columns(cosine=pl.Series(found).fill_nan(None))
             .group_by("row", "column", "place")
             .agg(pl.col("cosine").max(), pl.col("windows").first())
         )

@@ -135,6 +135,45 @@ def test_a_name_tells_the_languages(name: str, pretrained: str, languages: tuple
     assert ClipRelevance(model=name, pretrained=pretrained).build().scorer.languages == languages  # type: ignore[attr-defined]
 
 
+TEXT = {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
+VISION = {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {
+            "init_logit_bias": -10,
+            "custom_text": True,
+            "vision_cfg": VISION,
+            "text_cfg": {**TEXT, "no_causal_mask": True, "proj_bias": True, "pool_type": "last"},
+        },
+        {
+            "custom_text": True,
+            "vision_cfg": {**VISION, "attentional_pool": True, "attn_pooler_heads": 2, "output_tokens": True},
+            "text_cfg": {**TEXT, "embed_cls": True, "output_tokens": True},
+            "multimodal_cfg": TEXT,
+        },
+    ],
+    ids=["SigLIP", "CoCa"],
+)
+def test_other_architectures_are_asked_alike(
+    config: dict[str, Any], colours: dict[str, dict[str, str]], tmp_path: Path
+) -> None:
+    import open_clip
+    import torch
+    from safetensors.torch import save_file
+
+    (tmp_path / f"{tmp_path.name}.json").write_text(json.dumps({"embed_dim": 32, **config}), encoding="utf-8")
+    open_clip.add_model_config(tmp_path / f"{tmp_path.name}.json")
+    torch.manual_seed(0)
+    made = open_clip.create_model_and_transforms(tmp_path.name)[0]
+    save_file({name: one.contiguous() for name, one in made.state_dict().items()}, tmp_path / "w.safetensors")
+    red = colours["red"]
+    (row,) = built(tmp_path).scorer.score(items(("a red square", None, [red]))).to_dicts()
+    assert row["clip"] == pytest.approx(expected(tmp_path, red["path"], "a red square"), abs=5e-4)
+
+
 def test_a_long_text_counts_by_its_best_window(tiny_clip: Path, colours: dict[str, dict[str, str]]) -> None:
     words = "the parcel stands at the door and on it there is a red square beside an old green lamp "
     red = colours["red"]
