@@ -142,7 +142,7 @@ SEED = "prefdata shapes vlm"
 SIZE, PIXELS, PATCH, HIDDEN, LAYERS = 448, 64, 16, 64, 2
 SCENES = 3000
 BATCH = 32
-SEEING, LOOKING, SPEAKING = 400, 500, 80
+SEEING, LOOKING, SPEAKING = 500, 1800, 160
 """Steps of the vision tower alone, of all with each text under its own picture, then under another's."""
 RATE = 3e-3
 ASKED = "Describe the picture."
