@@ -100,6 +100,7 @@ def audit(
     skip: Collection[str] = (),
     slow: bool = False,
     benchmarks: Sequence[str | Path] = (),
+    pictures: str | Path | None = None,
     max_length: int | None = None,
     tokenizer: str | Path | None = None,
     model: str | Path | None = None,
@@ -111,7 +112,8 @@ def audit(
     """Audits the dataset at `path`, in any format that `convert` reads.
 
     `only` and `skip` name checks or families; `slow` runs those that need a model; `benchmarks` are files and folders
-    of evaluation sets that no row should hold. `max_length` is what the trainer reads of a row, in tokens of
+    of evaluation sets that no row should hold; every picture is opened that a row names below the folder `pictures`,
+    or holds. `max_length` is what the trainer reads of a row, in tokens of
     `tokenizer` (a name, a folder or a hub id; estimated without it); `model` is a small language model, named alike,
     that reads `model_rows` rows. `what_if` tries filters and groupings: true for all of the catalogue with their
     defaults, or the path of a recipe for its own. Raises RecipeError where the file can be read in several ways,
@@ -124,7 +126,8 @@ def audit(
 
     options = {
         "benchmarks": tuple(benchmarks),
-        "folders": _folders(path),
+        "pictures": pictures,
+        "folders": (*(() if pictures is None else (Path(pictures),)), *_folders(path)),
         "max_length": max_length,
         "tokenizer": tokenizer,
         "model": model,

@@ -61,6 +61,10 @@ def audit_command(
             help="File or folder of an evaluation set that no row should hold; may be given again.", show_default=False
         ),
     ] = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(help="Open every picture; paths in the data are meant from this folder.", show_default=False),
+    ] = None,
     max_length: Annotated[
         int | None,
         typer.Option(
@@ -150,6 +154,7 @@ def audit_command(
         only=only or (),
         skip=skip or (),
         benchmarks=benchmarks or (),
+        pictures=pictures,
         max_length=max_length,
         tokenizer=tokenizer,
         model=model,

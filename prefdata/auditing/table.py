@@ -17,6 +17,7 @@ CHECKS = (
     "prefdata.auditing.columns:IDENTICAL_COLUMNS",
     "prefdata.auditing.pictures:MISSING_PICTURES",
     "prefdata.auditing.pictures:PICTURES_IN_SOME_ROWS",
+    "prefdata.auditing.looking:REFUSED_PICTURES",
     "prefdata.auditing.truncation:TRUNCATION",
     "prefdata.auditing.pairs:EQUAL_SIDES",
     "prefdata.auditing.pairs:SAME_WORDS",

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from prefdata.auditing.finding import Finding, Severity
 from prefdata.auditor import audit
+from prefdata.errors import InputError
 
 
 def row(at: int, *pictures: str) -> dict[str, Any]:
@@ -22,10 +24,10 @@ def row(at: int, *pictures: str) -> dict[str, Any]:
     }
 
 
-def found(folder: Path, rows: list[dict[str, Any]]) -> dict[str, Finding]:
+def found(folder: Path, rows: list[dict[str, Any]], **more: Any) -> dict[str, Finding]:
     path = folder / "rows.jsonl"
     path.write_text("".join(json.dumps(one) + "\n" for one in rows), encoding="utf-8")
-    return {finding.check: finding for finding in audit(path, only=["form"]).findings}
+    return {finding.check: finding for finding in audit(path, only=["form"], **more).findings}
 
 
 def test_pictures_that_are_not_beside_the_data_are_named(tmp_path: Path) -> None:
@@ -60,3 +62,20 @@ def test_rows_without_a_picture_beside_others_are_a_note(tmp_path: Path) -> None
 
 def test_a_set_without_pictures_says_nothing_of_them(tmp_path: Path) -> None:
     assert not {"missing_pictures", "pictures_in_some_rows"} & set(found(tmp_path, [row(0), row(1)]))
+
+
+def test_pictures_below_a_folder_that_is_named_are_opened(tmp_path: Path) -> None:
+    shop = tmp_path / "shop"
+    shop.mkdir()
+    Image.linear_gradient("L").save(shop / "whole.png")
+    whole = (shop / "whole.png").read_bytes()
+    (shop / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (shop / "note.png").write_text("no picture")
+    rows = [row(0, "whole.png"), row(1, "cut.png"), row(2, "whole.png", "note.png"), row(3, "cut.png"), row(4)]
+    seen = found(tmp_path, rows, pictures=shop)
+    assert "missing_pictures" not in seen
+    assert seen["refused_pictures"].rows.to_list() == [1, 2, 3]
+    assert seen["refused_pictures"].measures == {"pictures": {"truncated": 2, "unknown_format": 1}}
+    assert "refused_pictures" not in found(tmp_path, rows)
+    with pytest.raises(InputError, match="no folder of pictures"):
+        found(tmp_path, rows, pictures=tmp_path / "nowhere")
