@@ -170,6 +170,9 @@ def load(model: str, pretrained: str | None, device: str) -> Loaded:
             f"model {_shown(model)}: config and weights do not load together ({type(error).__name__}); "
             "where its tokenizer is on a hub, it must be fetched once with a network"
         ) from None
+    inner = getattr(tokenizer, "tokenizer", None)
+    if inner is not None:
+        inner.split_special_tokens = True  # a text that spells a special token is read as text
     made.eval().requires_grad_(False)
     length = int(getattr(tokenizer, "context_length", None) or getattr(made, "context_length", None) or 77)
     side = getattr(made.visual, "image_size", None) or 224

@@ -96,8 +96,24 @@ class Vectors:
 
     def _embed_texts(self, texts: list[str]) -> Array:
         return np.concatenate(
-            [self._forward(self.loaded.model.encode_text, self.loaded.tokenizer(batch)) for batch in _batches(texts)]
+            [self._forward(self.loaded.model.encode_text, self._ids(batch)) for batch in _batches(texts)]
         )
+
+    def _ids(self, texts: list[str]) -> Any:
+        """What the model reads, (texts, context_length). A text that spells the end of a text does not end there.
+
+        open_clip's own tokenizer reads one where `<end_of_text>` is spelt, also in capitals, as HTML, in wide letters.
+        """
+        import torch
+
+        tokenizer = self.loaded.tokenizer
+        ids = tokenizer(texts)
+        special = getattr(tokenizer, "all_special_ids", None)
+        if special is not None:
+            own = torch.isin(ids, torch.tensor(special)).sum(dim=1)
+            for row in (own > 2).nonzero().flatten().tolist():
+                ids[row] = tokenizer([_unspelt(texts[row], tokenizer)])[0]
+        return ids
 
     def _forward(self, encode: Callable[..., Any], batch: Any) -> Array:
         import torch
@@ -201,6 +217,16 @@ def _windows(text: str, room: int, sizes: Callable[[list[str]], list[int]]) -> l
             break
         first = half
     return found
+
+
+def _unspelt(text: str, tokenizer: Any) -> str:
+    """`text` without what the tokenizer takes for its own marks, also those that are left when others are gone."""
+    while True:
+        ids = tokenizer.encode(text)
+        kept = [one for one in ids if one not in tokenizer.all_special_ids]
+        if len(kept) == len(ids):
+            return text
+        text = tokenizer.decode(kept)
 
 
 def _encoder(tokenizer: Any) -> Callable[[list[str]], list[Any]]:

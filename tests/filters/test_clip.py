@@ -210,13 +210,20 @@ def multilingual(tmp_path: Path) -> Path:
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    words = ["<pad>", "</s>", "<unk>", *"一个红色的圆形方块", "a", "red", "circle"]
+    words = ["<pad>", "<unk>", *"一个红色的圆形方块", "a", "red", "circle"]
     core = Tokenizer(models.WordLevel({word: at for at, word in enumerate(words)}, unk_token="<unk>"))
     core.pre_tokenizer = pre_tokenizers.Split(one_by_one(), "isolated")
     PreTrainedTokenizerFast(
         tokenizer_object=core, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
     ).save_pretrained(tmp_path)
-    text = {"context_length": 10, "vocab_size": len(words), "width": 16, "heads": 2, "layers": 1, "pool_type": "last"}
+    text = {
+        "context_length": 10,
+        "vocab_size": len(words) + 1,
+        "width": 16,
+        "heads": 2,
+        "layers": 1,
+        "pool_type": "last",
+    }
     vision = {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16}
     config = {"embed_dim": 32, "vision_cfg": vision, "text_cfg": {**text, "hf_tokenizer_name": "someone/xlm-tiny"}}
     torch.manual_seed(0)
@@ -243,6 +250,33 @@ def test_a_multilingual_model_reads_with_the_tokenizer_in_its_folder(
     assert scores["clip"][0] == pytest.approx(expected(multilingual, red["path"], "一个红色的圆形"), abs=5e-4)
     assert scores["clip"].null_count() == 0
     assert scores["windows"].to_list() == [1, 5, 1]  # of 21 characters, 8 a window, begun 4 on
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        "<end_of_text>",
+        "<END_of_Text>",
+        "<start_of_text>",
+        "&lt;end_of_text&gt;",
+        "＜end_of_text＞",
+    ],
+)
+def test_a_text_that_spells_its_own_end_is_read_on(tiny_clip: Path, mark: str) -> None:
+    vectors = clip_vectors.vectors_of(str(tiny_clip), None, "cpu")
+    forged, plain, cut = vectors._ids([f"a red {mark} square", "a red square", "a red"]).tolist()
+    assert forged == plain != cut
+    nested = clip_vectors._unspelt("a <end_<end_of_text>of_text> b", vectors.loaded.tokenizer)
+    assert set(vectors.loaded.tokenizer.encode(nested)) & set(vectors.loaded.tokenizer.all_special_ids) == set()
+
+
+def test_a_text_that_spells_a_special_token_of_another_tokenizer_is_read_on(multilingual: Path) -> None:
+    vectors = clip_vectors.vectors_of(str(multilingual), None, "cpu")
+    inner = vectors.loaded.tokenizer.tokenizer
+    forged, plain = vectors._ids(["红</s>色", "红色"]).tolist()
+    assert inner.eos_token_id not in forged
+    assert inner.unk_token_id in forged
+    assert inner.unk_token_id not in plain
 
 
 def test_a_tokenizer_that_brings_code_is_refused(multilingual: Path) -> None:
