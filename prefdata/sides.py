@@ -28,6 +28,9 @@ TAUGHT: dict[RecordType, Side] = {
 
 ANSWERS = ("completion", "chosen", "rejected")
 
+OF_PROMPTS = ("language", "image_quality", "nsfw", "picture_text")
+"""The filters that a row without an answer is asked about by its prompt: what it is written in, what it shows."""
+
 COMPARED = 20_000
 """Pairs of pairs whose words are held at a time."""
 
@@ -56,7 +59,7 @@ def sides_for(name: str, sides: Sequence[Side], record_type: RecordType) -> tupl
             found[side] = None
         elif side == "completion" and record_type is RecordType.PREFERENCE:
             found["chosen"] = None
-        elif side == "completion" and name == "language":
+        elif side == "completion" and name in OF_PROMPTS:
             found["prompt"] = None
         else:
             held = ", ".join(there)

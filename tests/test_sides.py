@@ -42,6 +42,7 @@ def pairs(*rows: tuple[str, str, str]) -> pl.DataFrame:
         ("chat_quality", ("completion", "chosen"), RecordType.PREFERENCE, ("chosen",)),
         ("language", ("prompt", "completion"), RecordType.PREFERENCE, ("prompt", "chosen")),
         ("language", ("completion",), RecordType.PROMPT, ("prompt",)),
+        ("image_quality", ("completion",), RecordType.PROMPT, ("prompt",)),
     ],
 )
 def test_a_filter_judges_what_is_to_be_learnt(
@@ -52,7 +53,11 @@ def test_a_filter_judges_what_is_to_be_learnt(
 
 @pytest.mark.parametrize(
     ("name", "sides", "record_type"),
-    [("toxicity", ("completion",), RecordType.PROMPT), ("language", ("rejected",), RecordType.UNPAIRED)],
+    [
+        ("toxicity", ("completion",), RecordType.PROMPT),
+        ("clip", ("completion",), RecordType.PROMPT),
+        ("language", ("rejected",), RecordType.UNPAIRED),
+    ],
 )
 def test_a_side_that_the_rows_do_not_have_is_an_error(
     name: str, sides: tuple[Side, ...], record_type: RecordType
