@@ -127,7 +127,9 @@ def _decoded(data: bytes, rules: Rules) -> tuple[Image.Image, Image.Image]:
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             picture = Image.open(io.BytesIO(data), formats=rules.formats)
-            known |= {"format": _format(picture), "width": picture.width, "height": picture.height}
+            known |= {"format": _format(picture)}
+            if max(picture.size) < 2**31:  # more is no size of anything, and no number of the table's
+                known |= {"width": picture.width, "height": picture.height}
             if picture.width * picture.height > rules.max_pixels:
                 raise Refused("too_many_pixels", **known)
             Image.MAX_IMAGE_PIXELS = rules.max_pixels  # a frame may be larger than the head says
@@ -256,7 +258,10 @@ def _is_there(folder: str, name: str) -> bool:
 
 def warm_up(rules: Rules) -> None:
     """Loads every decoder and encoder that may be needed: a confined worker can open no file."""
-    for name in FORMATS:
+    from PIL import ImageCms  # noqa: F401  # of which Pillow thinks when it meets the mode LAB
+
+    Image.init()
+    for name in (name for name in FORMATS if name in Image.SAVE):
         buffer = io.BytesIO()
         picture = Image.new("RGB", (8, 8))
         exif = Image.Exif()

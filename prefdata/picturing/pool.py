@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import json
+import math
 import os
 import re
 import select
@@ -35,6 +36,9 @@ PICTURES_PER_WORKER = 20_000
 """After so many a worker is replaced: what a decoder's allocator does not give back is given back then."""
 
 PIPE_BYTES = 1 << 20
+
+FINGERPRINT = 768
+"""Bytes of a fingerprint: 16 x 16 RGB."""
 
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR", "VIRTUAL_ENV")
 
@@ -232,7 +236,7 @@ class Pool:
             ahead = batches()  # read while the worker decodes
             while waiting and not self._stopped:
                 try:
-                    answer = _checked(worker.receive())
+                    answer = checked(worker.receive())
                 except Lost as lost:
                     task = waiting[0]
                     if lost.again and not task.tried:
@@ -288,25 +292,40 @@ def _widen(fd: int) -> None:
             return
 
 
-NUMBERS = ("width", "height", "frames", "blur", "entropy", "brightness", "contrast", "phash")
+WHOLE = {"width": 2**31, "height": 2**31, "frames": 2**31, "phash": 2**64}
+MEASURED = ("blur", "entropy", "brightness", "contrast")
 PIXELS = re.compile(r"[0-9a-f]{32}")
 NAME = re.compile(r"[0-9a-f]{32,64}\.(png|jpg)")
+FORMAT = re.compile(r"[A-Z0-9]{2,12}")
+STORED = ("encoded", "original", "there")
 
 
-def _checked(answer: Answer) -> Answer:
+def checked(answer: Answer) -> Answer:
     """The answer, if it is one: a worker has had foreign bytes in its hands, and what it says is not trusted."""
-    facts = answer.facts
-    reason = facts.get("reason")
-    if reason is not None:
-        sound = reason in REASONS
+    facts, reason = answer.facts, answer.facts.get("reason")
+    sound = all(_is_whole(facts.get(name), most) for name, most in WHOLE.items())
+    sound = sound and _matches(FORMAT, facts.get("format"))
+    if reason is None:
+        sizes = [len(blob) for blob in answer.blobs]
+        sound = sound and all(isinstance(one := facts.get(name), float) and math.isfinite(one) for name in MEASURED)
+        sound = sound and _matches(PIXELS, facts.get("pixels") or "") and _is_stored(facts.get("stored"))
+        sound = sound and len(sizes) == 3 and sizes[0] == FINGERPRINT and sizes[1] > 0
+        sound = sound and facts.get("phash") is not None
     else:
-        stored = facts.get("stored")
-        sound = (
-            all(isinstance(facts.get(name), int | float | None) for name in NUMBERS)
-            and PIXELS.fullmatch(str(facts.get("pixels"))) is not None
-            and (stored is None or NAME.fullmatch(str(stored.get("name"))) is not None)
-            and [len(blob) > 0 for blob in answer.blobs[:2]] == [True, True]
-            and len(answer.blobs) == 3
-            and len(answer.blobs[0]) == 768
-        )
+        sound = sound and isinstance(reason, str) and reason in REASONS and not answer.blobs
     return answer if sound else Answer({"reason": "crashed"}, [])
+
+
+def _is_whole(value: Any, most: int) -> bool:
+    return value is None or (type(value) is int and 0 <= value < most)
+
+
+def _matches(pattern: re.Pattern[str], value: Any) -> bool:
+    return value is None or (isinstance(value, str) and pattern.fullmatch(value) is not None)
+
+
+def _is_stored(stored: Any) -> bool:
+    if stored is None:
+        return True
+    named = isinstance(stored, dict) and isinstance(stored.get("name"), str)
+    return named and _matches(NAME, stored["name"]) and stored.get("what") in STORED

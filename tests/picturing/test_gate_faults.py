@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import random
 import socket
 import struct
 import zlib
@@ -16,7 +17,7 @@ import pytest
 from made_pictures import chunk, gradient, opened, png, saved
 from PIL import Image
 
-from prefdata.pictures import REASONS, Address, Gate, GateSettings
+from prefdata.pictures import REASONS, Address, Gate
 
 Look = Callable[[bytes], dict[str, Any]]
 
@@ -42,6 +43,7 @@ NOISE = saved(Image.effect_noise((200, 200), 50).convert("RGB"), "JPEG")
         (png(10_000, 10_000), "too_many_pixels", "PNG"),
         (png(7_000, 7_000, zlib.compress(b"\0" * 100)), "too_many_pixels", "PNG"),
         (png(2**31 - 1, 2**31 - 1, zlib.compress(b"")), "too_many_pixels", "PNG"),
+        (png(8, 2**32 - 1, zlib.compress(b"")), "too_many_pixels", "PNG"),
         (png(0, 5, zlib.compress(b"")), "broken", "PNG"),
         (NOISE[: len(NOISE) // 2], "truncated", "JPEG"),
         (saved(gradient())[:-60], "truncated", "PNG"),
@@ -147,10 +149,10 @@ def test_what_is_transparent_lies_on_the_background_and_no_hidden_colour_shows(
     assert (picture.mode, picture.getpixel((1, 1))) == ("RGB", pixel)
 
 
-def test_the_background_is_that_of_the_settings(tmp_path: Path) -> None:
-    with Gate(GateSettings(workers=1, background="#102030"), store=tmp_path) as gate:
-        (found,) = gate.look([Address(tmp_path, saved(Image.new("RGBA", (2, 2))))]).rows(named=True)
-        assert Image.open(tmp_path / found["uri"]).getpixel((0, 0)) == (0x10, 0x20, 0x30)
+def test_lightness_and_two_axes_of_colour_become_red_green_blue(stored: Callable[[bytes], Image.Image]) -> None:
+    pixel = stored(saved(Image.new("LAB", (4, 4), (255, 128, 128)), "TIFF")).getpixel((0, 0))
+    assert isinstance(pixel, tuple)
+    assert min(pixel) >= 250
 
 
 @pytest.mark.parametrize(
@@ -220,6 +222,33 @@ def test_a_jpeg_with_further_pictures_behind_it_is_its_first_one(stored: Callabl
     frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "blue")]
     found = stored(saved(frames[0], "MPO", save_all=True, append_images=frames[1:])).getpixel((0, 0))
     assert found == (254, 0, 0)
+
+
+def mutants(seed: int, count: int) -> list[bytes]:
+    """Sound files of every format with some of their bytes replaced, cut out or doubled."""
+    rng = random.Random(seed)
+    sound = [saved(gradient(), name) for name in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")]
+    sound += [saved(gradient().convert("RGBA"), "WEBP", lossless=True), saved(gradient(), "JPEG", progressive=True)]
+    found = []
+    for at in range(count):
+        data = bytearray(sound[at % len(sound)])
+        for _ in range(rng.randint(1, 6)):
+            place, size = rng.randrange(len(data)), rng.randint(1, 8)
+            data[place : place + size] = rng.choice((rng.randbytes(size), b"", bytes(data[place : place + size]) * 2))
+        found.append(bytes(data))
+    return found
+
+
+def test_whatever_the_bytes_a_picture_is_taken_or_refused_and_its_worker_goes_on(gate: Gate) -> None:
+    given = mutants(0, 240)
+    gate.look([Address(Path(), given[0])])
+    workers = gate.pool.processes
+    found = gate.look([Address(Path(), data) for data in given])
+    taken = found["reason"].is_null()
+    assert 20 < taken.sum() < 220
+    assert found.filter(taken)["uri"].null_count() == 0
+    assert set(found["reason"].drop_nulls()) <= set(REASONS) - {"crashed", "timed_out", "not_there"}
+    assert gate.pool.processes == workers
 
 
 def test_what_is_not_a_regular_file_is_refused_without_being_opened(gate: Gate, tmp_path: Path) -> None:

@@ -243,25 +243,28 @@ def test_only_addresses_of_the_public_network_are_public(address: str, public: b
     assert is_public(address) is public
 
 
-def test_fetched_pictures_go_through_the_gate_like_any_other(port: int, tmp_path: Path) -> None:
-    net = Net(port)
-    names = ["https://pics.example/a.png", "https://cdn.example/same.png", "https://other.example/a.png", "local.png"]
+@pytest.fixture(scope="module")
+def fetching() -> Iterator[Gate]:
+    with Gate(GateSettings(workers=1, hosts=("pics.example", "cdn.example")), store=None) as gate:
+        yield gate
+
+
+def test_fetched_pictures_go_through_the_gate_like_any_other(fetching: Gate, port: int, tmp_path: Path) -> None:
+    names = ["https://pics.example/1.png", "https://cdn.example/same.png", "https://other.example/a.png", "local.png"]
     (tmp_path / "local.png").write_bytes(saved(gradient()))
-    with Gate(GateSettings(workers=1, hosts=("pics.example", "cdn.example")), store=tmp_path) as gate:
-        gate.fetcher = net.fetcher()
-        found = gate.look([Address(tmp_path, name) for name in names])
+    fetching.fetcher = Net(port).fetcher()
+    found = fetching.look([Address(tmp_path, name) for name in names])
     assert found["reason"].to_list() == [None, None, "host_not_allowed", None]
-    assert found["uri"].n_unique() == 2
+    assert found["sha256"].n_unique() == 2
     assert found["address"].to_list() == names
 
 
-def test_an_address_is_asked_once_by_a_gate(port: int, tmp_path: Path) -> None:
-    net = Net(port)
-    names = ["https://pics.example/a.png", "https://pics.example/gone", "https://pics.example/a.png"]
+def test_an_address_is_asked_once_by_a_gate(fetching: Gate, port: int, tmp_path: Path) -> None:
+    names = ["https://pics.example/2.png", "https://pics.example/gone", "https://pics.example/2.png"]
     given = [Address(tmp_path, name) for name in names]
-    with Gate(GateSettings(workers=1, hosts=("pics.example",)), store=None) as gate:
-        gate.fetcher = net.fetcher()
-        first = gate.look(given)
-        assert gate.look(given).equals(first)
+    net = Net(port)
+    fetching.fetcher = net.fetcher()
+    first = fetching.look(given)
+    assert fetching.look(given).equals(first)
     assert first["reason"].to_list() == [None, "fetch_failed", None]
     assert sorted(net.dialled) == [PUBLIC] * 2

@@ -157,6 +157,11 @@ def test_a_photograph_is_stored_as_jpeg_and_a_drawing_as_png_without_loss() -> N
     assert opened(names[1].blobs[2]).tobytes() == drawing.tobytes()
 
 
+def test_the_background_is_that_of_the_settings() -> None:
+    seen = decoding.look(saved(Image.new("RGBA", (2, 2))), RULES._replace(background=(16, 32, 48)))
+    assert opened(seen.blobs[2]).getpixel((0, 0)) == (16, 32, 48)
+
+
 def test_a_larger_picture_is_stored_at_the_longest_side_that_is_allowed() -> None:
     seen = decoding.look(saved(gradient(64, 32)), RULES._replace(max_side=16))
     assert (opened(seen.blobs[2]).size, seen.facts["width"], seen.facts["height"]) == ((16, 8), 64, 32)

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from made_pictures import gradient, png, saved
@@ -16,6 +17,7 @@ from made_pictures import gradient, png, saved
 from prefdata.errors import PrefdataError
 from prefdata.pictures import Address, Gate, GateSettings
 from prefdata.picturing import framing, syscalls
+from prefdata.picturing.pool import Answer, checked
 
 SICK = """
 import os, signal, socket, sys
@@ -168,3 +170,53 @@ def test_messages_come_back_as_they_were_sent() -> None:
         assert framing.receive(source) is None
     finally:
         os.close(source)
+
+
+SOUND = {
+    "reason": None,
+    "format": "PNG",
+    "width": 4,
+    "height": 4,
+    "frames": 1,
+    "pixels": "0" * 32,
+    "blur": 1.0,
+    "entropy": 1.0,
+    "brightness": 0.5,
+    "contrast": 0.1,
+    "phash": 7,
+    "stored": {"name": "0" * 32 + ".png", "what": "encoded"},
+}
+BLOBS = [bytes(768), b"thumbnail", b"body"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "blobs", "reason"),
+    [
+        ({}, BLOBS, None),
+        ({"stored": None}, BLOBS, None),
+        ({"stored": {"name": "../../etc/cron.d/x.png", "what": "encoded"}}, BLOBS, "crashed"),
+        ({"stored": {"name": "0" * 32 + ".png/../../x", "what": "encoded"}}, BLOBS, "crashed"),
+        ({"stored": {"name": "0" * 32 + ".html", "what": "encoded"}}, BLOBS, "crashed"),
+        ({"stored": {"name": "0" * 32 + ".png", "what": "elsewhere"}}, BLOBS, "crashed"),
+        ({"stored": "0"}, BLOBS, "crashed"),
+        ({"pixels": "x"}, BLOBS, "crashed"),
+        ({"pixels": None}, BLOBS, "crashed"),
+        ({"format": "<script>"}, BLOBS, "crashed"),
+        ({"width": 2**31}, BLOBS, "crashed"),
+        ({"width": True}, BLOBS, "crashed"),
+        ({"phash": 2**64}, BLOBS, "crashed"),
+        ({"phash": None}, BLOBS, "crashed"),
+        ({"blur": float("nan")}, BLOBS, "crashed"),
+        ({"blur": "much"}, BLOBS, "crashed"),
+        ({}, BLOBS[:2], "crashed"),
+        ({}, [b"", *BLOBS[1:]], "crashed"),
+        ({"reason": "anything"}, [], "crashed"),
+        ({"reason": ["broken"]}, [], "crashed"),
+        ({"reason": "broken", "width": 2**40}, [], "crashed"),
+        ({"reason": "broken"}, [], "broken"),
+    ],
+)
+def test_what_a_worker_says_is_checked_before_it_is_believed(
+    changed: dict[str, Any], blobs: list[bytes], reason: str | None
+) -> None:
+    assert checked(Answer(SOUND | changed, blobs)).facts["reason"] == reason
