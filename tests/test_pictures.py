@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_pictures import gradient, opened, saved
 
-from prefdata.errors import RecipeError
+from prefdata.errors import RecipeError, ResourceError
 from prefdata.pictures import PICTURES, REASONS, SEEN, Address, Gate, GateSettings, Pictures, read
 from prefdata.schema import IMAGE
 
@@ -119,6 +119,18 @@ def test_a_stored_picture_that_was_deleted_is_written_again(gate: Gate, run: Pat
     os.unlink(run / uri)
     assert gate.look([Address(Path(), data)])["uri"].to_list() == [uri]
     assert (run / uri).read_bytes() == before
+
+
+def test_a_full_disk_is_told_and_the_gate_goes_on(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, data: bytes) -> None:
+        raise ResourceError("no room left on the disk")
+
+    given = [Address(Path(), saved(gradient(20, 20 + at))) for at in range(6)]
+    with monkeypatch.context() as patch:
+        patch.setattr("prefdata.picturing.looking.write_atomic", full)
+        with pytest.raises(ResourceError, match="no room"):
+            gate.look(given)
+    assert gate.look(given)["uri"].n_unique() == 6
 
 
 def images(*rows: list[tuple[str, str]] | None) -> pl.Series:
