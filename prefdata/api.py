@@ -5,15 +5,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import polars as pl
 
 from prefdata import judging
-from prefdata.errors import RecipeError, SchemaError
+from prefdata.errors import InputError, RecipeError, SchemaError
 from prefdata.recipe import Recipe, settings_of
 from prefdata.schema import MESSAGES, RecordType, check
 from prefdata.text import joined_text, last_user_text
+
+if TYPE_CHECKING:
+    from prefdata.importing import Imported
+    from prefdata.pictures import Pictures
 
 logger = logging.getLogger(__name__)
 
@@ -83,14 +87,17 @@ def read(
     type: RecordType | str | None = None,
     into: RecordType | str | None = None,
     labels: Mapping[str, bool] | None = None,
+    pictures: str | Path | None = None,
     **format_settings: Any,
 ) -> pl.DataFrame:
     """The rows of a dataset of any format as a canonical frame, which is what trainers and filters take.
 
     The format is recognised unless it is named; `type` says what the rows are where that is not clear, `into` makes
     them another type (pairs to unpaired, SFT or prompts), `labels` says what labels other than true and false mean. The
-    column `group` holds rows of one prompt together. Rows that cannot be read or say nothing are left out, and logged
-    with their reasons. Raises RecipeError where the file can be read in several ways, InputError where not at all.
+    column `group` holds rows of one prompt together. Where a folder is named for `pictures`, those of the rows pass the
+    gate, are stored there, and have their addresses in it, which scorers that look at pictures need. Rows that cannot
+    be read or say nothing are left out, and logged with their reasons. Raises RecipeError where the file can be read in
+    several ways, InputError where not at all.
     Example: `prefdata.read("pairs.jsonl")`.
     """
     from prefdata import importing
@@ -109,7 +116,10 @@ def read(
     }
     recipe = importing.typed(from_data({"sources": [source], "type": into}, root=Path.cwd(), where="read"))
     assert recipe.type is not None
-    found = importing.read_dataset(recipe, recipe.sources[0], recipe.type)
+    if pictures is None:
+        found = importing.read_dataset(recipe, recipe.sources[0], recipe.type)
+    else:
+        found = _with_pictures(recipe, recipe.type, Path(pictures))
     account = found.account
     reasons = {**account["refused_because"], **account["left_out"], **account["unmade_because"]}
     if account["quarantined"]:
@@ -121,26 +131,55 @@ def read(
     return conform(found.records, recipe.type)
 
 
-def score(frame: pl.DataFrame, name: str, *, side: judging.Side = "completion", **settings: Any) -> pl.DataFrame:
+def _with_pictures(recipe: Recipe, record_type: RecordType, folder: Path) -> Imported:
+    """A dataset whose pictures are stored in `folder`."""
+    from prefdata.gating import STORE, TABLE, Looking
+    from prefdata.importing import read_dataset
+
+    if (folder / STORE).exists() and not (folder / TABLE).is_file():
+        raise RecipeError(f"{folder}: has `{STORE}` in it that prefdata did not write; name another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    (source,) = recipe.sources
+    with Looking(recipe, folder) as looking:
+        found = read_dataset(recipe, source, record_type, looking=looking)
+        looking.keep(source, found.records, found.records.clear())
+        looking.write()
+    return found
+
+
+def score(
+    frame: pl.DataFrame,
+    name: str,
+    *,
+    side: judging.Side = "completion",
+    pictures: str | Path | None = None,
+    **settings: Any,
+) -> pl.DataFrame:
     """The scores of the filter `name` for one side of the rows: as many rows, in the same order, with `id`.
 
+    `pictures` is the folder that the rows' pictures are stored in: of `read`, or a run.
     Sides may be messages or plain text (String); rows without `id` are numbered. Null is unjudged. Raises RecipeError
     for wrong settings, SchemaError for a frame without that side.
     Example: `prefdata.score(rows, "toxicity")["toxicity_completion"]`.
     """
     row_filter = settings_of("filter", name, settings).build()
     rows = _canonical(frame, sides=("prompt", side))
-    return rows.select("id").hstack(judging.judge(rows, row_filter, side))
+    return rows.select("id").hstack(judging.judge(rows, row_filter, side, pictures=_known(pictures)))
 
 
 def filter_rows(
-    frame: pl.DataFrame, filters: dict[str, dict[str, Any]], *, unjudged: Literal["keep", "drop"] = "keep"
+    frame: pl.DataFrame,
+    filters: dict[str, dict[str, Any]],
+    *,
+    unjudged: Literal["keep", "drop"] = "keep",
+    pictures: str | Path | None = None,
 ) -> Filtered:
     """`frame` without the rows that a filter drops; the dropped come back with every reason.
 
-    `filters` is name -> settings. Rows without a label are not dropped for that.
+    `filters` is name -> settings; `pictures` as of `score`. Rows without a label are not dropped for that.
     """
     built = [settings_of("filter", name, settings).build() for name, settings in filters.items()]
+    known = _known(pictures)
     given = frame
     frame = _canonical(frame, sides=("prompt", *(side for row_filter in built for side in row_filter.sides)))
     scored = frame.select("id", *[name for name in ("label", "label_confidence") if name in frame.columns])
@@ -149,7 +188,7 @@ def filter_rows(
         scored = scored.with_columns(label=pl.lit(True), label_confidence=pl.lit(0.0, dtype=pl.Float32))
     for row_filter in built:
         for side in row_filter.sides:
-            scored = scored.hstack(judging.judge(frame, row_filter, side))
+            scored = scored.hstack(judging.judge(frame, row_filter, side, pictures=known))
     decision = judging.decide(scored, built, [], unjudged=unjudged)
     reasons = pl.col("reasons").list.set_difference(pl.lit(["label_abstained"]))
     found = frame.select("id").join(decision.rows.select("id", reasons), on="id", how="left", maintain_order="left")
@@ -168,6 +207,18 @@ def near_duplicates(frame: pl.DataFrame, **settings: Any) -> pl.DataFrame:
     edges = grouping.edges(keys.filter(pl.col("key").is_duplicated()))
     found: pl.DataFrame = grouping.groups(edges.filter(pl.col("similarity") >= grouping.min_similarity))
     return found
+
+
+def _known(folder: str | Path | None) -> Pictures | None:
+    """The pictures that are stored in a folder. Raises InputError where there are none."""
+    if folder is None:
+        return None
+    from prefdata import gating
+
+    known = gating.known(Path(folder))
+    if known is None:
+        raise InputError(f"{folder}: no {gating.TABLE} there; `read(..., pictures=...)` or a run writes one")
+    return known
 
 
 def _canonical(frame: pl.DataFrame, *, sides: Sequence[str]) -> pl.DataFrame:

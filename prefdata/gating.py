@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -42,11 +43,17 @@ AMONG_INPUTS = "pictures/"
 NO_ADDRESS = "no_address"
 """Why a row is refused that says of a picture neither where it is nor what."""
 
+DRAWN = ("fingerprint", "thumbnail")
+"""What takes most of the room in the table of pictures."""
+
 MEASURES = ("blur", "entropy", "brightness", "contrast")
 """What is measured in a picture and told of it."""
 
 _ELSEWHERE = r"^(?:[A-Za-z][A-Za-z0-9+.-]*:|[/\\])"
 """How an address begins that is no path seen from the data: with a scheme, a drive, a root."""
+
+_STORED = re.compile(r"pictures/[0-9a-f]{2}/[0-9a-f]{16,64}\.[a-z]{3,4}")
+"""What gates call the pictures that they store."""
 
 _SHORT = 1024
 """Bytes up to which an address is known by itself; of a longer one, which holds a picture, the hash is."""
@@ -68,6 +75,8 @@ class Looking:
         self._gate: Gate | None = None
         self._known: dict[tuple[str, str], tuple[str, str | None]] = {}
         self._tables: list[pl.DataFrame] = []
+        self._drawn: list[pl.DataFrame] = []
+        self._pixels: set[str] = set()
         self._used = _pairs([])
         self._forgotten = _pairs([])
 
@@ -116,8 +125,9 @@ class Looking:
         if not self._tables:
             for name in (TABLE, WATCHED):
                 (self._run / name).unlink(missing_ok=True)
+            prune(self._run)
             return []
-        found = pl.concat(self._tables).unique(["source", "address"], keep="first", maintain_order=True)
+        found = self._table().unique(["source", "address"], keep="first", maintain_order=True)
         found = found.with_columns(at=_at()).join(self._forgotten, on=["source", "at"], how="anti")
         found = found.join(self._used.with_columns(used=True), on=["source", "at"], how="left")
         kept = pl.col("used").fill_null(False)
@@ -133,7 +143,22 @@ class Looking:
             return None
         from prefdata.pictures import Pictures
 
-        return Pictures(pl.concat(self._tables), self._run)
+        return Pictures(self._table(), self._run)
+
+    def _remember(self, table: pl.DataFrame) -> None:
+        """Keeps what was found; what is drawn of a picture once, however often its pixels were met."""
+        met = self._pixels
+        new = table.drop_nulls("pixels").unique("pixels", keep="first", maintain_order=True)
+        new = new.filter(pl.Series([one not in met for one in new["pixels"]], dtype=pl.Boolean))
+        met.update(new["pixels"])
+        self._drawn.append(new.select("pixels", *DRAWN))
+        self._tables.append(table.drop(DRAWN))
+
+    def _table(self) -> pl.DataFrame:
+        from prefdata.pictures import PICTURES
+
+        whole = pl.concat(self._tables).join(pl.concat(self._drawn), on="pixels", how="left", maintain_order="left")
+        return whole.select(PICTURES.names())
 
     def _looked(self, addresses: pl.Series, source: Source) -> pl.DataFrame:
         """`uri` (the addresses), `stored` (what rows call the picture from now on) and `reason` (null where taken)."""
@@ -147,7 +172,7 @@ class Looking:
             table = table.with_columns(source=pl.lit(source.name))
             told = table.select(_at(), "reason").iter_rows()
             self._known.update(dict(zip(new, told, strict=True)))
-            self._tables.append(table)
+            self._remember(table)
         found = [self._known[key] for key in keys]
         schema = {"stored": pl.String, "reason": pl.String}
         return addresses.to_frame("uri").hstack(pl.DataFrame(found, schema=schema, orient="row"))
@@ -158,6 +183,16 @@ class Looking:
 
             self._gate = Gate(settings_of(self._recipe), store=self._run).__enter__()
         return self._gate
+
+
+def known(run: Path) -> Pictures | None:
+    """The pictures of a run without their thumbnails; null where it has none."""
+    if not (run / TABLE).is_file():
+        return None
+    from prefdata.pictures import PICTURES, Pictures
+
+    names = [name for name in PICTURES if name != "thumbnail"]
+    return Pictures(pl.read_parquet(run / TABLE, columns=names, glob=False), run)
 
 
 def settings_of(recipe: Recipe) -> GateSettings:
@@ -296,17 +331,25 @@ def _written(run: Path, table: pl.DataFrame, watched: pl.DataFrame) -> list[Path
     """Writes both and prunes the store; gives all files."""
     write_parquet(run / TABLE, table)
     write_parquet(run / WATCHED, watched)
-    named = set(table["uri"].drop_nulls().to_list())
-    files = []
-    for file in sorted((run / STORE).rglob("*")):
-        if file.is_file() and file.relative_to(run).as_posix() in named:
-            files.append(file)
-        elif not file.is_dir():
+    return [run / TABLE, run / WATCHED, *prune(run, set(table["uri"].drop_nulls().to_list()))]
+
+
+def prune(run: Path, named: Set[str] = frozenset()) -> list[Path]:
+    """Removes the stored pictures of a run whose addresses are not `named`; gives the files of the others.
+
+    What a gate does not name so is not ours, and is left alone.
+    """
+    kept = []
+    for file in sorted((run / STORE).glob("*/*")):
+        name = file.relative_to(run).as_posix()
+        if name in named:
+            kept.append(file)
+        elif _STORED.fullmatch(name):
             file.unlink()
-    for folder in sorted((run / STORE).glob("*/")):
-        if not any(folder.iterdir()):
+    for folder in [*sorted((run / STORE).glob("*/")), run / STORE]:
+        if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
-    return [run / TABLE, run / WATCHED, *files]
+    return kept
 
 
 def _found(root: Path, address: str, limit: int) -> str | None:

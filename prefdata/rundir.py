@@ -79,6 +79,8 @@ class RunDir:
     def claim(self, name: str) -> None:
         """Make the directory the run of the recipe `name`. Raises RecipeError where it is another recipe's."""
         owner = self.path / "stages" / "recipe.json"
+        if not owner.is_file() and (self.path / "pictures").exists():
+            raise RecipeError(f"{self.path} is no run and has `pictures` in it, which a run writes; name another --out")
         found = json.loads(owner.read_text()).get("name") if owner.is_file() else name
         if found != name:
             raise RecipeError(f"{self.path} holds a run of {found!r}, this recipe is {name!r}; name another --out")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,10 +74,8 @@ class State:
 
     def pictures(self) -> Pictures | None:
         """The pictures that rows have; null where there are none."""
-        if self.seen is None and (self.run.path / gating.TABLE).is_file():
-            from prefdata import pictures
-
-            self.seen = pictures.read(self.run.path)
+        if self.seen is None:
+            self.seen = gating.known(self.run.path)
         return self.seen
 
     def shards(self) -> list[Path]:
@@ -145,7 +142,7 @@ def ingest(state: State, hashes: dict[str, dict[str, str]]) -> dict[str, Any]:
 def _ingest(state: State, key: str, forgotten: dict[str, list[str]], looking: gating.Looking) -> dict[str, Any]:
     recipe = state.recipe
     records, signals = state.run.fresh("records"), state.run.fresh("signals")
-    shutil.rmtree(state.run.path / gating.STORE, ignore_errors=True)
+    gating.prune(state.run.path)
     transforms = [entry.settings.build() for entry in recipe.transforms]
     written: list[Path] = []
     quarantines: list[pl.DataFrame] = []
