@@ -243,9 +243,13 @@ def load_model(folder: Path, *, dtype: Any = None, quantization_config: Any = No
 
     options = {} if quantization_config is None else {"quantization_config": quantization_config}
     with quiet_progress():
-        return kind.from_pretrained(
+        model = kind.from_pretrained(
             str(folder), dtype=dtype or torch.float32, use_safetensors=True, local_files_only=True, **options
         )
+    # FSDP stops at a class of layers that the model names and does not have: LLaVA names those of CLIP's text tower
+    there = {type(part).__name__ for part in model.modules()}
+    model._no_split_modules = [name for name in model._no_split_modules or () if name in there]
+    return model
 
 
 def load_tokenizer(folder: Path) -> Any:
