@@ -301,6 +301,18 @@ def test_windows_cover_the_text_and_overlap(tiny_clip: Path) -> None:
     assert len(vectors.windows(["a b " * 300])[0]) == clip_vectors.MAX_WINDOWS
 
 
+def test_short_texts_are_read_short_and_have_the_vectors_of_texts_that_are_read_whole(tiny_clip: Path) -> None:
+    import torch
+
+    vectors = clip_vectors.Vectors(clip_model.load(str(tiny_clip), None, "cpu"))
+    texts = [" ".join(["red", "square", "blue"] * 6)[:length] for length in range(0, 80, 5)]
+    sizes = vectors._read_of(vectors._ids(texts))
+    assert sorted(set(sizes)) == [8, 16]
+    with torch.no_grad():
+        whole = vectors.loaded.model.encode_text(vectors.loaded.tokenizer(texts), normalize=True).numpy()
+    assert abs(vectors.texts(texts).astype("float32") - whole).max() < 1e-3
+
+
 def test_a_content_is_embedded_once(
     tiny_clip: Path, colours: dict[str, dict[str, str]], fresh: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
