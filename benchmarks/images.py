@@ -359,9 +359,9 @@ def main() -> None:
     else:
         print("\ndata-juicer is left out: no .peers/juicer, which `make .peers/juicer/ready` makes")
     if given.names:
-        many = linked(work / "names", pictures, names, given.names)
+        many = linked(work / f"names_{given.pictures}", pictures, names, given.names)
         again = [caption(at % given.pictures) for at in range(given.names)]
-        repeated = {"folder": str(work / "names"), "names": many, "texts": again, "model": str(model)}
+        repeated = {"folder": str(work / f"names_{given.pictures}"), "names": many, "texts": again, "model": str(model)}
         found = measured({**job, **repeated}, work)
         print(f"\n{given.names} names of the same pictures: {found['seconds']:.1f} s,", end=" ")
         print(f"{given.names / found['seconds']:.0f} names a second, {found['distinct']} different hashes")
