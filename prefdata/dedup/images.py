@@ -53,7 +53,7 @@ class PictureDuplicates:
     """`same`: rows are duplicates if question and answer agree too. `any`: the picture alone decides."""
     hamming: int = 4
     """Pictures whose perceptual hashes differ in at most this many bits are all compared; 0 to 15."""
-    tables: int = 10
+    tables: int = 8
     """Tables of coarse colours in which pictures meet whose hashes a crop has changed."""
 
     def __post_init__(self) -> None:

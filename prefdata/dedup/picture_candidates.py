@@ -23,8 +23,8 @@ FREQUENCIES = 3
 """Along each axis, of each of three channels of colour: 27 numbers a picture."""
 CELL_NUMBERS = 6
 """Numbers that must agree in a table's cell."""
-CELL_WIDTH = 16.0
-"""Levels of a cell; the coarse colours of copies are apart by 1 as a rule, by 7 at most where 5 % are cropped."""
+CELL_WIDTH = 24.0
+"""Levels of a cell; the coarse colours of copies are apart by 1 as a rule, by up to 10 where 5 % a side are cropped."""
 MOST_APART = 12.0
 """Levels between coarse colours above which two pictures are not compared further."""
 UNIT = 256.0

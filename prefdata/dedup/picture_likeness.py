@@ -31,6 +31,20 @@ SLOPE = 0.1
 """A cell may differ by this many levels, and this part of the range of colours around it; 1 is "as may be"."""
 WORST = 4
 """Cells whose mean excess counts."""
+SPREAD_CELLS = 12
+MOST_IN_SPREAD = 0.55
+MOST_WORST = 2.1
+MOST_MEDIAN = 0.45
+SPREAD_WEIGHT = 0.2
+"""Differences of which no 12 cells hold more than this part, none of them large, are what drawing anew does to fine
+detail: what correlation they cost counts a fifth. A thing that was exchanged is in few cells."""
+IN_REGISTER = 0.45
+EDGE = 8.0
+STRICT_BASE = 3.0
+STRICT_SLOPE = 0.05
+LEAST_GAIN = 0.002
+"""Where this part of the cells at edges are equal to a level as they lie, and fitting gains nothing, the two have one
+frame and one encoding: what differs then is judged by stricter bounds."""
 SURE = 0.99
 """Pairs that are so alike as they lie are not laid over each other."""
 
@@ -50,14 +64,16 @@ def likeness(fingerprints: NDArray[np.uint8], left: NDArray[Any], right: NDArray
             )
             for rows in (left, right)
         )
-        alike = _laid(one, other)
+        as_they_lie = _laid(one, other)
+        alike = as_they_lie.copy()
         open_ = np.flatnonzero(alike < SURE)
         if open_.size:
             a, b = one[open_], other[open_]
             both = np.maximum(_laid(a, _fitted(a, b)), _laid(b, _fitted(b, a)))
             alike[open_] = np.maximum(alike[open_], both)
+        strict = np.where(alike - as_they_lie <= LEAST_GAIN, _in_register(one, other), 1)
         equal = (one == other).reshape(alike.size, -1).all(1)
-        found[part] = np.where(equal, 1.0, np.minimum(np.round(alike, 4), 0.9999))
+        found[part] = np.where(equal, 1.0, np.minimum(np.round(np.minimum(alike, strict), 4), 0.9999))
     return found
 
 
@@ -67,11 +83,33 @@ def _laid(one: Floats, other: Floats) -> Floats:
     x, y = (stack.reshape(count, 3, -1) - stack.reshape(count, 3, -1).mean(2, keepdims=True) for stack in (one, other))
     x, y = x.reshape(count, -1), y.reshape(count, -1)
     together = (x * y).sum(1) + NOISE
-    alone = np.sqrt(((x * x).sum(1) + NOISE) * ((y * y).sum(1) + NOISE))
-    allowed = BASE + SLOPE * np.maximum(_range(one), _range(other))
-    excess = (np.abs(one - other) / allowed).max(1).reshape(count, -1)
-    worst = np.partition(excess, -WORST, axis=1)[:, -WORST:].mean(1)
-    return np.asarray(np.minimum(together / alone, 1 - worst / 100), dtype=np.float32)
+    lost = 1 - together / np.sqrt(((x * x).sum(1) + NOISE) * ((y * y).sum(1) + NOISE))
+    excess = _excess(one, other, BASE, SLOPE)
+    worst = _highest(excess, WORST).mean(1)
+    squares = ((one - other) ** 2).sum(1).reshape(count, -1)
+    held = _highest(squares, SPREAD_CELLS).sum(1) / (squares.sum(1) + 1)
+    spread = (held <= MOST_IN_SPREAD) & (worst <= MOST_WORST) & (np.median(excess, axis=1) <= MOST_MEDIAN)
+    return np.asarray(np.minimum(1 - np.where(spread, SPREAD_WEIGHT, 1) * lost, 1 - worst / 100), dtype=np.float32)
+
+
+def _in_register(one: Floats, other: Floats) -> Floats:
+    """1 - .01 x the strict excess of pictures that have one frame, 1 of others."""
+    count = one.shape[0]
+    apart = np.abs(one - other).max(1).reshape(count, -1)
+    edge = np.minimum(_range(one), _range(other)).max(1).reshape(count, -1) >= EDGE
+    equal = ((apart <= 1) & edge).sum(1) / np.maximum(edge.sum(1), 1)
+    worst = _highest(_excess(one, other, STRICT_BASE, STRICT_SLOPE), WORST).mean(1)
+    return np.where(equal >= IN_REGISTER, 1 - worst / 100, 1).astype(np.float32)
+
+
+def _excess(one: Floats, other: Floats, base: float, slope: float) -> Floats:
+    """What each cell (n, 256) differs by, in the channel where that is most, as a multiple of what it may."""
+    allowed = base + slope * np.maximum(_range(one), _range(other))
+    return np.asarray((np.abs(one - other) / allowed).max(1).reshape(one.shape[0], -1))
+
+
+def _highest(values: Floats, count: int) -> Floats:
+    return np.asarray(np.partition(values, -count, axis=1)[:, -count:])
 
 
 def _range(stack: Floats) -> Floats:
