@@ -12,7 +12,7 @@
    one in a single attribute, and half are copied in one of five ways.
 4. With --photos, or scikit-image where it is installed: copies of photographs.
 
-Exits with 1 where a figure misses what it should reach.
+Exits with 1 where a figure of the sample misses what it should reach.
 """
 
 from __future__ import annotations
@@ -135,7 +135,11 @@ def captions(results: Results, truth: list[dict[str, Any]], table: pl.DataFrame)
 
 
 def duplicates(results: Results, title: str, table: pl.DataFrame, copies: dict[str, tuple[str, str]]) -> None:
-    """`copies`: address -> the address it is a copy of, and how; all other addresses are distinct pictures."""
+    """`copies`: address -> the address it is a copy of, and how; all other addresses are distinct pictures.
+
+    What the sample should reach is fixed; of the other sets the figures are told as they are.
+    """
+    bound_here = title == "sample"
     grouping = PictureDuplicates().build()
     taken = table.filter(pl.col("uri").is_not_null())
     frame = taken.select(id="address", customer=pl.lit(""), reply=pl.lit("")).with_columns(seen(taken))
@@ -147,7 +151,7 @@ def duplicates(results: Results, title: str, table: pl.DataFrame, copies: dict[s
         tried[kind] += 1
         found[kind] += name in cluster and cluster[name] == cluster.get(original)
     total, hit = sum(tried.values()), sum(found.values())
-    results.add(f"{title}: recall of copies", hit / total, n=f"{hit} of {total}", least=0.95)
+    results.add(f"{title}: recall of copies", hit / total, n=f"{hit} of {total}", least=0.95 if bound_here else None)
     for kind in tried:
         results.add(f"    {kind}", found[kind] / tried[kind], n=f"{found[kind]} of {tried[kind]}")
     distinct: dict[str, set[str]] = {}
@@ -158,7 +162,7 @@ def duplicates(results: Results, title: str, table: pl.DataFrame, copies: dict[s
     report = compared.report
     results.add(
         f"{title}: distinct pictures merged", merged,
-        n=f"{among} distinct, {report['candidates']} pairs compared", most=0,
+        n=f"{among} distinct, {report['candidates']} pairs compared", most=0 if bound_here else None,
     )  # fmt: skip
 
 

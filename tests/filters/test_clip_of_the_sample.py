@@ -20,6 +20,7 @@ COLOURS = {"red": "blue", "blue": "yellow", "yellow": "green", "green": "purple"
 EVERY = 5
 
 
+@pytest.mark.slow  # ten seconds, of which nine import torch
 def test_captions_and_colours_that_are_swapped_score_below_true_ones() -> None:
     rows = [json.loads(line) for line in (SAMPLE / "truth.jsonl").read_text(encoding="utf-8").splitlines()]
     facts = [row for row in rows if row.get("of") == "distinct"][::EVERY]
