@@ -117,7 +117,9 @@ def rehearsed(estimated: Estimated, *, fake: bool, root: Path | None = None) -> 
     method, guess = catalogue.method(estimated.method), estimated.report.estimate
     run = dry_run if fake else measure
     found = run(method, estimated.settings, estimated.model, guess.step, root=root)
-    step = dataclasses.replace(guess.step, length=found.length, scored=found.scored, reward_models=0)
+    step = dataclasses.replace(
+        guess.step, length=found.length, scored=found.scored, pictured=found.pictured, reward_models=0
+    )
     guess = estimate_step(guess.shape, step)
     return {
         "how": found.how,

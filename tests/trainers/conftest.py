@@ -87,8 +87,8 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def tiny_vlm(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a random LLaVA of two layers, its tokenizer and its processor; a picture is four tokens."""
+def build_vlm() -> Any:
+    """What makes random models of the LLaVA kind: `build` of scripts/tiny_vlm.py."""
     pytest.importorskip("trl", reason="needs the extra `train`")
     pytest.importorskip("PIL", reason="needs the extra `images`")
     script = Path(__file__).parents[2] / "scripts" / "tiny_vlm.py"
@@ -97,8 +97,14 @@ def tiny_vlm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert spec.loader is not None
     made = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(made)
+    return made.build
+
+
+@pytest.fixture(scope="session")
+def tiny_vlm(tmp_path_factory: pytest.TempPathFactory, build_vlm: Any) -> Path:
+    """A folder with a random LLaVA of two layers, its tokenizer and its processor; a picture is four tokens."""
     words = ["What colour is it? It is red. It is blue. a large green circle, a small yellow square 0123456789"] * 20
-    folder: Path = made.build(tmp_path_factory.mktemp("tiny_vlm"), [*words, *CORPUS])
+    folder: Path = build_vlm(tmp_path_factory.mktemp("tiny_vlm"), [*words, *CORPUS])
     return folder
 
 

@@ -15,32 +15,31 @@ from pathlib import Path
 from typing import Any, Literal
 from unittest import mock
 
-import polars as pl
 import torch
 import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from prefdata.errors import RecipeError
-from prefdata.schema import MESSAGES, RecordType, conform
+from prefdata.schema import RecordType
 from trainers import reference_store
 from trainers.adapters import frozen_layers
 from trainers.job import Machine, machine, quiet
 from trainers.loop import build_trainer, completions_only
 from trainers.memory.live import LiveBytes, shapes_only
+from trainers.memory.made import PICTURE, drawn, made_rows, with_picture
 from trainers.memory.shapes import config_of
 from trainers.memory.terms import Step
 from trainers.method import Method, Plan
 from trainers.reference_store import NEVER
-from trainers.rendering import encode_sides, protect
+from trainers.rendering import protect
 from trainers.start import Start, open_start
 from trainers.trunk import SharedTrunk
+from trainers.vision.processor import looks_of
 
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
-
-MESSAGE_COLUMNS = frozenset(["prompt", "completion", "chosen", "rejected"])
 
 LEAST_PROMPT, LEAST_ANSWER = 32, 8
 """Tokens; markers of a chat template take some of them."""
@@ -61,6 +60,8 @@ class Measured:
     length: int
     scored: int
     """Tokens of every row, and of its answer."""
+    pictured: int = 0
+    """Tokens of every row that stand for its picture."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +70,7 @@ class MadeStart(Start):
 
     config: Mapping[str, Any]
 
-    def tokenizer(self) -> Any:
+    def tokenizer(self, pictures: Path | None = None) -> Any:
         """Bytes as tokens, so that a text of n letters is n tokens long."""
         return protect(byte_tokenizer())
 
@@ -123,8 +124,11 @@ def rehearse(
     padded: bool = False,
     as_on_gpu: bool = False,
     device: Literal["cpu", "cuda", "mps"] = "cpu",
+    pictured: int = 0,
 ) -> Measured:
     """The peak of the second update, all rows `prompt` + `completion` tokens long.
+
+    Of a model that reads pictures each prompt holds one, of at most `pictured` tokens.
 
     Where `padded`, every other row's prompt is shorter. `fake` computes nothing, and `as_on_gpu` then scores as
     Triton's kernels do there: within the tile. On a CUDA device the peak is that of torch's allocator.
@@ -141,7 +145,9 @@ def rehearse(
         transformers.set_seed(0)
         sides = 2 if method.type is RecordType.PREFERENCE else 1
         place = Machine(device=device, bfloat16=bfloat16, threads=torch.get_num_threads())
-        plan = _plan(method, settings, start, prompt, completion, place=place, padded=padded, folder=folder)
+        plan = _plan(
+            method, settings, start, prompt, completion, place=place, padded=padded, folder=folder, pictured=pictured
+        )
         live: LiveBytes | AllocatedBytes
         if fake:
             chosen = settings.per_device_batch * sides * completion
@@ -167,7 +173,14 @@ def rehearse(
         trainer.add_callback(begun)
         trainer.train()
         what = "live tensors, shapes alone" if fake else live.what
-        return Measured(peak=live.peak, held=begun.held, how=what, length=prompt + completion, scored=completion)
+        return Measured(
+            peak=live.peak,
+            held=begun.held,
+            how=what,
+            length=prompt + completion,
+            scored=completion,
+            pictured=max(sum(one.tokens for one in row.pictures) for row in plan.rows.first),
+        )
 
 
 def dry_run(method: Method, settings: Any, model: str | Path, step: Step, *, root: Path | None = None) -> Measured:
@@ -178,6 +191,10 @@ def dry_run(method: Method, settings: Any, model: str | Path, step: Step, *, roo
     if step.tuner == "qlora":
         raise RecipeError("--dry-run: shapes alone cannot be rounded to 4 bits; --measure can, on a GPU")
     name, config = config_of(model, root=root)
+    if "vision_config" in config:
+        raise RecipeError(
+            "--dry-run: shapes alone cannot be looked at; --measure can, with the model that reads pictures"
+        )
     start = MadeStart(model=name, name=name, folder=Path(name), config=config)
     return _rehearsed_step(method, settings, start, step, fake=True)
 
@@ -215,6 +232,7 @@ def _rehearsed_step(
         padded=step.padded,
         as_on_gpu=fake and step.device == "cuda",
         device=device,
+        pictured=step.pictured,
     )
 
 
@@ -323,10 +341,13 @@ def _plan(
     place: Machine,
     padded: bool,
     folder: Path,
+    pictured: int = 0,
 ) -> Plan:
-    tokenizer = start.tokenizer()
+    tokenizer = start.tokenizer(folder)
     rows = UPDATES * rows_of_update(settings)
-    frame = made_rows(method.type, rows, prompt, completion, tokenizer, padded=padded)
+    tokens = drawn(looks_of(tokenizer), folder / PICTURE, room=min(pictured, prompt - LEAST_PROMPT))
+    frame = made_rows(method.type, rows, prompt - tokens, completion, tokenizer, padded=padded)
+    frame = with_picture(frame) if tokens else frame
     encoded = method.encode(frame, tokenizer, settings, name="training rows")
     return Plan(
         method=method,
@@ -349,61 +370,3 @@ def rows_of_update(settings: Any) -> int:
     """Rows that one update reads; of prompts as many as groups of answers."""
     rows: int = settings.per_device_batch * settings.gradient_accumulation
     return rows
-
-
-def made_rows(
-    record_type: RecordType, rows: int, prompt: int, completion: int, tokenizer: Any, *, padded: bool
-) -> pl.DataFrame:
-    """Canonical rows whose prompt and answers have so many tokens each, as near as words of one token come to it."""
-    asked = _fitting(tokenizer, prompt, completion=False)
-    told = _fitting(tokenizer, completion, completion=True)
-    sides = {
-        RecordType.PREFERENCE: {"chosen": "g", "rejected": "b"},
-        RecordType.PROMPT: {},
-    }.get(record_type, {"completion": "g"})
-    frame = []
-    for at in range(rows):
-        row: dict[str, Any] = {
-            "id": f"r{at:05d}",
-            "source": "made",
-            "group": f"r{at:05d}",
-            "prompt": [_turn("user", _text(asked // 2 if padded and at % 2 else asked, "q", at))],
-        }
-        row |= {side: [_turn("assistant", _text(told, letter, at))] for side, letter in sides.items()}
-        if record_type is RecordType.UNPAIRED:
-            row["label"] = at % 2 == 0
-        frame.append(row)
-    typed = dict.fromkeys(MESSAGE_COLUMNS & frame[0].keys(), MESSAGES)
-    return conform(pl.DataFrame(frame, schema_overrides=typed), record_type)
-
-
-def _fitting(tokenizer: Any, wanted: int, *, completion: bool) -> int:
-    """How many letters of `_text` come to `wanted` tokens, markers included; never more of them."""
-
-    def tokens(letters: int) -> int:
-        row = encode_sides(
-            tokenizer,
-            [_turn("user", "q" if completion else _text(letters, "q", 0))],
-            [[_turn("assistant", _text(letters, "g", 0) if completion else "g")]],
-            max_length=1 << 30,
-        )
-        assert row is not None
-        return len(row[0].completion_ids if completion else row[0].prompt_ids)
-
-    low, high = 1, 2
-    while tokens(high) < wanted:
-        low, high = high, high * 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if tokens(middle) <= wanted else (low, middle)
-    return high if tokens(high) <= wanted else low
-
-
-def _text(letters: int, letter: str, at: int) -> str:
-    """So many letters, spaced in words; those of another row begin otherwise."""
-    name = f"{chr(97 + at % 26)}{chr(97 + at // 26 % 26)} "
-    return (name + f"{letter} " * letters)[: max(letters, 1)].rstrip().ljust(max(letters, 1), letter)
-
-
-def _turn(role: str, text: str) -> dict[str, Any]:
-    return {"role": role, "content": text, "tool_calls": None}

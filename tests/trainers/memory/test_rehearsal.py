@@ -110,3 +110,39 @@ def test_live_bytes_rise_and_fall_with_tensors() -> None:
         assert live.live == 4000  # the view keeps the storage
         del view
     assert live.live == 0
+
+
+def test_the_estimate_of_a_model_with_a_vision_tower_is_near_what_is_measured(tmp_path: Path, build_vlm: Any) -> None:
+    import dataclasses
+
+    from prefdata import catalogue
+    from trainers.memory.devices import Memory
+    from trainers.memory.rehearsal import measure
+    from trainers.memory.report import estimate_stage
+
+    folder = build_vlm(tmp_path / "llava", ["a few words"] * 9, pixels=140, hidden=128)
+    settings = catalogue.load("trainer", "sft")(
+        tuner="lora", max_length=160, per_device_batch=4, gradient_accumulation=1, gradient_checkpointing=True
+    )
+    estimate = estimate_stage(
+        "sft", settings, folder, memory=Memory(name="cpu", bytes=0, kind="cpu", bfloat16=False)
+    ).estimate
+    found = measure(catalogue.method("sft"), settings, folder, dataclasses.replace(estimate.step, scored=16))
+    assert (found.length, found.scored, found.pictured) == (160, 16, 100)
+    step = dataclasses.replace(estimate.step, scored=16, pictured=100)
+    assert 0.95 <= estimate_step(estimate.shape, step).live / found.peak <= 1.2
+
+
+def test_shapes_alone_cannot_be_looked_at() -> None:
+    from prefdata import catalogue
+    from prefdata.errors import RecipeError
+    from trainers.memory.rehearsal import dry_run
+
+    settings = catalogue.load("trainer", "sft")()
+    with pytest.raises(RecipeError, match="--measure can, with the model that reads pictures"):
+        dry_run(
+            catalogue.method("sft"),
+            settings,
+            "qwen2.5-vl-7b",
+            Step(method="sft", tuner="lora", batch=1, length=8, scored=4),
+        )
