@@ -24,10 +24,9 @@ from prefdata.formats.core import GIVEN, PLACES, identify, pieces
 from prefdata.formats.export import refused_rows
 from prefdata.formats.files import Chunk, input_files, read_frames
 from prefdata.gating import STEP, Looking, seen_from_root
-from prefdata.ingest import REFUSED
 from prefdata.io import QUARANTINE, FileReport, ReadLimits, sha256_file
 from prefdata.judging import RowFilter
-from prefdata.logs.events import FATE_NAMES
+from prefdata.logs.events import FATE_NAMES, REFUSED
 from prefdata.opening import with_columns_of
 from prefdata.recipe import AUTO, Recipe, Source
 from prefdata.recognition import Reading, described, reading_as, recognised

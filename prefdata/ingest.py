@@ -19,7 +19,7 @@ from prefdata.errors import InputError
 from prefdata.formats.placeholders import places
 from prefdata.gating import STEP, Looking, seen_from_root
 from prefdata.io import QUARANTINE, FileReport, ReadLimits, sha256_file
-from prefdata.logs.events import FATE_NAMES
+from prefdata.logs.events import FATE_NAMES, REFUSED
 from prefdata.reading.sources import RUN_LOG
 from prefdata.recipe import Recipe, Source
 from prefdata.schema import IMAGE, RecordType
@@ -27,9 +27,6 @@ from prefdata.sides import revisions
 
 ALIGNED = ("id", "rev", "session", "turn")
 """Columns that stand before the signals in the frame beside the records."""
-
-REFUSED = "refused"
-"""The fate of a record that its format does not take, or of which a picture was refused."""
 
 
 class Mined(NamedTuple):

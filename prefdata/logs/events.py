@@ -97,3 +97,6 @@ FATES = pl.Schema(
 FATE_NAMES = ("row", "context", "signal", "separator", "set_aside", "quarantined")
 """row: (part of) the completion of a row. context: a customer's turn or an agent's opening, read but no completion.
 signal: carries feedback and no message. set_aside: left out by a named rule (double delivery, internal note ...)."""
+
+REFUSED = "refused"
+"""The fate of a record that its format does not take, or of which a picture was refused."""
