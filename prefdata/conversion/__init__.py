@@ -146,7 +146,8 @@ def convert(
     run = _Conversion(reading, target, result_type, control_tokens, place, data.schema)
     try:
         files = _through(run, chunks, progress)
-    except _LatePictures:
+    except _LatePictures as late:
+        given = {"pictures": "files", **(settings or {})} if not late.inside else dict(settings or {})
         return convert(
             path,
             to=to,
@@ -157,7 +158,7 @@ def convert(
             labels=labels,
             columns=columns,
             control_tokens=control_tokens,
-            settings={**(settings or {}), "images": True},
+            settings={**given, "images": True},
             source_settings=source_settings,
             limits=limits,
             progress=progress,
@@ -329,7 +330,9 @@ class _Conversion:
         """A format that writes all rows in another shape where one has pictures does so from the first row on."""
         if getattr(self.target, "images", False) is None and rows.select(rules.images().any()).item():
             if self.writers:
-                raise _LatePictures
+                uri = pl.element().struct.field("uri")
+                inside = pl.col("images").list.eval(uri.str.starts_with("data:")).list.any().any()
+                raise _LatePictures(inside=bool(rows.select(inside).item()))
             self.target = dataclasses.replace(self.target, images=True)  # type: ignore[type-var]
 
     def _note(self, rows: pl.DataFrame) -> None:
@@ -424,7 +427,11 @@ class _Conversion:
 
 
 class _LatePictures(Exception):
-    """The first pictures, after rows that were written in the shape of rows without."""
+    """The first pictures, after rows that were written in the shape of rows without; `inside` are their bytes."""
+
+    def __init__(self, *, inside: bool) -> None:
+        super().__init__()
+        self.inside = inside
 
 
 class _Unbalanced(RuntimeError):
