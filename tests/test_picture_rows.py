@@ -1,0 +1,129 @@
+"""Runs of texts about pictures: what the section `image_text` makes of captions, and what ties their rows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+import pytest
+
+import prefdata
+from prefdata.build.image_text import QUESTIONS
+from prefdata.errors import RecipeError
+from prefdata.recipe import from_resolved, parse
+
+pytest.importorskip("PIL")
+
+SHAPES = Path(__file__).resolve().parents[1] / "recipes" / "data" / "shapes"
+NUMBERS = ("two", "three", "four")
+SECTION = "image_text: {negatives: [colour, number, position, object]}\n"
+
+
+def recipe_text(section: str = SECTION, *, kind: str = "unpaired", filters: str = "[]") -> str:
+    return (
+        f"name: shown\ntype: {kind}\nseed: 3\n"
+        f"sources: [{{name: captions, path: captions.jsonl, format: captions}}]\n"
+        f"pictures: {{root: {SHAPES.as_posix()}, workers: 1}}\n{section}filters: {filters}\n"
+        "groupings: [exact_duplicates, picture_duplicates]\nsplit: {evaluation: 0.3}\nexport: [trl]\n"
+    )
+
+
+class Shown(NamedTuple):
+    report: dict[str, Any]
+    rows: pl.DataFrame
+    out: Path
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Shown:
+    """Captions of four pictures, of a copy of the first, and of a file that is not there."""
+    folder = tmp_path_factory.mktemp("shown")
+    truth = [json.loads(line) for line in (SHAPES / "truth.jsonl").read_text(encoding="utf-8").splitlines()]
+    copy = next(one for one in truth if one["kind"] == "picture" and one["of"] == "resized")
+    others = [one["image"] for one in truth if one["kind"] == "picture" and one["of"] == "distinct"][:3]
+    said = [
+        (copy["like"], "two red circles on the left"),
+        (copy["image"], "two red circles on the left"),
+        (copy["image"], "a pair of dots"),
+        *((one, f"{number} blue stars at the top") for one, number in zip(others, NUMBERS, strict=True)),
+        ("pictures/none.png", "nothing"),
+    ]
+    lines = [json.dumps({"image": image, "caption": text}) + "\n" for image, text in said]
+    (folder / "captions.jsonl").write_text("".join(lines), encoding="utf-8")
+    (folder / "recipe.yaml").write_text(recipe_text(), encoding="utf-8")
+    prefdata.run(folder / "recipe.yaml", out=folder / "run")
+    shards = [pl.read_parquet(file) for file in sorted((folder / "run" / "records").glob("*.parquet"))]
+    report = json.loads((folder / "run" / "report.json").read_text(encoding="utf-8"))
+    return Shown(report, pl.concat(shards), folder / "run")
+
+
+def text(side: str) -> pl.Expr:
+    return pl.col(side).list.first().struct.field("content")
+
+
+def test_captions_are_desirable_and_what_is_made_of_them_is_not(shown: Shown) -> None:
+    made = shown.rows.select("label", pl.col("label_sources").list.first(), text("completion")).sort("content")
+    true = made.filter("label").select("label_sources", "content").rows()
+    assert true == [
+        ("caption", one)
+        for one in (
+            "a pair of dots",
+            "four blue stars at the top",
+            "three blue stars at the top",
+            "two blue stars at the top",
+            "two red circles on the left",
+            "two red circles on the left",
+        )
+    ]
+    wrong = made.filter(~pl.col("label"))
+    assert wrong["label_sources"].unique().to_list() == ["hard_negative"]
+    assert wrong.height == 5  # "a pair of dots" says nothing that is certain
+    assert not set(wrong["content"]) & set(made.filter("label")["content"])
+
+
+def test_the_account_tells_what_was_made_and_what_was_refused(shown: Shown) -> None:
+    (account,) = shown.report["accounts"]
+    assert account["refused_because"] == {"not_there": 1}
+    card = account["image_text"]
+    assert sum(card["negatives"]["made"].values()) == 5
+    assert card["negatives"]["lists"] == 1
+    assert account["unmade_because"] == {"kind_not_drawn": 15, "no_certain_word": 4}
+    facts = json.loads((shown.out / "run.json").read_text(encoding="utf-8"))
+    assert facts["recipe"]["image_text"]["negatives"] == ["colour", "number", "position", "object"]
+    assert facts["accounts"][0]["image_text"] == card
+
+
+def test_a_picture_and_its_copy_answer_one_question_on_one_side_of_the_split(shown: Shown) -> None:
+    splits = pl.read_parquet(shown.out / "splits.parquet").select("id", unit="group")
+    rows = shown.rows.join(splits, on="id").with_columns(text("prompt").str.strip_prefix("￼").alias("question"))
+    assert set(rows["question"]) <= set(QUESTIONS)
+    dots = rows.filter(text("completion").str.contains("dots|circles on the"))
+    assert dots["images"].list.first().struct.field("uri").n_unique() == 2
+    assert dots["unit"].n_unique() == dots["question"].n_unique() == 1
+    assert splits["unit"].n_unique() == 4
+    reasons = {one["reason"]: one["rows"] for one in shown.report["reasons"]}
+    assert reasons.get("picture_duplicates") == 1
+
+
+@pytest.mark.parametrize(
+    ("section", "kind", "fault"),
+    [
+        ("", "unpaired", "sft rows cannot become unpaired"),
+        ("image_text: {}\n", "preference", "sft rows cannot become preference"),
+        ("image_text: {relevance: clip}\n", "sft", "'clip' is no filter of this recipe; it has none"),
+        ("image_text: {negatives: [size]}\n", "unpaired", "image_text.negatives[0]"),
+        ("image_text: {negatives_each: 0}\n", "sft", "image_text.negatives_each: 0, expected at least 1"),
+    ],
+)
+def test_a_section_that_cannot_be_is_told(section: str, kind: str, fault: str, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError) as caught:
+        parse(recipe_text(section, kind=kind).replace("captions}", "captions, type: sft}"), root=tmp_path)
+    assert fault in str(caught.value)
+
+
+def test_a_recipe_with_the_section_is_read_again_from_its_account(tmp_path: Path) -> None:
+    recipe = parse(recipe_text(), root=tmp_path)
+    assert from_resolved(recipe.resolved(), root=tmp_path) == recipe
+    assert "image_text" not in parse(recipe_text("", kind="sft"), root=tmp_path).resolved()
