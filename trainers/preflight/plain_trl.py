@@ -15,7 +15,9 @@ from trainers.control import control_of
 from trainers.preflight.finding import Check, Finding, Levels, Severity
 from trainers.preflight.labels import in_batches, longest_run, single_class
 from trainers.preflight.lengths import figures as length_figures
+from trainers.preflight.pictures import REASONS as SHOWN_REASONS
 from trainers.preflight.seen import Seen
+from trainers.preflight.texts import forging
 from trainers.rendering import Encoded, TemplateError, encode_sides_of, messages_of, plain_chats, shared_prefix
 from trainers.rows import ANSWERS
 
@@ -131,6 +133,25 @@ TWINS = Check(
     threads=("huggingface/trl#1911",),
     levels=Levels(major=0.2, minor=0.02),
 )
+PICTURES = Check(
+    name="pictures_opened_late",
+    family="pictures",
+    view="trl",
+    title="TRL stops when it comes to a row whose pictures it cannot show",
+    why="Its collator opens pictures when their batch comes up: a file that is not there or broken, one that the "
+    "processor refuses, more or fewer pictures than places end the run in the middle.",
+    cure="prefdata run reads the rows through its gate and leaves them out; or mend them at the source",
+    threads=("hiyouga/LlamaFactory#8734", "hiyouga/LlamaFactory#6911", "2U1/Qwen-VL-Series-Finetune#133"),
+)
+TOKENS = Check(
+    name="text_becomes_a_picture",
+    family="pictures",
+    view="trl",
+    title="TRL takes a token spelled in a text for one picture more, and stops",
+    why="Its processor widens every spelling of the token for a picture: more places than pictures end the run there.",
+    cure="prefdata convert DATA --to trl --control-tokens escape; or let prefdata train: they stay text",
+    threads=("hiyouga/LlamaFactory#8734", "hiyouga/LlamaFactory#7696"),
+)
 WEIGHTS = Check(
     name="weights_of_one",
     family="labels",
@@ -209,6 +230,7 @@ def look(seen: Seen, rows: Plain) -> Iterator[Finding]:
     limit, total = seen.settings.max_length, len(rows.ids)
     if not total:
         return
+    yield from _pictures(seen)
     batch = seen.settings.per_device_batch
     if seen.type is RecordType.PREFERENCE and seen.method == "kto":
         yield PAIRED.found([], total, severity=Severity.CRITICAL)
@@ -218,6 +240,23 @@ def look(seen: Seen, rows: Plain) -> Iterator[Finding]:
         yield from _cut(seen, rows, limit, total)
     if seen.method == "kto" and rows.labels and len(set(rows.labels)) == 2:
         yield from _batches(seen, rows, batch)
+
+
+def _pictures(seen: Seen) -> Iterator[Finding]:
+    """Rows at which TRL would stop: of KTO, which reads them in order, after how many updates."""
+    if seen.looks is None or seen.frame is None:
+        return
+    stopping = {one for reason in SHOWN_REASONS for one in seen.rows.lost.get(reason, ())}
+    order = seen.frame["id"].to_list()
+    found = [one for one in order if one in stopping]
+    if found:
+        batch = seen.settings.per_device_batch * seen.settings.gradient_accumulation
+        told = {"updates_before": order.index(found[0]) // batch} if seen.method == "kto" else {}
+        yield PICTURES.found(found, len(order), severity=Severity.CRITICAL, **told)
+    with_pictures = {one for one, row in zip(seen.rows.ids, seen.rows.first, strict=True) if row.pictures}
+    spelled = [one for one in forging(seen, seen.looks.token)[0] if one in with_pictures]
+    if spelled:
+        yield TOKENS.found(spelled, len(order), severity=Severity.CRITICAL)
 
 
 def differing(rows: Plain) -> Iterator[Finding]:

@@ -123,9 +123,9 @@ def _spelled_in(seen: Seen, pattern: re.Pattern[str] | None) -> list[str]:
     return found
 
 
-def forging(seen: Seen) -> tuple[list[str], Counter[str]]:
-    """Ids of the rows that spell a control token, and how often each is spelled."""
-    pattern = control_spellings(seen.tokenizer)
+def forging(seen: Seen, only: str | None = None) -> tuple[list[str], Counter[str]]:
+    """Ids of the rows that spell a control token (`only` this one), and how often each is spelled."""
+    pattern = control_spellings(seen.tokenizer) if only is None else re.compile(re.escape(only))
     spelled: Counter[str] = Counter()
     if pattern is None:
         return [], spelled

@@ -11,9 +11,10 @@ import pytest
 from planted import found, frame, seen
 from rich.console import Console
 
+from prefdata.preflighting import preflight
 from prefdata.reporting.preflight.row import show as printed
-from prefdata.schema import IMAGE, RecordType
-from trainers.preflight import checks, examine, figures
+from prefdata.schema import IMAGE, RecordType, conform
+from trainers.preflight import checks, examine, figures, plain_trl
 from trainers.preflight.finding import Finding
 from trainers.preflight.showing import show
 from trainers.rendering import protect
@@ -181,6 +182,38 @@ def test_a_vision_model_given_no_picture_is_told_and_a_text_model_given_some(lla
     assert (told(llava, none)["no_pictures"].severity, list(told(llava, none))) == ("major", ["no_pictures"])
     blind = told(load_tokenizer(tiny_model), pictured({2: [], 3: []}))["pictures_not_read"]
     assert (blind.count, blind.severity) == (6, "critical")
+
+
+def test_what_stops_plain_trl_is_told_with_the_updates_before_it(llava: Any) -> None:
+    rows = pictured({5: ["gone.png"]}, r6={"prompt": "What is <image> here?"})
+    labels = [at % 2 == 0 for at in range(rows.height)]
+    unary = conform(rows.with_columns(label=pl.Series(labels)), RecordType.UNPAIRED)
+    data = seen(llava, RecordType.UNPAIRED, unary, per_device_batch=2, gradient_accumulation=1)
+    stops = {one.check: one for one in plain_trl.look(data, plain_trl.plain(data))}
+    assert (stops["pictures_opened_late"].ids, stops["pictures_opened_late"].measures) == (
+        ("r05",),
+        {"updates_before": 2},
+    )
+    assert stops["text_becomes_a_picture"].ids == ("r06",)
+
+
+def test_rows_of_a_file_are_let_in_by_the_gate_and_what_it_refused_is_told(
+    tiny_vlm: Path, tiny_model: Path, folder: Path
+) -> None:
+    lines = [
+        "image,caption",
+        *(f"{name}.png,It is red {at}." for at, name in enumerate(["square", "wide", "cut", "gone"])),
+    ]
+    (folder / "captions.csv").write_text("\n".join(lines), encoding="utf-8")
+    (checked,) = preflight(folder / "captions.csv", model=tiny_vlm)
+    refused = {one.check: one for one in checked.preflight.findings}["picture_missing"]
+    assert (refused.ids, refused.measures["refused"]) == (
+        ("captions.csv:4", "captions.csv:5"),
+        {"truncated": 1, "not_there": 1},
+    )
+    assert checked.preflight.figures["pictures"]["count"] == 2
+    (blind,) = preflight(folder / "captions.csv", model=tiny_model)
+    assert {one.check: one.severity for one in blind.preflight.findings}["pictures_not_read"] == "critical"
 
 
 def test_one_row_shows_where_its_pictures_stand(llava: Any) -> None:
