@@ -8,7 +8,7 @@ and position, and one for whatever speaks of none of them. A text's code is what
 attribute's dimensions are a classifier's logits. The cosine of the two is how much of what is said is seen.
 
 Written are an open_clip configuration and the weights in half precision. The vocabulary is open_clip's own, so that its
-tokenizer serves; rows of words that no sentence here has are zero.
+tokenizer serves; words that no sentence here has share one row.
 """
 
 from __future__ import annotations
@@ -186,19 +186,18 @@ def learn_pictures(model: Any, steps: int, size: int = 64) -> None:
 
 
 UNKNOWN = 1000
-"""A token of no sentence here: its row is zero, as those of all unknown words."""
+"""A token of no sentence here, whose row is learned for all unknown words."""
 
 
-def zero_unused(model: Any) -> None:
-    """Sets the rows of words that no sentence has to zero; without a gradient they stay so."""
+def unused(model: Any) -> torch.Tensor:
+    """Which rows of the vocabulary are of words that no sentence has."""
     dice = Dice("words")
     texts = sorted({*ABROAD, *(sentence(dice)[0] for _ in range(3000))})
-    keep = torch.zeros(model.token_embedding.weight.shape[0], 1, dtype=torch.bool)
-    keep[torch.unique(open_clip.get_tokenizer(NAME)(texts))] = True
-    if keep[UNKNOWN]:
+    rows = torch.ones(model.token_embedding.weight.shape[0], dtype=torch.bool)
+    rows[torch.unique(open_clip.get_tokenizer(NAME)(texts))] = False
+    if not rows[UNKNOWN]:
         raise SystemExit(f"token {UNKNOWN} is used: choose another for unknown words")
-    with torch.no_grad():
-        model.token_embedding.weight.masked_fill_(~keep, 0.0)  # and no -0.0, which would not compress
+    return rows
 
 
 def main() -> None:
@@ -213,10 +212,14 @@ def main() -> None:
     open_clip.add_model_config(out)
     torch.manual_seed(1)
     model = open_clip.create_model(NAME)
-    zero_unused(model)
+    with torch.no_grad():
+        model.token_embedding.weight[unused(model)] = 0
     model.train()
     learn_texts(model, 600)
     learn_pictures(model, given.steps)
+    with torch.no_grad():
+        rows = model.token_embedding.weight
+        rows[unused(model)] = rows[UNKNOWN].clone()
     weights = {
         name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
         for name, tensor in model.state_dict().items()
