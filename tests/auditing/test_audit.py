@@ -143,7 +143,7 @@ def test_checks_are_chosen_by_name_and_family() -> None:
 
 @pytest.mark.parametrize("check", all_checks(), ids=lambda check: check.name)
 def test_every_check_says_what_it_is(check: Check) -> None:
-    assert check.flag or check.find
+    assert check.flag or check.find or check.prepare
     assert check.types <= frozenset(RecordType)
     assert not check.title.endswith(".")
     assert check.why.endswith(".")
