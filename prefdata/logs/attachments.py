@@ -30,6 +30,14 @@ ADDRESSES = ("path", "url", "uri", "image_url", "image", "content_url", "src", "
 KINDS = ("content_type", "mime_type", "mimetype", "mime", "media_type")
 """Keys that say what it is; of a picture `image/...`."""
 
+NAMES = ("filename", "file_name", "name", "file")
+"""Keys whose suffix says what it is where its address has none."""
+
+NOTHING = frozenset(
+    ("", "-", "--", "\u2013", "\u2014", "0", "0.0", "n/a", "na", "nan", "nil", "no", "none", "null", "false", "f", "n")
+)
+"""What exports write, in any case, where nothing is attached."""
+
 
 _NEXT = re.compile(r"[;|,\s]+(?=[A-Za-z][A-Za-z0-9+.-]*://)|\n")
 """What stands between two addresses of the network."""
@@ -113,14 +121,21 @@ def _addresses(cell: str) -> tuple[list[str], int]:
     for one in found:
         if isinstance(one, Mapping) and isinstance(one.get("text"), str):
             continue  # a part of the text
+        if _is_nothing(one):
+            continue
         address = one.strip() if isinstance(one, str) else _address(one)
-        if not address:
-            others += one not in ("", None)
-        elif _is_picture(address, one):
+        if address and _is_picture(address, one):
             addresses.append(address)
         else:
             others += 1
     return addresses, others
+
+
+def _is_nothing(one: Any) -> bool:
+    if not isinstance(one, str | bool | int | float):
+        return one is None
+    word = str(one).strip()
+    return len(word) <= 5 and word.lower() in NOTHING
 
 
 def _json(cell: str) -> list[Any]:
@@ -162,7 +177,7 @@ def _address(attachment: Any) -> str | None:
         value = attachment.get(name)
         if isinstance(value, Mapping):  # {"image_url": {"url": ...}}
             value = value.get("url")
-        if isinstance(value, str) and value.strip():
+        if isinstance(value, str) and not _is_nothing(value):
             return value.strip()
     return None
 
@@ -174,7 +189,12 @@ def _is_picture(address: str, attachment: Any) -> bool:
         return kind.lower().startswith("image")
     if address.startswith("data:"):
         return address.startswith("data:image/")
-    return _suffix(address) in (SUFFIXES | {""})
+    if suffix := _suffix(address):
+        return suffix in SUFFIXES
+    if isinstance(attachment, Mapping):
+        named = [one for name in NAMES if isinstance(one := attachment.get(name), str)]
+        return next(filter(None, map(_suffix, named)), "png") in SUFFIXES
+    return "/" in address or "\\" in address  # a word alone, a yes or a number, is no place
 
 
 def _suffix(address: str) -> str:

@@ -37,7 +37,8 @@ def read(tmp_path: Path, text: str, **more: Any) -> LogRead:
         ("a.png, b.png", ["a.png", "b.png"]),
         ("one,two.png,three.png", ["one,two.png", "three.png"]),
         ("a.png\nb.png\n", ["a.png", "b.png"]),
-        ("4711", ["4711"]),
+        ("shots/4711", ["shots/4711"]),
+        ("4711", None),
         ("bill.pdf", None),
         ("bill.pdf;a.png", ["a.png"]),
         (
@@ -81,6 +82,28 @@ def test_a_picture_stands_where_its_message_says_else_at_the_end(
     said = pl.Series([text, "Other"], dtype=pl.String)
     got = pictured(said, pl.Series([cell, "z.png"], dtype=pl.String), stand_ins=["[image]", "[Bild]"])
     assert got.text.to_list() == [found, f"Other{MARK}"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "found", "others"),
+    [
+        *((cell, None, 0) for cell in ("null", " None ", "-", "N/A", "NaN", "0", "False", "[null]", "[false, 0, 0.0]")),
+        ("none;a.png", ["a.png"], 0),
+        ('[{"url": null, "path": "none", "src": "a.png"}]', ["a.png"], 0),
+        ("true", None, 1),
+        ("see mail; a.png", ["a.png"], 1),
+        ("[true, 4711]", None, 2),
+        ('{"url": "https://h.example/123", "filename": "bill.pdf"}', None, 1),
+        ('{"url": "https://h.example/123", "filename": "lamp.png"}', ["https://h.example/123"], 0),
+        ('{"url": "https://h.example/123", "filename": "lamp"}', ["https://h.example/123"], 0),
+    ],
+)
+def test_words_for_nothing_name_no_picture_and_other_words_are_counted(
+    cell: str, found: list[str] | None, others: int
+) -> None:
+    got = pictured(pl.Series(["Look."]), pl.Series([cell]))
+    assert got.pictures.to_list() == [found]
+    assert got.report.get("attachments_left_out", 0) == others
 
 
 def test_what_was_attached_is_counted() -> None:
