@@ -28,7 +28,7 @@ from prefdata.build.built import (
     with_json,
 )
 from prefdata.build.image_text import Bands
-from prefdata.build.picture_keys import asked, has_picture, picture_groups, picture_keys
+from prefdata.build.picture_keys import asked, has_picture, picture_groups, picture_keys, picture_lists
 from prefdata.build.pieces import CARRIED
 from prefdata.errors import InputError
 from prefdata.judging import SCORE_DECIMALS
@@ -67,6 +67,7 @@ class Negatives(NamedTuple):
 def negatives(
     rows: pl.DataFrame,
     *,
+    said: pl.DataFrame | None = None,
     kinds: Sequence[Kind] = KINDS,
     each: int = 1,
     clusters: pl.DataFrame | None = None,
@@ -79,8 +80,9 @@ def negatives(
     """At most `each` negatives of every caption, each of another kind, and why there are no others.
 
     `rows`: SFT rows, maybe with `relevance`, and with `question` (from `with_questions`: a caption answers no question
-    of its own). `clusters` (uri, cluster) names pictures that are duplicates: they share their captions, and no
-    caption of one is a negative of another.
+    of its own). `said` (default `rows`): all rows that speak of the pictures, of any label or of none; what they say is
+    never made. `clusters` (uri, cluster) names pictures that are duplicates: they share their captions, and no caption
+    of one is a negative of another.
 
     other_picture: the caption of another picture that answers the same question and shares the most words. Where
     `relevance` is given, of the `compared` nearest ones the one that fits this picture best while its own caption fits
@@ -101,6 +103,7 @@ def negatives(
     rows = optional(rows, {**CARRIED, "relevance": pl.Float64(), "question": pl.String()}).sort("id")
     rows = rows.with_columns(
         picture_keys(rows, clusters),
+        picture_lists(rows, clusters),
         text=joined_text("completion"),
         asked=pl.when(pl.col("question").is_null()).then(asked()),
         relevance=pl.col("relevance").cast(pl.Float64).fill_nan(None).round(SCORE_DECIMALS),
@@ -117,8 +120,12 @@ def negatives(
             "low_relevance": pl.lit(False) if least is None else pl.col("relevance") < least,
         },
     )
-    # what a wrong caption says is kept away from, too: nothing tells that it is wrong of everything
-    spoken = rows.filter(pl.col("picture").is_not_null()).select("picture", "text").unique().sort("picture", "text")
+    heard = [rows.select("text", "pictures")]
+    if said is not None:
+        heard.append(
+            said.select(picture_lists(said, clusters), text=joined_text("completion")).select("text", "pictures")
+        )
+    spoken = _spoken(captions, pl.concat(heard))
     made, unmade = [_NOTHING.to_frame()], [refused]
     swapped = [one for one in KINDS if one in kinds and one != "other_picture"]
     for found in ([_swapped(captions, spoken, swapped, seed)] if swapped else []) + (
@@ -137,6 +144,17 @@ def negatives(
 
 
 _NOTHING = pl.Schema({"id": pl.String, "kind": pl.String, "text": pl.String, "other": pl.String, "told": pl.String})
+
+
+def _spoken(captions: pl.DataFrame, said: pl.DataFrame) -> pl.DataFrame:
+    """`picture` (the key of a caption's pictures) and `text`: what `said` says of any of them, sorted.
+
+    What a wrong caption says is among it, too: nothing tells that it is wrong of everything.
+    """
+    shown = captions.select("picture", one="pictures").unique("picture", keep="first", maintain_order=True)
+    texts = said.select("text", one="pictures").explode("one").drop_nulls("one").unique()
+    met = shown.explode("one").join(texts, on="one", how="inner")
+    return met.select("picture", "text").unique().sort("picture", "text")
 
 
 def negative_pairs(rows: pl.DataFrame, found: Negatives) -> Built:
@@ -321,7 +339,7 @@ def _near(captions: pl.DataFrame, seed: int) -> pl.DataFrame:
     comparisons as captions, however common a word is. The similarity is the Jaccard one of words and their pairs.
     """
     keys = ["picture", "asked", "text"]
-    texts = captions.select("id", *keys).unique(keys, keep="first", maintain_order=True)
+    texts = captions.select("id", *keys, "pictures").unique(keys, keep="first", maintain_order=True)
     texts = texts.with_columns(
         marks=likeness.marks(pl.col("text")),
         _draw=stable_hash([_seeds(seed, texts.height), texts["picture"], texts["text"]], purpose="near"),
@@ -338,13 +356,12 @@ def _near(captions: pl.DataFrame, seed: int) -> pl.DataFrame:
         parts.append(words.select("id", other=pl.col("id").gather(place).over(group)))
     met = pl.concat(parts)
     met = pl.concat([met, met.select(id="other", other="id")]).unique().sort("id", "other")
-    of_text = texts.select("id", "picture", "text", "marks", "_draw")
+    of_text = texts.select("id", "pictures", "text", "marks", "_draw")
     met = met.join(of_text.rename({"text": "own"}).drop("_draw"), on="id", how="left", maintain_order="left").join(
         of_text.rename({"id": "other"}), on="other", how="left", suffix="_other", maintain_order="left"
     )
-    met = met.filter(pl.col("picture") != pl.col("picture_other")).with_columns(
-        similarity=likeness.jaccard(pl.col("marks"), pl.col("marks_other"))
-    )
+    shared = pl.col("pictures").list.set_intersection("pictures_other").list.len() > 0
+    met = met.filter(~shared).with_columns(similarity=likeness.jaccard(pl.col("marks"), pl.col("marks_other")))
     met = met.select(first="id", other="other", text="text", similarity="similarity", _draw="_draw")
     # captions that stand several times of one picture share their neighbours
     numbered = captions.select("id", *keys).join(

@@ -34,6 +34,14 @@ def picture_keys(rows: pl.DataFrame, clusters: pl.DataFrame | None = None) -> pl
     return numbered.join(named, on="_row", how="left", maintain_order="left")["picture"].alias("picture")
 
 
+def picture_lists(rows: pl.DataFrame, clusters: pl.DataFrame | None = None) -> pl.Series:
+    """The pictures of each row's prompt, List(String), each once and sorted: rows are about one picture where the lists
+    of two share a name. Empty where there is none."""
+    named = _pictures(rows, clusters).group_by("_row", maintain_order=True).agg(pl.col("picture").unique().sort())
+    numbered = rows.select("id").with_row_index("_row").join(named, on="_row", how="left", maintain_order="left")
+    return numbered.select(pictures=pl.col("picture").fill_null([])).to_series()
+
+
 def picture_groups(rows: pl.DataFrame, clusters: pl.DataFrame | None = None) -> pl.Series:
     """The group of each row: one for all rows that a picture, a duplicate of it, or a `group` of theirs connects.
 

@@ -66,6 +66,17 @@ def test_duplicates_share_their_captions_and_are_no_near_pictures() -> None:
     assert all(kind == "number" and "two" not in text and "three" not in text for _, kind, text in texts(found))
 
 
+def test_a_row_of_several_pictures_shares_what_is_said_of_each_of_them() -> None:
+    rows = table(
+        [said("0", "a", "two red rings"), said("1", "ab", "three red rings"), said("2", "ba", "six red rings")]
+    )
+    found = negatives(rows, kinds=["other_picture", "number"], each=2)
+    assert [one for one in reasons(found) if one[1] == "other_picture"] == [
+        (name, "other_picture", ["no_near_picture"]) for name in "012"
+    ]
+    assert not {text.split()[0] for *_, text in texts(found)} & {"two", "three", "six"}
+
+
 def test_the_nearest_caption_that_says_something_else_is_taken() -> None:
     rows = captions(
         "a dog on a red sofa", "a cat on a red sofa", "a picture of a dog on a red sofa", "two boats at sea"
