@@ -199,13 +199,17 @@ def _told(rows: pl.DataFrame, source_type: RecordType, given: PictureRows, bands
 def _negatives(
     rows: pl.DataFrame, told: Built, given: PictureRows, card: dict[str, Any]
 ) -> tuple[pl.DataFrame, Negatives] | None:
-    """The texts that are true by their labels, and the wrong answers made of them; null where none are wanted."""
+    """The texts that are true by their labels, and the wrong answers made of them; null where none are wanted.
+
+    What any row of the source says of a picture is never made a wrong answer: an unlabelled text may be true.
+    """
     settings = given.settings
     if not settings.negatives:
         return None
     true = rows.join(told.rows.filter("label"), on="id", how="semi", maintain_order="left")
     found = negatives(
         true,
+        said=rows,
         kinds=settings.negatives,
         each=settings.negatives_each,
         clusters=given.clusters,

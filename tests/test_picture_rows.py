@@ -11,8 +11,12 @@ import pytest
 
 import prefdata
 from prefdata.build.image_text import QUESTIONS
+from prefdata.build.image_text_settings import ImageTextSettings
+from prefdata.build.picture_keys import CLUSTERS
 from prefdata.errors import RecipeError
+from prefdata.picture_rows import PictureRows, built
 from prefdata.recipe import from_resolved, parse
+from prefdata.schema import SCHEMAS, RecordType
 
 pytest.importorskip("PIL")
 
@@ -105,6 +109,33 @@ def test_a_picture_and_its_copy_answer_one_question_on_one_side_of_the_split(sho
     assert splits["unit"].n_unique() == 4
     reasons = {one["reason"]: one["rows"] for one in shown.report["reasons"]}
     assert reasons.get("picture_duplicates") == 1
+
+
+def test_what_an_unlabelled_row_says_of_a_picture_is_no_wrong_answer_about_it() -> None:
+    image = [{"uri": "p1", "side": "prompt", "message": 0, "part": 0}]
+    said = {"A red cup": 0.9, **{f"A {colour} cup": 0.5 for colour in ("green", "blue", "yellow", "purple", "black")}}
+    said |= {f"A {colour} cup": 0.1 for colour in ("white", "grey")}
+    rows = pl.DataFrame(
+        [
+            {
+                "id": text, "source": "s", "images": image,
+                "prompt": [{"role": "user", "content": "￼What?", "tool_calls": None}],
+                "completion": [{"role": "assistant", "content": text, "tool_calls": None}],
+            }
+            for text in said
+        ],
+        schema=SCHEMAS[RecordType.SFT],
+    )  # fmt: skip
+
+    def relevance(asked: pl.DataFrame) -> pl.Series:
+        return asked.select(text("completion").replace_strict(said, default=0.0, return_dtype=pl.Float64)).to_series()
+
+    settings = ImageTextSettings(relevance="clip", relevant_min=0.8, irrelevant_max=0.2, negatives=("colour",))
+    given = PictureRows(settings, relevance, "clip", CLUSTERS.to_frame(), 0)
+    made, _ = built(rows, RecordType.SFT, RecordType.UNPAIRED, given)
+    wrong = made.rows.filter(pl.col("label_sources").list.contains("hard_negative"))
+    assert wrong.height == 0
+    assert made.counts()["swap_is_true"] == 1
 
 
 @pytest.mark.parametrize(
