@@ -16,6 +16,9 @@ SMALL_PIXELS = 4096
 JPEG_QUALITY = 95
 """Of photographs: errors of one or two levels in 255; a PNG of one is five times as large and slow to write."""
 
+JPEG_SIDE = 65_500
+"""Pixels a side: of more no JPEG can be written."""
+
 PLAIN_INFO = frozenset(("jfif", "jfif_version", "jfif_unit", "jfif_density", "dpi", "progressive", "progression"))
 """What a file may say beside its pixels and be kept as it came: nothing that tells of a person, place or device."""
 
@@ -23,11 +26,11 @@ PLAIN_INFO = frozenset(("jfif", "jfif_version", "jfif_unit", "jfif_density", "dp
 def encoded(rgb: Image.Image) -> tuple[str, bytes]:
     """Suffix and bytes of an RGB picture.
 
-    What is drawn (a screenshot, a chart) is a PNG and keeps every pixel; what is taken (a photograph) a JPEG of
-    quality 95 without subsampling.
+    What is drawn (a screenshot, a chart) or has a side that no JPEG has is a PNG and keeps every pixel; what is taken
+    (a photograph) a JPEG of quality 95 without subsampling.
     """
     buffer = io.BytesIO()
-    if _is_drawn(rgb):
+    if max(rgb.size) > JPEG_SIDE or _is_drawn(rgb):
         rgb.save(buffer, "PNG", compress_level=6)
         return "png", buffer.getvalue()
     rgb.save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)

@@ -53,6 +53,8 @@ def answer(data: bytes, rules: decoding.Rules, seconds: float) -> tuple[dict[str
         return {"reason": refused.reason, **refused.known}, ()
     except MemoryError:
         return {"reason": "out_of_memory"}, ()
+    except Exception:  # as in decoding: whatever stumbles over a picture, the worker is sound and goes on
+        return {"reason": "broken"}, ()
     finally:
         stop_clock()
     return {"reason": None, **seen.facts}, seen.blobs

@@ -126,6 +126,12 @@ def test_fractions_that_are_no_numbers_are_refused(look: Look) -> None:
     assert look(data)["reason"] == "broken"
 
 
+def test_a_picture_with_a_side_that_no_jpeg_has_is_stored(look: Look, stored: Callable[[bytes], Image.Image]) -> None:
+    data = saved(Image.effect_noise((65_501, 1), 60).convert("RGB"), compress_level=1)
+    assert stored(data).size == (65_501, 1)
+    assert look(data)["uri"].endswith(".png")
+
+
 def transparent_palette() -> bytes:
     picture = Image.new("P", (4, 4), 1)
     picture.putpalette([0, 0, 0, 255, 0, 0])

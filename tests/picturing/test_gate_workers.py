@@ -20,7 +20,7 @@ from prefdata.picturing import framing, syscalls
 from prefdata.picturing.pool import Answer, checked
 
 SICK = """
-import os, signal, socket, sys
+import os, socket, sys
 from prefdata.picturing import decoding, worker
 from prefdata.picturing.reasons import Refused
 
@@ -35,7 +35,7 @@ def tried(what):
 
 def look(data, rules):
     if data == b"kill":
-        os.kill(os.getpid(), signal.SIGKILL)
+        os._exit(9)
     if data == b"spin":
         while True:
             pass
@@ -43,6 +43,8 @@ def look(data, rules):
         held = []
         while True:
             held.append(bytearray(1 << 24))
+    if data == b"stumble":
+        raise ArithmeticError("beside the decoder")
     if data == b"lie":
         os.write(1, b"\\xff" * 64)
     if data == b"reach":
@@ -95,6 +97,14 @@ def test_a_worker_that_ends_costs_one_picture_and_the_others_go_on(sick: Gate) -
     assert found["width"].to_list() == [20, None, 21, None, 22, None, 23, 24, None, 25, 26, 27, 28]
 
 
+def test_a_fault_beside_the_decoder_refuses_its_picture_and_ends_no_worker(sick: Gate) -> None:
+    given = [Address(Path(), data) for data in (saved(gradient(31, 20)), b"stumble", saved(gradient(32, 20)))]
+    sick.look(given[:1])
+    processes = sick.pool.processes
+    assert sick.look(given)["reason"].to_list() == [None, "broken", None]
+    assert sick.pool.processes == processes
+
+
 def test_a_confined_worker_reaches_nothing_outside_itself(sick: Gate) -> None:
     (found,) = sick.look([Address(Path(), b"reach")]).rows(named=True)
     assert found["reason"] == "broken"
@@ -126,7 +136,7 @@ def test_a_picture_that_takes_too_long_or_too_much_is_refused(settings: GateSett
 
 
 def test_a_worker_that_waits_for_something_is_ended_by_the_wall_clock(tmp_path: Path) -> None:
-    (tmp_path / "waiting.py").write_text(SICK.replace("os.kill(os.getpid(), signal.SIGKILL)", "os.read(0, 1)"))
+    (tmp_path / "waiting.py").write_text(SICK.replace("os._exit(9)", "os.read(0, 1)"))
     with Gate(GateSettings(workers=1), store=None) as gate:
         gate.pool.command = (sys.executable, "-P", str(tmp_path / "waiting.py"))
         gate.pool.patience = 3.0
