@@ -30,6 +30,12 @@ from prefdata.training_stages import TRAINED_ON
 
 RECEIPTS = "receipts"
 
+REFUSED_PICTURES = (
+    f"{gating.TABLE} and {gating.WATCHED} name the pictures of rows that were refused, by address, size and measures; "
+    "whose they were is not known"
+)
+"""What remains where a run has pictures."""
+
 ROW_LEVEL = ("samples.json", "eval_rewards.parquet", "before.json")
 """Files of a trained stage that hold rows or what was generated for them."""
 
@@ -75,8 +81,9 @@ def erase(
             )
         found = _find(state, customer, source)
         others = sorted(one.name for one in (directory.path / OTHERS).glob("*"))
+        pictures = (directory.path / gating.TABLE).is_file()
         if dry_run:
-            return Erased(found, None, _told(found, others))
+            return Erased(found, None, _told(found, others, pictures))
         if found.rows.height == marker["result"]["rows"]:
             raise RecipeError(f"{path}: every row is of this customer; delete the whole directory")
         before = _hashes(directory.path)
@@ -84,7 +91,7 @@ def erase(
         _take_out(state, facts, marker, found)
         after = runner.conclude(state, facts["inputs"], json.loads(directory.marker("ingest").read_text())["result"])
         told = {
-            **_told(found, others),
+            **_told(found, others, pictures),
             "kept": {"before": kept, "after": after.kept},
             "files": _touched(before, _hashes(directory.path)),
         }
@@ -140,7 +147,7 @@ def _models(run: Path) -> list[str]:
     return found
 
 
-def _told(found: Found, others: Sequence[str] = ()) -> dict[str, Any]:
+def _told(found: Found, others: Sequence[str], pictures: bool) -> dict[str, Any]:
     places = found.rows.select(pl.coalesce("split", "place").alias("place"))
     return {
         "format": 1,
@@ -155,6 +162,7 @@ def _told(found: Found, others: Sequence[str] = ()) -> dict[str, Any]:
         "remains": [
             "the source files still hold this customer: erase there too",
             "quarantine.parquet names lines by place and hash; whose they were is not known",
+            *([REFUSED_PICTURES] if pictures else []),
             "a trained model cannot unlearn rows: train those under `models` again, or delete them",
             "copies of the exports made elsewhere are not known here",
             *(f"{OTHERS}/{name} is a run of its own: erase there too" for name in others),

@@ -46,6 +46,9 @@ NO_ADDRESS = "no_address"
 DRAWN = ("fingerprint", "thumbnail")
 """What takes most of the room in the table of pictures."""
 
+TRACES = ("uri", "sha256", "pixels", "phash", *DRAWN)
+"""What shows a picture, or lets one who has it recognise it: kept of the pictures that rows have, of no other."""
+
 MEASURES = ("blur", "entropy", "brightness", "contrast")
 """What is measured in a picture and told of it."""
 
@@ -79,6 +82,7 @@ class Looking:
         self._pixels: set[str] = set()
         self._used = _pairs([])
         self._forgotten = _pairs([])
+        self._shared = _pairs([])
 
     def __enter__(self) -> Looking:
         return self
@@ -115,12 +119,13 @@ class Looking:
         gone = _pairs([forgotten.with_columns(source=pl.lit(source.name))])
         self._used = pl.concat([self._used, used])
         self._forgotten = pl.concat([self._forgotten, gone.join(used, on=["source", "at"], how="anti")])
+        self._shared = pl.concat([self._shared, gone.join(used, on=["source", "at"], how="semi")])
 
     def write(self) -> list[Path]:
         """pictures.parquet, the watched files, and the store without what no record has; gives the files.
 
-        Of a picture whose rows all left before they were records only its address and measures are kept; of one that
-        only forgotten customers had, nothing is. Where no row had a picture nothing is written.
+        Of a picture whose rows all left before they were records only its address and measures are kept, see TRACES;
+        of one that only forgotten customers had, nothing is. Where no row had a picture nothing is written.
         """
         if not self._tables:
             for name in (TABLE, WATCHED):
@@ -128,13 +133,13 @@ class Looking:
             prune(self._run)
             return []
         found = self._table().unique(["source", "address"], keep="first", maintain_order=True)
-        found = found.with_columns(at=_at()).join(self._forgotten, on=["source", "at"], how="anti")
-        found = found.join(self._used.with_columns(used=True), on=["source", "at"], how="left")
-        kept = pl.col("used").fill_null(False)
-        found = found.with_columns(pl.when(kept).then(name).alias(name) for name in ("uri", "thumbnail"))
-        found = found.drop("at", "used").sort("source", "address")
-        (self._run / WATCHED).parent.mkdir(exist_ok=True)
+        found = _nameless(found.with_columns(at=_at()).sort("source", "address"), self._shared)
+        found = found.join(self._forgotten, on=["source", "at"], how="anti", maintain_order="left")
         watched = _watched(found, self._recipe)
+        found = found.join(self._used.with_columns(used=True), on=["source", "at"], how="left", maintain_order="left")
+        kept = pl.col("used").fill_null(False)
+        found = found.with_columns(pl.when(kept).then(name).alias(name) for name in TRACES).drop("at", "used")
+        (self._run / WATCHED).parent.mkdir(exist_ok=True)
         return _written(self._run, found, watched)
 
     def pictures(self) -> Pictures | None:
@@ -285,16 +290,17 @@ def of_row(run: Path, source: str, images: Sequence[Mapping[str, Any]]) -> list[
 def forget(run: Path, gone: pl.DataFrame, stays: pl.DataFrame) -> list[Path]:
     """Takes the pictures out that only the records `gone` had, `stays` being the others; gives the files that are left.
 
-    Both hold `source` and `images`.
+    Both hold `source` and `images`. A picture that both had stays without its names, see `_nameless`.
     """
     if not (run / TABLE).is_file():
         return []
-    only = _pairs([gone]).join(_pairs([stays]), on=["source", "at"], how="anti")
+    theirs, others = _pairs([gone]), _pairs([stays])
     table = pl.read_parquet(run / TABLE, glob=False).with_columns(at=_at())
-    lost = table.join(only, on=["source", "at"], how="semi").select("source", "address")
-    left = table.drop("at").join(lost, on=["source", "address"], how="anti", maintain_order="left")
+    left = _nameless(table, theirs.join(others, on=["source", "at"], how="semi"))
+    only = theirs.join(others, on=["source", "at"], how="anti")
+    left = left.join(only, on=["source", "at"], how="anti", maintain_order="left").drop("at")
     watched = pl.read_parquet(run / WATCHED, glob=False)
-    return _written(run, left, watched.join(lost, on=["source", "address"], how="anti", maintain_order="left"))
+    return _written(run, left, watched.join(left, on=["source", "address"], how="semi", maintain_order="left"))
 
 
 def contents(images: pl.Series, table: pl.DataFrame) -> pl.Series:
@@ -314,6 +320,20 @@ def contents(images: pl.Series, table: pl.DataFrame) -> pl.Series:
     )
     every = pl.DataFrame({"_row": pl.int_range(height, dtype=pl.UInt32, eager=True)})
     return every.join(told, on="_row", how="left", maintain_order="left")["said"].fill_null("")
+
+
+def _nameless(table: pl.DataFrame, shared: pl.DataFrame) -> pl.DataFrame:
+    """The table, sorted, where pictures `shared` with forgotten customers have one row, named by their pixels.
+
+    Rows do not tell by which of several addresses they came to equal pixels, so that any may name who is forgotten. A
+    picture that has one address alone keeps it: the other rows name it, too. Files without a name are watched no more.
+    """
+    several = pl.col("address").n_unique().over("source", "at") > 1
+    marked = table.join(shared.with_columns(_both=True), on=["source", "at"], how="left", maintain_order="left")
+    marked = marked.with_columns(_both=pl.col("_both").fill_null(False) & several)
+    alike = marked.filter("_both").unique(["source", "at"], keep="first", maintain_order=True)
+    named = alike.with_columns(address=pl.format("pixels:{}", pl.col("pixels").str.slice(0, 16)))
+    return pl.concat([marked.filter(~pl.col("_both")), named]).drop("_both").sort("source", "address")
 
 
 def _watched(table: pl.DataFrame, recipe: Recipe) -> pl.DataFrame:

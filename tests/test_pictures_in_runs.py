@@ -243,7 +243,8 @@ def test_the_table_of_pictures_is_sorted_and_keeps_nothing_of_what_no_row_has(do
     )
     assert found.drop_nulls("uri")["address"].to_list() == TAKEN
     alone = found.row(by_predicate=pl.col("address") == "p/3.png", named=True)  # its row had a broken one beside it
-    assert (alone["reason"], alone["uri"], alone["thumbnail"], alone["width"]) == (None, None, None, 24)
+    assert [alone[name] for name in ("reason", *gating.TRACES)] == [None] * 7
+    assert alone["width"] == 24
     stored = {file.relative_to(done / "run").as_posix() for file in (done / "run/pictures").rglob("*.*")}
     assert stored == set(found["uri"].drop_nulls())
     assert len(stored) == 3
@@ -345,7 +346,7 @@ def test_measures_alone_are_kept_where_nothing_is_stored(tmp_path: Path) -> None
     assert not (at / "run/pictures").exists()
     found = table(at / "run")
     assert found["uri"].null_count() == found.height
-    assert found["pixels"].null_count() == 3
+    assert found["pixels"].null_count() == 4  # three were refused, one's row left for the one beside it
 
 
 def test_pictures_of_a_customer_alone_are_erased_with_the_customer(tmp_path: Path) -> None:
@@ -374,6 +375,38 @@ def test_pictures_of_a_customer_alone_are_erased_with_the_customer(tmp_path: Pat
     read_in(path, at / "run")  # the files again, which still hold the customer
     assert table(at / "run").equals(after)
     assert tree(at / "run") == erased
+
+
+def test_names_of_equal_pictures_are_erased_where_one_of_them_may_name_the_customer(tmp_path: Path) -> None:
+    for name, number in (("ann_passport", 1), ("bob", 1), ("cy", 2), ("logo", 3)):
+        draw(tmp_path / f"p/{name}.png", number)
+    (tmp_path / "p/cut.png").write_bytes((tmp_path / "p/cy.png").read_bytes()[:40])
+    rows = [
+        shown([f"p/{one}.png" for one in pictures], "It is broken.", question=f"Order {at}?", customer=customer)
+        for at, (pictures, customer) in enumerate(
+            [(["ann_passport", "logo"], "ann"), (["bob", "logo"], "bob"), (["cy"], "cy"), (["ann_passport"], "ann")]
+        )
+    ]
+    draw(tmp_path / "p/ann_refused.png", 5)
+    rows.append(shown(["p/ann_refused.png", "p/cut.png"], "Refused.", customer="ann"))
+    write(tmp_path / "data.jsonl", rows)
+    path = recipe(tmp_path)
+    run(path, tmp_path / "run")
+    receipt = erase(tmp_path / "run", "ann").told
+    assert any("name the pictures of rows that were refused" in one for one in receipt["remains"])
+    after = table(tmp_path / "run")
+    names = after.drop_nulls("uri")["address"].to_list()
+    assert names[:2] == ["p/cy.png", "p/logo.png"]
+    assert [name.split(":")[0] for name in names[2:]] == ["pixels"]
+    assert "ann_passport" not in str(pl.read_parquet(tmp_path / "run/stages/pictures.parquet").rows())
+    refused = after.row(by_predicate=pl.col("address") == "p/ann_refused.png", named=True)
+    assert [refused[name] for name in gating.TRACES] == [None] * 6
+    bob = prefdata.kept_rows(tmp_path / "run").filter(pl.col("images").list.len() == 2)["id"][0]
+    assert "ann_passport" not in json.dumps(explain.explain(tmp_path / "run", bob)["pictures"])
+    erased = tree(tmp_path / "run")
+    (tmp_path / "run/stages/ingest.json").unlink()
+    read_in(path, tmp_path / "run")  # the files again, which still hold the customer
+    assert tree(tmp_path / "run") == erased
 
 
 def test_a_reply_to_a_broken_screenshot_is_refused_and_takes_the_outcome_along(tmp_path: Path) -> None:
