@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 import prefdata
+from prefdata.build.attribute_words import VERSION
 from prefdata.build.image_text import QUESTIONS
 from prefdata.build.image_text_settings import ImageTextSettings
 from prefdata.build.picture_keys import CLUSTERS
@@ -92,7 +93,7 @@ def test_the_account_tells_what_was_made_and_what_was_refused(shown: Shown) -> N
     assert account["refused_because"] == {"not_there": 1}
     card = account["image_text"]
     assert sum(card["negatives"]["made"].values()) == 5
-    assert card["negatives"]["lists"] == 1
+    assert card["negatives"]["lists"] == VERSION
     assert account["unmade_because"] == {"kind_not_drawn": 15, "no_certain_word": 4}
     facts = json.loads((shown.out / "run.json").read_text(encoding="utf-8"))
     assert facts["recipe"]["image_text"]["negatives"] == ["colour", "number", "position", "object"]

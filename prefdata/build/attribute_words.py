@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-VERSION = 1
+VERSION = 2
 
 Kind = Literal["colour", "number", "position", "object"]
 

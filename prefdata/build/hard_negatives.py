@@ -1,12 +1,14 @@
 """Answers that are nearly right of a picture and wrong: a near picture's caption, and captions with one thing changed.
 
 Each is made of one true caption and labelled as made: `meta` has `hard_negative` (the kind), `evidence` has what was
-changed and the version of the word lists, or whose caption it is and how near. A text that is said of the picture
-elsewhere, or of a duplicate of it, is never made; nor is one that states what another of its captions states.
+changed, the version of the word lists and what was drawn from, or whose caption it is and how near. A text that is said
+of the picture elsewhere, or of a duplicate of it, is never made; nor is one that states what another of its captions
+states.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, get_args
 
@@ -202,18 +204,23 @@ def _joined(rows: pl.DataFrame, found: Negatives) -> pl.DataFrame:
 def _swapped(
     captions: pl.DataFrame, spoken: pl.DataFrame, kinds: Sequence[attribute_words.Kind], seed: int
 ) -> Negatives:
-    """One change of each kind for every caption, drawn by a hash among those that are surely false."""
+    """One change of each kind for every caption, drawn by a hash among those that are surely false: what stands in the
+    captions as often as it stands there, so that no word tells by itself that a text was made."""
     options, possible = _options(captions, spoken, kinds)
     drawn = stable_hash(
         [_seeds(seed, options.height), *(options[name].cast(pl.String) for name in ("id", "kind", "at", "to"))],
         purpose="swap",
     )
-    ranked = options.with_columns(drawn.alias("_draw")).sort("id", "kind", "_draw")
+    # the smallest of exponential draws falls on each in proportion to its weight
+    even = (drawn.str.head(12).str.to_integer(base=16).cast(pl.Float64) + 1) / (1 << 48)
+    ranked = options.with_columns(_draw=-even.log() / options["weight"], _name=drawn)
+    ranked = ranked.sort("id", "kind", "_draw", "_name")
     best = ranked.unique(["id", "kind"], keep="first", maintain_order=True)
     told = json_object(
         **{"from": pl.col("from"), "to": pl.col("to"), "at": pl.col("at")},
         language=pl.col("language"),
         lists=pl.lit(attribute_words.VERSION),
+        drawn=pl.col("drawn"),
     )
     made = best.with_columns(told=told, other=pl.lit(None, pl.String)).sort("id", "kind")
     every = captions.select("id").join(pl.DataFrame({"kind": list(kinds)}, schema={"kind": pl.String}), how="cross")
@@ -227,7 +234,7 @@ def _swapped(
 _OPTION = pl.Schema(
     {
         "id": pl.String, "kind": pl.String, "language": pl.String, "at": pl.Int64, "from": pl.String, "to": pl.String,
-        "text": pl.String,
+        "text": pl.String, "weight": pl.Int64, "drawn": pl.String,
     }
 )  # fmt: skip
 
@@ -237,15 +244,21 @@ def _options(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Every change of every caption that is surely false of it; and `id`, `kind`, `there` where a word is certain.
 
+    `weight`: how many captions state what is put in; `drawn` is "texts" then. Where they state nothing that could be
+    put in, all of the list may be, each alike, and `drawn` is "list". A position has one other, and no choice.
     A batch kernel: each distinct text is looked at once for each kind.
     """
+    often = {kind: Counter[str]() for kind in kinds}
+    for text, times in captions.group_by("text").len().iter_rows():
+        for kind in kinds:
+            often[kind].update(dict.fromkeys(attribute_swaps.stated(text, kind), times))
     said: dict[str, list[str]] = {}
     for picture, text in spoken.iter_rows():
         said.setdefault(picture, []).append(text)
     forms = {picture: {_form(text) for text in texts} for picture, texts in said.items()}
     stated: dict[tuple[str, str], set[str]] = {}
     changes: dict[tuple[str, str], list[attribute_swaps.Change]] = {}
-    found: list[tuple[str, str, str, int, str, str, str]] = []
+    found: list[tuple[str, str, str, int, str, str, str, int, str | None]] = []
     there: list[tuple[str, str]] = []
     for row, picture, text in captions.select("id", "picture", "text").iter_rows():
         for kind in kinds:
@@ -255,13 +268,16 @@ def _options(
                 changes[text, kind] = attribute_swaps.changes(text, kind)
             if changes[text, kind]:
                 there.append((row, kind))
+            known = any(often[kind][means] for change in changes[text, kind] for means in change.means)
+            drawn = None if kind == "position" else "texts" if known else "list"
             for change in changes[text, kind]:
                 for new, means in zip(change.new, change.means, strict=True):
-                    if means in stated[picture, kind]:
+                    weight = often[kind][means] if known else 1
+                    if not weight or means in stated[picture, kind]:
                         continue
                     made = attribute_swaps.applied(text, change, new)
                     if _form(made) not in forms[picture]:
-                        found.append((row, kind, change.language, change.start, change.old, new, made))
+                        found.append((row, kind, change.language, change.start, change.old, new, made, weight, drawn))
     places = pl.DataFrame(there, schema={"id": pl.String, "kind": pl.String}, orient="row")
     return pl.DataFrame(found, schema=_OPTION, orient="row"), places.with_columns(there=pl.lit(True))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import polars as pl
@@ -143,11 +144,26 @@ def test_which_kind_is_made_hangs_on_the_caption_alone() -> None:
     rows = captions("two red rings on the left", "three blue cats on the right", "one black dog at the top")
     kinds = ["colour", "number", "position", "object"]
     whole, first = negatives(rows, kinds=kinds), negatives(rows[:1], kinds=kinds)
-    assert texts(whole)[:1] == texts(first)
+    assert [one[:2] for one in texts(whole)][:1] == [one[:2] for one in texts(first)]
     assert whole.unmade["reasons"].explode().value_counts().rows() == [("kind_not_drawn", 9)]
     assert negatives(rows, kinds=kinds, each=4).made.height == 12
     drawn = {tuple(texts(negatives(rows, kinds=kinds, seed=seed))) for seed in range(6)}
     assert len(drawn) > 1
+
+
+def test_words_are_put_in_as_often_as_true_texts_state_them_and_none_that_they_do_not() -> None:
+    colours = ["red"] * 40 + ["blue"] * 40 + ["green"] * 8
+    rows = table([said(f"{at:03d}", [f"p{at}"], f"a {colour} ring") for at, colour in enumerate(colours)])
+    found = negatives(rows, kinds=["colour", "object"], each=2).made.with_columns(
+        old=pl.col("told").str.json_path_match("$.from"), drawn=pl.col("told").str.json_path_match("$.drawn")
+    )
+    made = Counter(found.filter(kind="colour", old="a red")["text"].str.split(" ").list.get(1))
+    assert set(made) == {"blue", "green"}
+    assert made["blue"] >= 28  # 40 in 48 is 33
+    assert set(found.filter(kind="colour")["drawn"]) == {"texts"}
+    # nothing but rings is spoken of: any of the list but what a ring may be called
+    assert set(found.filter(kind="object")["drawn"]) == {"list"}
+    assert found.filter(kind="object")["text"].str.split(" ").list.last().n_unique() == 7
 
 
 def test_settings_out_of_bounds_are_refused() -> None:

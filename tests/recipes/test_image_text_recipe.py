@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 import prefdata
+from prefdata.build.attribute_words import VERSION
 from prefdata.recipe import load
 from prefdata.reporting.accounts import ENDS
 from prefdata.strict_yaml import read_yaml
@@ -126,7 +127,7 @@ def test_wrong_answers_are_made_of_true_captions_and_labelled_as_made(made: Made
     labels = dict(made.rows.select("id", "label").rows())
     for evidence in map(json.loads, wrong["evidence"]):
         assert labels[evidence["caption"]] is True
-        assert evidence["how"]["lists"] == 1
+        assert evidence["how"]["lists"] == VERSION
 
 
 @pytest.mark.slow
