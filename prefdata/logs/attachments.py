@@ -42,6 +42,11 @@ NOTHING = frozenset(
 _NEXT = re.compile(r"[;|,\s]+(?=[A-Za-z][A-Za-z0-9+.-]*://)|\n")
 """What stands between two addresses of the network."""
 
+_BEFORE_DATA = re.compile(
+    r"(?:^\s*|[;|,\s]+)(?=data:(?:[^;,\s/]+/[^;,\s]+)?[;,])|[;|,\s]+(?=[A-Za-z][A-Za-z0-9+.-]*://)", re.IGNORECASE
+)
+"""What stands before an address that holds a picture itself, which may be broken into lines, and behind it."""
+
 
 class Pictured(NamedTuple):
     """Texts with marks, the addresses of their pictures (List(String), null where none), and what was counted."""
@@ -149,12 +154,13 @@ def _json(cell: str) -> list[Any]:
 
 
 def _split(cell: str) -> list[str]:
-    """Addresses that stand in one cell a line each, or behind `;`, `|`, or a comma after a suffix.
+    """Addresses that stand in one cell a line each, or behind `;`, `|`, or a comma after a suffix or before `data:`.
 
     Addresses of the network hold such signs themselves: they are parted where the next one begins.
     """
-    if cell.lstrip().startswith("data:"):
-        return [cell]
+    if _is_data(cell.lstrip()) or _BEFORE_DATA.search(cell):
+        parts = [part for part in _BEFORE_DATA.split(cell) if part.strip()]
+        return [one for part in parts for one in ([part] if _is_data(part.lstrip()) else _split(part))]
     if "://" in cell:
         return [part for part in _NEXT.split(cell) if part.strip()]
     parts = []
@@ -187,14 +193,18 @@ def _is_picture(address: str, attachment: Any) -> bool:
     kind = next((one for one in kinds if isinstance(one, str) and one), None)
     if kind is not None:
         return kind.lower().startswith("image")
-    if address.startswith("data:"):
-        return address.startswith("data:image/")
+    if _is_data(address):
+        return address[:11].lower() == "data:image/"
     if suffix := _suffix(address):
         return suffix in SUFFIXES
     if isinstance(attachment, Mapping):
         named = [one for name in NAMES if isinstance(one := attachment.get(name), str)]
         return next(filter(None, map(_suffix, named)), "png") in SUFFIXES
     return "/" in address or "\\" in address  # a word alone, a yes or a number, is no place
+
+
+def _is_data(address: str) -> bool:
+    return address[:5].lower() == "data:"
 
 
 def _suffix(address: str) -> str:

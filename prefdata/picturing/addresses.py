@@ -30,6 +30,9 @@ DATA = re.compile(
     r"data:(?:[A-Za-z0-9!#$&^_.+\-]+/[A-Za-z0-9!#$&^_.+\-]+)?(?:;[A-Za-z0-9_.\-]+=[^;,]{0,100})*;base64,", re.I
 )
 
+BLANKS = " \t\r\n\f\v"
+"""What may stand among the signs of base64: mail breaks it into lines."""
+
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
@@ -47,16 +50,19 @@ def is_remote(address: str) -> bool:
 
 
 def data_bytes(address: str, max_bytes: int) -> bytes:
-    """The bytes of a `data:` address in base64; raises Refused."""
+    """The bytes of a `data:` address in base64, be it broken into lines or without its padding; raises Refused."""
     head = DATA.match(address)
     if head is None:
         raise Refused("bad_data_address")
-    if (len(address) - head.end()) // 4 * 3 > max_bytes + 3:
+    signs = len(address) - head.end() - sum(address.count(one, head.end()) for one in BLANKS)
+    signs -= 2 * address.count("%", head.end())
+    if signs // 4 * 3 > max_bytes + 3:
         raise Refused("too_large")
     body = address[head.end() :]
     try:
         raw = unquote_to_bytes(body) if "%" in body else body.encode("ascii")
-        found = base64.b64decode(raw, validate=True)
+        raw = raw.translate(None, BLANKS.encode())
+        found = base64.b64decode(raw + b"=" * (-len(raw) % 4), validate=True)
     except (ValueError, binascii.Error):
         raise Refused("bad_data_address") from None
     return sized(found, max_bytes)

@@ -51,6 +51,18 @@ def read(tmp_path: Path, text: str, **more: Any) -> LogRead:
         ('{"image_url": {"url": "a.png"}}', ["a.png"]),
         ("data:image/png;base64,AA,AA", ["data:image/png;base64,AA,AA"]),
         ("data:text/html;base64,AAAA", None),
+        ("Data:Image/PNG;base64,AAAA", ["Data:Image/PNG;base64,AAAA"]),
+        (
+            "data:image/png;base64,AA==;data:image/gif;base64,BB==",
+            [f"data:image/{one}==" for one in ("png;base64,AA", "gif;base64,BB")],
+        ),
+        ("data:image/png;base64,AA\nAA\ndata:;base64,BB", ["data:image/png;base64,AA\nAA"]),
+        ("a.png; b.png|data:image/png;base64,AA==", ["a.png", "b.png", "data:image/png;base64,AA=="]),
+        (
+            "data:image/png;base64,AA==, https://h.example/a.png",
+            ["data:image/png;base64,AA==", "https://h.example/a.png"],
+        ),
+        ("my data: lamp.png", ["my data: lamp.png"]),
         ("[broken.png", ["[broken.png"]),
         ("[]", None),
         ("", None),

@@ -18,6 +18,7 @@ from made_pictures import chunk, gradient, opened, png, saved
 from PIL import Image
 
 from prefdata.pictures import REASONS, Address, Gate
+from prefdata.picturing.addresses import data_bytes
 
 Look = Callable[[bytes], dict[str, Any]]
 
@@ -124,6 +125,13 @@ def test_fractions_are_scaled_from_their_own_range(
 def test_fractions_that_are_no_numbers_are_refused(look: Look) -> None:
     data = saved(Image.fromarray(np.array([[math.nan, 1.0]], dtype=np.float32)), "TIFF")
     assert look(data)["reason"] == "broken"
+
+
+@pytest.mark.parametrize(
+    "body", ["bGFtcA==", "bGFt\r\ncA==\n", "bGFtcA", "bGFt cA=", "bGFt%0AcA%3D%3D", "b" + "\n" * 99 + "GFtcA"]
+)
+def test_base64_may_be_broken_into_lines_and_lack_its_padding(body: str) -> None:
+    assert data_bytes(f"data:image/png;base64,{body}", 4) == b"lamp"
 
 
 def test_a_picture_with_a_side_that_no_jpeg_has_is_stored(look: Look, stored: Callable[[bytes], Image.Image]) -> None:
