@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +57,14 @@ def write_export(
     `files`: file name -> rows, sha256, refused, and desirable and undesirable for unpaired rows; `refused`: reason ->
     rows; `pictures`: files and bytes of pictures, beside the data or inside. Unpaired rows that come as one frame are
     interleaved by label, since trainers read them in file order. `pictures` is the run directory whose stored pictures
-    the rows name; without it addresses stay as they are.
+    the rows name; without it addresses stay as they are. Of a format whose columns depend on whether any row has a
+    picture, frames that come one by one are all read before the first is written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if getattr(fmt, "images", False) is None and any(_has_pictures(one) for one in splits.values()):
-        fmt = dataclasses.replace(fmt, images=True)  # type: ignore[type-var]
+    if getattr(fmt, "images", False) is None:
+        splits = {name: _known(given) for name, given in splits.items()}
+        if any(_any_pictures(given) for given in splits.values()):
+            fmt = dataclasses.replace(fmt, images=True)  # type: ignore[type-var]
     attached = {"files": 0, "bytes": 0}
     files: dict[str, dict[str, Any]] = {}
     names: dict[str, str] = {}
@@ -139,8 +142,13 @@ def _frames(given: pl.DataFrame | Iterable[pl.DataFrame], record_type: RecordTyp
     return [interleave(given.sort("id")) if record_type is RecordType.UNPAIRED and "id" in given.columns else given]
 
 
-def _has_pictures(given: pl.DataFrame | Iterable[pl.DataFrame]) -> bool:
-    return isinstance(given, pl.DataFrame) and has_pictures(given)
+def _known(given: pl.DataFrame | Iterable[pl.DataFrame]) -> pl.DataFrame | Sequence[pl.DataFrame]:
+    """What can be gone through twice."""
+    return given if isinstance(given, (pl.DataFrame, Sequence)) else list(given)
+
+
+def _any_pictures(given: pl.DataFrame | Iterable[pl.DataFrame]) -> bool:
+    return any(has_pictures(frame) for frame in ([given] if isinstance(given, pl.DataFrame) else given))
 
 
 def passed_rows(height: int, outcome: Outcome) -> pl.Series:

@@ -153,6 +153,18 @@ def test_pictures_inside_are_written_in_batches(store: Path, tmp_path: Path, mon
     assert pl.read_parquet(tmp_path / "train.parquet")["images"].list.len().to_list().count(1) == 3
 
 
+@pytest.mark.parametrize(("name", "expected"), [("trl", DATA), ("huggingface", DATA), ("verl", DATA)])
+def test_frames_of_which_a_later_one_has_the_first_picture_are_written_alike(
+    name: str, expected: list[str], store: Path, tmp_path: Path
+) -> None:
+    given = rows(RecordType.SFT, [], [], [ADDRESSES[0]])
+    form = load("format", name)()
+    parts = (given[at : at + 1] for at in range(given.height))
+    told = write_export(form, {"train": parts}, RecordType.SFT, tmp_path, pictures=store)
+    assert told["refused"] == {}
+    assert uris(read(form, tmp_path, RecordType.SFT)) == [[], [], expected[:1]]
+
+
 def test_the_schema_calls_the_column_pictures(store: Path, tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     write_export(
