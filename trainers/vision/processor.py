@@ -1,11 +1,13 @@
 """The processor of a vision-language model: what it makes of pictures, and by how many tokens it stands for each.
 
 The tokenizer that a start gives carries its processor (`looks_of`), so whatever encodes chats knows whether they may
-hold pictures. A picture is opened only below the folder that the rows come with, by the name that a row gives.
+hold pictures. A picture is opened only below the folder that the rows come with, by the name that a row gives, and is
+held to what the gate takes: rows may come with a folder that no run has made.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,19 +16,25 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import polars as pl
+
 from prefdata.errors import InputError, MissingExtraError
+from prefdata.pictures import GateSettings, read
 
 FILES = ("processor_config.json", "preprocessor_config.json")
 """Of which a folder with a processor has at least one."""
 
 MISSING, BROKEN = "picture_missing", "picture_broken"
-"""Why a row is left out: a picture that is not below the folder, and one that cannot be decoded whole or is of a shape
-that the model's processor refuses."""
+"""Why a row is left out: a picture that is not below the folder, and one that cannot be decoded whole, that the gate
+would not take, or that is of a shape that the model's processor refuses."""
 
 SAID = {
     MISSING: "is not there, below the folder of pictures",
-    BROKEN: "cannot be decoded, or has a shape that the model's processor refuses",
+    BROKEN: "cannot be decoded, is of a format or size that is not taken, or of a shape that the processor refuses",
 }
+
+WHITE = (255, 255, 255)
+"""Under what is transparent, as the gate has it unless told otherwise; pictures that a run stored have nothing such."""
 
 WORKERS = 4
 """Pictures decoded at a time."""
@@ -108,20 +116,41 @@ class Looks:
         return found
 
     def open(self, uri: str) -> Any:
-        """The picture as Pillow's RGB image, upright. Raises PictureError."""
+        """The picture as Pillow's RGB image, upright, of the same pixels as the gate makes. Raises PictureError."""
         try:
-            from PIL import Image, ImageOps
+            from PIL import Image
+
+            from prefdata.picturing.colours import to_rgb
+            from prefdata.picturing.decoding import ORIENTATION, TURNS
         except ImportError as error:
             raise MissingExtraError("training on pictures", "images") from error
         file = self._file(uri)
         try:
-            with Image.open(file) as opened:
+            with Image.open(file, formats=GateSettings().formats) as opened:
+                if opened.width * opened.height > self.max_pixels:
+                    raise PictureError(BROKEN, uri)
                 opened.load()
-                return ImageOps.exif_transpose(opened).convert("RGB")
+                turn = None
+                with contextlib.suppress(Exception):  # EXIF of cameras is often broken, and the picture is fine
+                    turn = TURNS.get(int(opened.getexif().get(ORIENTATION, 1)))
+                shown = to_rgb(opened, WHITE)
+                return shown.copy() if turn is None else shown.transpose(turn)
+        except (PictureError, MemoryError):
+            raise
         except FileNotFoundError:
             raise PictureError(MISSING, uri) from None
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        except Exception:  # whatever a parser of foreign bytes stumbles over, the picture is what is wrong
             raise PictureError(BROKEN, uri) from None
+
+    @cached_property
+    def max_pixels(self) -> int:
+        """Of one picture: the gate's default, or of a run whose own gate took larger ones the largest of its store."""
+        found = None if self.root is None else read(self.root)
+        if found is None:
+            return GateSettings().max_pixels
+        stored = found.table.filter(pl.col("uri").is_not_null()).select(pl.col("width", "height").cast(pl.Int64))
+        largest: Any = stored.select(pl.col("width") * pl.col("height")).to_series().max()
+        return max(GateSettings().max_pixels, largest or 0)
 
     def widened(self, uri: str) -> str:
         """What the processor puts in place of the picture's token: as a rule that token, many times."""

@@ -28,7 +28,7 @@ def widened(looks: Looks, shape: Skeleton, chat: Sequence[Message], drawn: str) 
     if texts is None:
         raise TemplateError(
             "the chat template makes something else of a text in a chat with pictures (reasoning, tool calls), so "
-            "their places are not known; set another chat_template"
+            "their places are not known; leave such rows out, or start from a model whose own template keeps texts"
         )
     left = iter(found)
     pieces = tuple("".join(_filled(piece, looks, left)) for piece in shape.pieces)

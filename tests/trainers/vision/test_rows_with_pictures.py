@@ -11,10 +11,12 @@ import polars as pl
 import pytest
 
 from prefdata.errors import InputError
+from prefdata.pictures import PICTURES
 from prefdata.schema import RecordType
 from trainers.rendering import encode_chat
 from trainers.rows import Rows, encode_rows
-from trainers.vision.processor import load_looks, looks_of
+from trainers.skeletons import TemplateError
+from trainers.vision.processor import PictureError, load_looks, looks_of
 
 pytestmark = pytest.mark.train
 
@@ -108,6 +110,46 @@ def test_rows_whose_pictures_cannot_be_shown_are_left_out_and_counted(
     assert images[7] is None
 
 
+def test_files_are_held_to_what_the_gate_takes(
+    tiny_vlm: Path, made: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import numpy as np
+    from PIL import Image
+
+    grey = np.full((40, 40), 40_000, dtype=np.uint16)
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    Image.new("RGBA", (40, 40), (255, 0, 0, 0)).save(tmp_path / "clear.png")
+    turned = Image.new("RGB", (40, 20))
+    turned.getexif()[0x0112] = 6
+    turned.save(tmp_path / "turned.jpg", exif=turned.getexif())
+    Image.new("RGB", (40, 40)).save(tmp_path / "odd.ppm")
+    (tmp_path / "named.png").write_bytes((tmp_path / "odd.ppm").read_bytes())
+    Image.new("1", (7_000, 6_000)).save(tmp_path / "large.png")
+    looks = load_looks(tiny_vlm, tmp_path)
+    assert looks.open("grey.png").getpixel((3, 3)) == (156, 156, 156)
+    assert looks.open("clear.png").getpixel((3, 3)) == (255, 255, 255)
+    assert looks.open("turned.jpg").size == (20, 40)
+    with monkeypatch.context() as patched:
+        patched.setattr("PIL.ImageFile.ImageFile.load", lambda *_: pytest.fail("decoded before its size was looked at"))
+        with pytest.raises(PictureError, match=r"large.png: cannot be decoded, is of a format or size"):
+            looks.open("large.png")
+    names = ["grey.png", "odd.ppm", "named.png", "large.png"]
+    frame = made.shown([one(made, "@What?", [name]) for name in names], RecordType.SFT)
+    found = encoded(frame, looks.tokenizer)
+    assert found.ids == ["r000"]
+    assert found.dropped == {"picture_broken": 3}
+
+
+def test_a_run_whose_gate_takes_larger_pictures_trains_on_them(tiny_vlm: Path, tmp_path: Path) -> None:
+    sizes = {"uri": ["pictures/aa/a.png", None], "width": [9_000, 90_000], "height": [5_000, 90_000]}
+    rows = pl.DataFrame(sizes).with_columns(
+        pl.lit(None, PICTURES[name]).alias(name) for name in PICTURES if name not in sizes
+    )
+    rows.cast(dict(PICTURES)).select(PICTURES.names()).write_parquet(tmp_path / "pictures.parquet")
+    assert load_looks(tiny_vlm, tmp_path).max_pixels == 45_000_000
+    assert load_looks(tiny_vlm, tmp_path / "elsewhere").max_pixels == 40_000_000
+
+
 def test_a_mark_in_a_row_without_pictures_is_a_character(tokenizer: Any, made: SimpleNamespace) -> None:
     frame = made.shown([one(made, "odd @ char", ["pictures/red0.png"])], RecordType.SFT)
     row = encoded(frame.with_columns(images=pl.lit(None, frame["images"].dtype)), tokenizer).first[0]
@@ -170,6 +212,16 @@ def test_a_template_that_trims_texts_beside_pictures_is_followed(
     row = encoded(frame, tokenizer).first[0]
     assert tokenizer.decode(row.prompt_ids).startswith(f"<|im_start|>user\n{'<image>' * 4}What <image>?<|im_end|>")
     assert row.prompt_ids.count(tokenizer.convert_tokens_to_ids("<image>")) == 4
+
+
+def test_a_template_that_makes_something_else_of_texts_is_refused_with_what_helps(
+    tiny_vlm: Path, coloured: Path
+) -> None:
+    tokenizer = load_looks(tiny_vlm, coloured).tokenizer
+    tokenizer.chat_template = tokenizer.chat_template.replace("c['text']", "c['text'] | upper")
+    blocks = [{"type": "image", "image": "pictures/red0.png"}, {"type": "text", "text": "What?"}]
+    with pytest.raises(TemplateError, match="leave such rows out, or start from a model whose own template keeps"):
+        encode_chat(tokenizer, [{"role": "user", "content": blocks}], add_generation_prompt=True)
 
 
 def test_rows_with_pictures_need_their_folder(tiny_vlm: Path, made: SimpleNamespace) -> None:
