@@ -6,12 +6,14 @@ kept in the handshake and in the request, and a redirect is an address like any 
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import ipaddress
 import socket
 import ssl
+import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
 from urllib.parse import urljoin, urlsplit
 
@@ -117,8 +119,8 @@ class Fetcher:
         if self._context is None:
             self._context = ssl.create_default_context()
         raw = self._dial(ip, PORT, _left(until))
-        connection = http.client.HTTPConnection(target.host, timeout=_left(until))
-        try:
+        connection = http.client.HTTPConnection(target.host, timeout=self.seconds)
+        with raw, _ended_at(raw, until), contextlib.closing(connection):
             raw.settimeout(_left(until))
             sock = connection.sock = self._context.wrap_socket(raw, server_hostname=target.host)
             connection.request(
@@ -139,9 +141,6 @@ class Fetcher:
                 if answer.status != 200:
                     raise Refused("fetch_failed")
                 return self._body(answer, sock, until)
-        finally:
-            connection.close()
-            raw.close()
 
     def _body(self, answer: http.client.HTTPResponse, sock: socket.socket, until: float) -> bytes:
         told = answer.getheader("Content-Length") or "0"
@@ -165,6 +164,33 @@ class Fetcher:
 
 class _Redirect(NamedTuple):
     location: str
+
+
+@contextlib.contextmanager
+def _ended_at(raw: socket.socket, until: float) -> Iterator[None]:
+    """Ends a connection at a time, whatever is waited for by then: handshake, head or body. Raises TimeoutError then.
+
+    The time that a socket has is one for each block that comes: a host that sends drop by drop never uses it up.
+    """
+    over = threading.Event()
+    held = raw.dup()  # the same connection, also when TLS has taken the other one over
+
+    def end() -> None:
+        over.set()
+        with contextlib.suppress(OSError):
+            held.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(until - time.monotonic(), end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        held.close()
+        if over.is_set():
+            raise TimeoutError
 
 
 def _left(until: float) -> float:

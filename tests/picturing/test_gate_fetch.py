@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import socket
 import threading
@@ -36,6 +37,9 @@ class Site(http.server.BaseHTTPRequestHandler):
         if self.path == "/gone":
             self.send_error(404)
             return
+        if self.path.startswith("/drip"):
+            self.drip()
+            return
         self.send_response(200)
         if self.path == "/huge":
             self.send_header("Content-Length", str(1 << 30))
@@ -54,6 +58,17 @@ class Site(http.server.BaseHTTPRequestHandler):
                     self.wfile.flush()
                     time.sleep(0.1)
             self.wfile.write(b"" if self.path == "/empty" else body)
+        except OSError:
+            return
+
+    def drip(self) -> None:
+        """Head or body without end, a byte at a time."""
+        head = b"HTTP/1.1 200 OK\r\n" + (b"" if self.path == "/drip/head" else b"Transfer-Encoding: chunked\r\n\r\n")
+        try:
+            self.wfile.write(head)
+            for _ in range(60):
+                self.wfile.write(b"0")
+                time.sleep(0.05)
         except OSError:
             return
 
@@ -188,6 +203,33 @@ def test_what_a_host_sends_is_bounded(port: int, path: str, reason: str) -> None
 
 def test_a_host_that_sends_drop_by_drop_is_given_up(port: int) -> None:
     assert refusal(Net(port).fetcher(seconds=0.5), "https://pics.example/slow") == "fetch_timed_out"
+
+
+@pytest.mark.parametrize("path", ["drip/head", "drip/chunk"])
+def test_a_host_that_never_ends_its_head_is_given_up_in_time(port: int, path: str) -> None:
+    before = time.monotonic()
+    assert refusal(Net(port).fetcher(seconds=0.3), f"https://pics.example/{path}") == "fetch_timed_out"
+    assert time.monotonic() - before < 2
+
+
+def test_a_handshake_that_never_ends_is_given_up_in_time() -> None:
+    ours, theirs = socket.socketpair()
+
+    def drip() -> None:
+        with contextlib.suppress(OSError):
+            theirs.sendall(b"\x16\x03\x03\x20\x00")  # a record of 8 KiB
+            for _ in range(60):
+                theirs.sendall(b"\x02")
+                time.sleep(0.05)
+
+    thread = threading.Thread(target=drip)
+    before = time.monotonic()
+    with theirs:
+        thread.start()
+        fetcher = Fetcher(["pics.example"], max_bytes=9, seconds=0.3, resolve=lambda *_: [PUBLIC], dial=lambda *_: ours)
+        assert refusal(fetcher, "https://pics.example/a.png") == "fetch_timed_out"
+        assert time.monotonic() - before < 2
+        thread.join()
 
 
 @pytest.mark.parametrize(
