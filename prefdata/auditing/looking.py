@@ -15,6 +15,7 @@ from prefdata.auditing.dataset import Audited
 from prefdata.auditing.finding import Found, Levels
 from prefdata.errors import InputError
 from prefdata.formats.screens import has_pictures
+from prefdata.gating import NO_ADDRESS
 from prefdata.schema import RecordType
 
 REASONS = pl.Schema({"row": pl.UInt32(), "reason": pl.String(), "pictures": pl.UInt32()})
@@ -47,7 +48,7 @@ class _Looking:
         new = [one for one in addresses if _key(one) not in self.known]
         found = self.gate.look([Address(self.folder, one) for one in new])["reason"]
         self.known.update(zip(map(_key, new), found, strict=True))
-        told = [None if one is None else self.known[_key(one)] for one in named["uri"]]
+        told = [NO_ADDRESS if one is None else self.known[_key(one)] for one in named["uri"]]
         return (
             named.with_columns(reason=pl.Series(told, dtype=pl.String))
             .filter(pl.col("reason").is_not_null())

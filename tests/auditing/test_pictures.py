@@ -6,12 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from PIL import Image
 
 from prefdata.auditing.finding import Finding, Severity
+from prefdata.auditing.looking import REFUSED_PICTURES
 from prefdata.auditor import audit
 from prefdata.errors import InputError
+from prefdata.schema import IMAGE, RecordType
 
 
 def row(at: int, *pictures: str) -> dict[str, Any]:
@@ -79,3 +82,13 @@ def test_pictures_below_a_folder_that_is_named_are_opened(tmp_path: Path) -> Non
     assert "refused_pictures" not in found(tmp_path, rows)
     with pytest.raises(InputError, match="no folder of pictures"):
         found(tmp_path, rows, pictures=tmp_path / "nowhere")
+
+
+def test_pictures_without_an_address_are_named_as_a_run_refuses_them(tmp_path: Path) -> None:
+    assert REFUSED_PICTURES.prepare is not None
+    check = REFUSED_PICTURES.prepare(REFUSED_PICTURES, {"pictures": tmp_path})
+    assert check is not None
+    assert check.collect is not None
+    images = [None, [{"uri": None, "side": "prompt", "message": 0, "part": 0}]]
+    chunk = pl.DataFrame({"row": [0, 1], "images": images}, schema={"row": pl.UInt32, "images": pl.List(IMAGE)})
+    assert check.collect(chunk, RecordType.SFT).rows() == [(1, "no_address", 1)]
