@@ -55,6 +55,9 @@ MEASURES = ("blur", "entropy", "brightness", "contrast")
 _ELSEWHERE = r"^(?:[A-Za-z][A-Za-z0-9+.-]*:|[/\\])"
 """How an address begins that is no path seen from the data: with a scheme, a drive, a root."""
 
+_INSIDE = r"(?i)^(.*?\.zip)!.*$"
+"""A file within an archive, as it is named: behind the archive's name."""
+
 _STORED = re.compile(r"pictures/[0-9a-f]{2}/[0-9a-f]{16,64}\.[a-z]{3,4}")
 """What gates call the pictures that they store."""
 
@@ -215,7 +218,7 @@ def seen_from_root(uri: pl.Expr, file: pl.Expr, recipe: Recipe) -> pl.Expr:
     """
     if recipe.pictures is not None and recipe.pictures.root is not None:
         return uri
-    folder = file.str.split("!").list.first().str.replace(r"[^/]*$", "").fill_null("")
+    folder = file.str.replace(_INSIDE, "$1").str.replace(r"[^/]*$", "").fill_null("")
     return pl.when(uri.str.contains(_ELSEWHERE)).then(uri).otherwise(folder + uri)
 
 

@@ -109,10 +109,15 @@ def ingest_key(state: State, hashes: dict[str, dict[str, str]]) -> str:
     ]
     forgotten = erased(state.run.path)
     more: tuple[Any, ...] = (forgotten,) if forgotten else ()
-    more += ({"pictures": resolved["pictures"]},) if "pictures" in resolved else ()
+    more += ({"pictures": _of_gate(resolved["pictures"])},) if "pictures" in resolved else ()
     more += _of_image_text(state, resolved) if "image_text" in resolved else ()
     files = gating.without_pictures(hashes)
     return key_of(FORMAT, version("prefdata"), files, depends, judging_key(), *more)
+
+
+def _of_gate(section: dict[str, Any]) -> dict[str, Any]:
+    """What is found in pictures depends on: the section without how many processes look at them."""
+    return {name: value for name, value in section.items() if name != "workers"}
 
 
 def _of_image_text(state: State, resolved: dict[str, Any]) -> tuple[Any, ...]:

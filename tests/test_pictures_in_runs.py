@@ -314,6 +314,8 @@ def test_a_run_begins_anew_where_a_picture_is_another_or_gone(done: Path, tmp_pa
     stored = at / "run" / table(at / "run")["uri"].drop_nulls()[0]
     was = marker.stat().st_mtime_ns
     read_in(path, at / "run")
+    path.write_text(path.read_text(encoding="utf-8").replace("pictures: {}", "pictures: {workers: 1}"))
+    read_in(path, at / "run")
     assert marker.stat().st_mtime_ns == was
     stored.write_bytes(b"not a picture")
     assert refused(read_in(path, at / "run")) == {"not_there": 1, "outside_root": 1, "truncated": 1}
@@ -336,6 +338,14 @@ def test_the_section_of_pictures_is_checked_kept_and_obeyed(tmp_path: Path) -> N
     assert refused(read_in(path, at / "run")) == {"too_many_pixels": 1}
     with pytest.raises(RecipeError, match=r"pictures.*max_pixel"):
         load(recipe(at, "pictures: {max_pixel: 5}\n"))
+
+
+def test_pictures_are_beside_their_data_or_its_archive_whatever_their_folder_is_called(tmp_path: Path) -> None:
+    whole = load(recipe(folder(tmp_path)))
+    told = {"new!/a.jsonl": "new!/p/0.png", "old/a.zip!b/c.jsonl": "old/p/0.png", "A.ZIP!b.zip!c.csv": "p/0.png"}
+    frame = pl.DataFrame({"uri": "p/0.png", "file": list(told)})
+    seen = frame.select(gating.seen_from_root(pl.col("uri"), pl.col("file"), whole))
+    assert seen.to_series().to_list() == list(told.values())
 
 
 def test_measures_alone_are_kept_where_nothing_is_stored(tmp_path: Path) -> None:
