@@ -11,7 +11,8 @@ from trainers.rendering import protect
 from trainers.vision.processor import load_looks, reads_pictures
 
 pytest.importorskip("trl", reason="needs the extra `train`")
-SAMPLE = Path(__file__).resolve().parents[3] / "recipes" / "data" / "shapes"
+ROOT = Path(__file__).resolve().parents[3]
+SAMPLE = ROOT / "recipes" / "data" / "shapes"
 MODEL = SAMPLE / "vlm"
 
 
@@ -23,5 +24,7 @@ def test_the_start_model_of_the_recipe_is_small_and_a_picture_is_sixteen_tokens(
     model = load_model(MODEL)
     assert type(model).__name__ == "LlavaForConditionalGeneration"
     assert sum(one.numel() for one in model.parameters()) == 255_296
+    for told in ("recipes/image_text_kto.yaml", "docs/training.md"):
+        assert "255,296 weights" in (ROOT / told).read_text(encoding="utf-8")
     words = protect(looks.tokenizer)("this picture shows three purple triangles at the bottom")["input_ids"]
     assert len(words) == 9
