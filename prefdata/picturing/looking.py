@@ -218,6 +218,8 @@ class Look:
             uri = f"{FOLDER}/{name[:2]}/{name}"
             path = self.store / uri
             body = {"encoded": answer.blobs[2], "original": task.data}.get(stored["what"])
+            if body is None and not path.is_file():
+                return Found(reason="crashed", sha256=task.key, size=len(task.data))
             if body is not None and not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_atomic(path, body)

@@ -236,7 +236,7 @@ class Pool:
             ahead = batches()  # read while the worker decodes
             while waiting and not self._stopped:
                 try:
-                    answer = checked(worker.receive())
+                    answer = checked(worker.receive(), waiting[0].key)
                 except Lost as lost:
                     task = waiting[0]
                     if lost.again and not task.tried:
@@ -295,21 +295,24 @@ def _widen(fd: int) -> None:
 WHOLE = {"width": 2**31, "height": 2**31, "frames": 2**31, "phash": 2**64}
 MEASURED = ("blur", "entropy", "brightness", "contrast")
 PIXELS = re.compile(r"[0-9a-f]{32}")
-NAME = re.compile(r"[0-9a-f]{32,64}\.(png|jpg)")
 FORMAT = re.compile(r"[A-Z0-9]{2,12}")
-STORED = ("encoded", "original", "there")
 
 
-def checked(answer: Answer) -> Answer:
-    """The answer, if it is one: a worker has had foreign bytes in its hands, and what it says is not trusted."""
+def checked(answer: Answer, key: str) -> Answer:
+    """The answer, if it is one: a worker has had foreign bytes in its hands, and what it says is not trusted.
+
+    `key` is the SHA-256 of the file that was asked about.
+    """
     facts, reason = answer.facts, answer.facts.get("reason")
     sound = all(_is_whole(facts.get(name), most) for name, most in WHOLE.items())
     sound = sound and _matches(FORMAT, facts.get("format"))
     if reason is None:
         sizes = [len(blob) for blob in answer.blobs]
         sound = sound and all(isinstance(one := facts.get(name), float) and math.isfinite(one) for name in MEASURED)
-        sound = sound and _matches(PIXELS, facts.get("pixels") or "") and _is_stored(facts.get("stored"))
+        sound = sound and _matches(PIXELS, facts.get("pixels") or "")
+        sound = sound and _is_stored(facts.get("stored"), key=key, pixels=facts["pixels"])
         sound = sound and len(sizes) == 3 and sizes[0] == FINGERPRINT and sizes[1] > 0
+        sound = sound and (sizes[2] > 0) == ((facts.get("stored") or {}).get("what") == "encoded")
         sound = sound and facts.get("phash") is not None
     else:
         sound = sound and isinstance(reason, str) and reason in REASONS and not answer.blobs
@@ -324,8 +327,11 @@ def _matches(pattern: re.Pattern[str], value: Any) -> bool:
     return value is None or (isinstance(value, str) and pattern.fullmatch(value) is not None)
 
 
-def _is_stored(stored: Any) -> bool:
+def _is_stored(stored: Any, *, key: str, pixels: str) -> bool:
+    """Whether a file is called as what it holds, so that no picture is written or taken for another one."""
     if stored is None:
         return True
-    named = isinstance(stored, dict) and isinstance(stored.get("name"), str)
-    return named and _matches(NAME, stored["name"]) and stored.get("what") in STORED
+    if not isinstance(stored, dict):
+        return False
+    stem = {"encoded": pixels, "there": pixels, "original": key}.get(str(stored.get("what")))
+    return stem is not None and stored.get("name") in (f"{stem}.png", f"{stem}.jpg")

@@ -199,13 +199,33 @@ SOUND = {
     "stored": {"name": "0" * 32 + ".png", "what": "encoded"},
 }
 BLOBS = [bytes(768), b"thumbnail", b"body"]
+NO_BODY = [*BLOBS[:2], b""]
+KEY = "f" * 64
+
+LYING = f"""
+from prefdata.picturing.framing import receive, send
+
+receive(0)
+send(1, {{"ready": 1}}, ())
+while receive(0) is not None:
+    send(1, {SOUND | {"stored": {"name": "0" * 32 + ".png", "what": "there"}}}, {NO_BODY})
+"""
 
 
 @pytest.mark.parametrize(
     ("changed", "blobs", "reason"),
     [
         ({}, BLOBS, None),
-        ({"stored": None}, BLOBS, None),
+        ({"stored": None}, NO_BODY, None),
+        ({"stored": {"name": "0" * 32 + ".png", "what": "there"}}, NO_BODY, None),
+        ({"stored": {"name": KEY + ".jpg", "what": "original"}}, NO_BODY, None),
+        ({"stored": {"name": "1" * 32 + ".png", "what": "encoded"}}, BLOBS, "crashed"),
+        ({"stored": {"name": "1" * 32 + ".png", "what": "there"}}, NO_BODY, "crashed"),
+        ({"stored": {"name": "0" * 32 + ".png", "what": "original"}}, NO_BODY, "crashed"),
+        ({"stored": {"name": KEY + ".png", "what": "encoded"}}, BLOBS, "crashed"),
+        ({"stored": {"name": ["0"], "what": ["there"]}}, NO_BODY, "crashed"),
+        ({}, NO_BODY, "crashed"),
+        ({"stored": {"name": KEY + ".jpg", "what": "original"}}, BLOBS, "crashed"),
         ({"stored": {"name": "../../etc/cron.d/x.png", "what": "encoded"}}, BLOBS, "crashed"),
         ({"stored": {"name": "0" * 32 + ".png/../../x", "what": "encoded"}}, BLOBS, "crashed"),
         ({"stored": {"name": "0" * 32 + ".html", "what": "encoded"}}, BLOBS, "crashed"),
@@ -231,4 +251,12 @@ BLOBS = [bytes(768), b"thumbnail", b"body"]
 def test_what_a_worker_says_is_checked_before_it_is_believed(
     changed: dict[str, Any], blobs: list[bytes], reason: str | None
 ) -> None:
-    assert checked(Answer(SOUND | changed, blobs)).facts["reason"] == reason
+    assert checked(Answer(SOUND | changed, blobs), KEY).facts["reason"] == reason
+
+
+def test_a_file_that_a_worker_only_says_is_there_is_not_believed(tmp_path: Path) -> None:
+    (tmp_path / "lying.py").write_text(LYING)
+    with Gate(GateSettings(workers=1), store=tmp_path) as gate:
+        gate.pool.command = (sys.executable, "-P", str(tmp_path / "lying.py"))
+        found = gate.look([Address(tmp_path, saved(gradient()))])
+    assert found.select("reason", "uri", "pixels").rows() == [("crashed", None, None)]
