@@ -113,7 +113,7 @@ class Worker:
                 try:
                     view = view[os.write(self._in, view[:BLOCK]) :]
                 except BlockingIOError:
-                    if not select.select([], [self._in], [], max(0.0, until - time.monotonic()))[1]:
+                    if not _comes(self._in, select.POLLOUT, until):
                         return
                 except BrokenPipeError:
                     return
@@ -138,7 +138,7 @@ class Worker:
     def _read(self, size: int, until: float) -> bytearray:
         found = bytearray()
         while len(found) < size:
-            if not select.select([self._out], [], [], max(0.0, until - time.monotonic()))[0]:
+            if not _comes(self._out, select.POLLIN, until):
                 raise self._lost("timed_out")
             block = os.read(self._out, min(BLOCK, size - len(found)))
             if not block:
@@ -279,6 +279,13 @@ def _environment() -> dict[str, str]:
     found["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([*paths, own]))
     threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     return {**found, **dict.fromkeys(threads, "1"), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def _comes(fd: int, event: int, until: float) -> bool:
+    """Whether a pipe is ready, or closed, by then. With `poll`: `select` knows no descriptor above 1,023."""
+    poll = select.poll()
+    poll.register(fd, event)
+    return bool(poll.poll(max(0.0, until - time.monotonic()) * 1000))
 
 
 def _widen(fd: int) -> None:

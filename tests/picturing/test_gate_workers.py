@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -67,6 +69,17 @@ decoding.look = look
 raise SystemExit(worker.main())
 """
 
+
+BRIEF = """
+import time
+from prefdata.picturing.framing import receive, send
+
+receive(0)
+send(1, {"ready": 1}, ())
+time.sleep(0.1)
+while receive(0) is not None:
+    send(1, {"reason": "broken"}, ())
+"""
 
 REACHED = ("socket", "read", "write", "folder", "delete", "child", "program", "signal")
 """What the word `reach` has a worker try, in that order."""
@@ -151,6 +164,22 @@ def test_a_worker_that_does_not_start_is_told_once_and_is_no_fault_of_a_picture(
         gate.pool.command = (sys.executable, "-c", "raise SystemExit(3)")
         with pytest.raises(PrefdataError, match="does not start"):
             gate.look([Address(tmp_path, data) for data in numbered(3)])
+
+
+def test_workers_answer_a_process_that_has_many_files_open(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = soft if soft in (resource.RLIM_INFINITY, hard) else max(soft, 2_048)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (enough, hard))
+    (tmp_path / "brief.py").write_text(BRIEF)
+    try:
+        with contextlib.ExitStack() as stack, Gate(GateSettings(workers=1), store=None) as gate:
+            for _ in range(1_024):
+                stack.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+            gate.pool.command = (sys.executable, "-P", str(tmp_path / "brief.py"))
+            found = gate.look([Address(tmp_path, bytes(4 << 20))])  # more than a pipe holds
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert found["reason"].to_list() == ["broken"]
 
 
 def test_a_worker_ends_with_the_process_that_asked(tmp_path: Path) -> None:
