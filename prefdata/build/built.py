@@ -44,7 +44,7 @@ REASONS: dict[str, str] = {
     "may_be_true": "what the other picture's caption says may be true of this picture",
     "near_empty_draft": "the draft is too short to be an answer",
     "near_equal_replies": "nearly the same reply under both labels: it is the customers who differ",
-    "near_is_relevant": "the other picture's caption fits this picture about as well",
+    "near_is_relevant": "the other picture's caption, or the changed text, fits this picture about as well",
     "neutral_rating": "the rating is neither clearly above nor clearly below the threshold",
     "no_agent_turn": "the conversation has no agent's turn",
     "no_certain_word": "no word of the text states such an attribute for certain",

@@ -89,7 +89,7 @@ def negatives(
     other_picture: the caption of another picture that answers the same question and shares the most words. Where
     `relevance` is given, of the `compared` nearest ones the one that fits this picture best while its own caption fits
     better by `min_margin`; without it, the nearest that says something else. The others change one word: colour,
-    number, position, object.
+    number, position, object; where both are judged by `relevance`, only into what fits less by `min_margin`.
 
     Unmade captions: no_picture, empty_completion, not_one_text, low_relevance (a caption that does not fit its own
     picture is not true of it); unmade kinds of a caption: no_certain_word, swap_is_true, no_near_picture, may_be_true,
@@ -130,7 +130,7 @@ def negatives(
     spoken = _spoken(captions, pl.concat(heard))
     made, unmade = [_NOTHING.to_frame()], [refused]
     swapped = [one for one in KINDS if one in kinds and one != "other_picture"]
-    for found in ([_swapped(captions, spoken, swapped, seed)] if swapped else []) + (
+    for found in ([_swapped(captions, spoken, swapped, relevance, min_margin, seed)] if swapped else []) + (
         [_others(captions, spoken, relevance, min_margin, compared, seed)] if "other_picture" in kinds else []
     ):
         made.append(found.made.select(_NOTHING.names()).cast(_NOTHING))
@@ -202,7 +202,12 @@ def _joined(rows: pl.DataFrame, found: Negatives) -> pl.DataFrame:
 
 
 def _swapped(
-    captions: pl.DataFrame, spoken: pl.DataFrame, kinds: Sequence[attribute_words.Kind], seed: int
+    captions: pl.DataFrame,
+    spoken: pl.DataFrame,
+    kinds: Sequence[attribute_words.Kind],
+    relevance: Relevance | None,
+    min_margin: float,
+    seed: int,
 ) -> Negatives:
     """One change of each kind for every caption, drawn by a hash among those that are surely false: what stands in the
     captions as often as it stands there, so that no word tells by itself that a text was made."""
@@ -216,17 +221,34 @@ def _swapped(
     ranked = options.with_columns(_draw=-even.log() / options["weight"], _name=drawn)
     ranked = ranked.sort("id", "kind", "_draw", "_name")
     best = ranked.unique(["id", "kind"], keep="first", maintain_order=True)
+    best = best.with_columns(relevance=pl.lit(None, pl.Float64), swap_relevance=pl.lit(None, pl.Float64))
+    if relevance is not None and best.height:
+        scored = _scored(best, captions, relevance)
+        best = best.with_columns(scored["relevance"], swap_relevance=scored["other_relevance"])
+    # a caption that is wrong itself may be put right; what nothing is known of is as certain as without a relevance
+    false = _fits_less("swap_relevance", min_margin).fill_null(True)
+    fitting = best.filter(~false)
+    best = best.filter(false)
     told = json_object(
         **{"from": pl.col("from"), "to": pl.col("to"), "at": pl.col("at")},
         language=pl.col("language"),
         lists=pl.lit(attribute_words.VERSION),
         drawn=pl.col("drawn"),
+        relevance=pl.col("relevance"),
+        swap_relevance=pl.col("swap_relevance"),
     )
     made = best.with_columns(told=told, other=pl.lit(None, pl.String)).sort("id", "kind")
     every = captions.select("id").join(pl.DataFrame({"kind": list(kinds)}, schema={"kind": pl.String}), how="cross")
     left = every.join(made, on=["id", "kind"], how="anti")
     left = left.join(possible, on=["id", "kind"], how="left", maintain_order="left")
-    reason = pl.when(pl.col("there").fill_null(False)).then(pl.lit(["swap_is_true"]))
+    fitting = fitting.select("id", "kind", fits=pl.lit(True))
+    left = left.join(fitting, on=["id", "kind"], how="left", maintain_order="left")
+    reason = (
+        pl.when(pl.col("fits").fill_null(False))
+        .then(pl.lit(["near_is_relevant"]))
+        .when(pl.col("there").fill_null(False))
+        .then(pl.lit(["swap_is_true"]))
+    )
     unmade = left.select("id", part="kind", reasons=reason.otherwise(pl.lit(["no_certain_word"])))
     return Negatives(made, unmade)
 
@@ -322,16 +344,10 @@ def _others(
         order = ["id", "similarity", "_draw"]
     else:
         near = near.filter(pl.int_range(pl.len()).over("id") < compared)
-        own = captions.select("id", "prompt", "images", "relevance")
-        asked_of = near.select("id", completion=one_message("text", "assistant")).join(own, on="id", how="left")
-        scores = relevance(asked_of).cast(pl.Float64).fill_nan(None).round(SCORE_DECIMALS)
-        near = near.with_columns(asked_of["relevance"], scores.alias("other_relevance"))
-        gap = (pl.col("relevance") - pl.col("other_relevance")).round(SCORE_DECIMALS)
+        near = near.with_columns(_scored(near, captions, relevance))
+        less = _fits_less("other_relevance", min_margin)
         near = near.with_columns(
-            _why=pl.when(gap.is_null())
-            .then(pl.lit("unjudged_relevance"))
-            .when((gap < min_margin) | (gap <= 0))
-            .then(pl.lit("near_is_relevant"))
+            _why=pl.when(less.is_null()).then(pl.lit("unjudged_relevance")).when(~less).then(pl.lit("near_is_relevant"))
         )
         order = ["id", "other_relevance", "_draw"]
     passed = near.filter(pl.col("_why").is_null()).sort(order, descending=[False, True, False])
@@ -346,6 +362,21 @@ def _others(
     left = captions.select("id").join(made, on="id", how="anti").join(why, on="id", how="left", maintain_order="left")
     reasons = pl.when(pl.col("reasons").list.len() > 0).then("reasons").otherwise(pl.lit(["no_near_picture"]))
     return Negatives(made, left.select("id", part=pl.lit("other_picture"), reasons=reasons))
+
+
+def _scored(texts: pl.DataFrame, captions: pl.DataFrame, relevance: Relevance) -> pl.DataFrame:
+    """Of each `text` of a caption `id`: `relevance` of the caption, and `other_relevance`, its own to that picture."""
+    own = captions.select("id", "prompt", "images", "relevance")
+    asked_of = texts.select("id", completion=one_message("text", "assistant"))
+    asked_of = asked_of.join(own, on="id", how="left", maintain_order="left")
+    scores = relevance(asked_of).cast(pl.Float64).fill_nan(None).round(SCORE_DECIMALS)
+    return asked_of.select("relevance").with_columns(scores.alias("other_relevance"))
+
+
+def _fits_less(other: str, min_margin: float) -> pl.Expr:
+    """Whether a text fits the picture less than the caption by `min_margin`; null where either is unjudged."""
+    gap = (pl.col("relevance") - pl.col(other)).round(SCORE_DECIMALS)
+    return (gap >= min_margin) & (gap > 0)
 
 
 def _near(captions: pl.DataFrame, seed: int) -> pl.DataFrame:

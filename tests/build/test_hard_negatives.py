@@ -129,6 +129,25 @@ def test_a_near_caption_fits_less_than_the_own_by_the_margin(
         assert json.loads(found.made["told"][0]) == {"similarity": 0.4286, "relevance": 0.9, "other_relevance": other}
 
 
+@pytest.mark.parametrize(
+    ("own", "made", "reason"),
+    [(0.1, 0.9, "near_is_relevant"), (0.9, 0.8, None), (0.9, 0.81, "near_is_relevant"), (0.9, None, None)],
+)
+def test_a_changed_word_is_not_made_where_it_puts_a_wrong_caption_right(
+    own: float, made: float | None, reason: str | None
+) -> None:
+    rows = captions("a ring on the left").with_columns(relevance=pl.lit(own))
+    found = negatives(
+        rows,
+        kinds=["position"],
+        relevance=lambda asked: pl.Series([made] * asked.height, dtype=pl.Float64),
+        min_margin=0.1,
+    )
+    assert [text for *_, text in texts(found)] == ([] if reason else ["a ring on the right"])
+    assert [one for *_, one in reasons(found)] == ([[reason]] if reason else [])
+    assert all(json.loads(one).get("swap_relevance") == made for one in found.made["told"])
+
+
 def test_of_the_compared_the_one_that_fits_best_is_taken() -> None:
     rows = captions("two red rings here", "three red rings here", "four red rings here")
     rows = rows.with_columns(relevance=pl.lit(0.9))
