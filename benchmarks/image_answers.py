@@ -8,6 +8,13 @@ none of them has seen: those held out in the run, told apart by truth.jsonl, and
 answer is right where it names the attribute and no other value of it. Told is the share of right answers and how much
 it rose over the start model, with a 95 % bootstrap over pictures (paired: both models answer about each).
 
+That an implicit reward tells good answers from bad ones does not show that the model looks: words may give a label
+away. So of the rows that the run held out from KTO it is told, too,
+- the AUC of the implicit reward, beside that of naive Bayes on the words of questions and answers, which has read the
+  rows that trained and sees no picture, and how far they are apart;
+- how often a true answer is likelier, and has the higher reward, before its own picture than before another one of
+  which it is not true. The texts are the same, so who does not look is right in .5.
+
 Exits with 1 unless the last stage names colours right more often than the start model on both, bounds above 0.
 """
 
@@ -18,7 +25,8 @@ import json
 import re
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,9 +34,13 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
+from prefdata.schema import RecordType
 from trainers.answering import answers, reload
+from trainers.evaluate_rewards import completion_logps
 from trainers.job import quiet, read_stage
+from trainers.rows import encode_rows
 from trainers.start import open_below
+from trainers.vision.processor import looks_of
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -40,6 +52,7 @@ SEED = "benchmark answers 1"
 BOOTSTRAP = 2000
 BATCH = 64
 TOKENS = 16
+LENGTH = 1024
 
 VALUES: Mapping[str, Mapping[str, Sequence[str]]] = {
     "colour": {one: (one,) for one in COLOURS},
@@ -120,6 +133,115 @@ def rise(before: np.ndarray, after: np.ndarray) -> tuple[float, float, float]:
     return float(moved.mean()), float(low), float(high)
 
 
+def within(clusters: Sequence[str], figure: Callable[[np.ndarray], float]) -> tuple[float, float, float]:
+    """A figure of rows, given by their positions, with its 95 % interval over the pictures that they are about."""
+    names, of = np.unique(np.array(clusters), return_inverse=True)
+    rows = [np.flatnonzero(of == at) for at in range(len(names))]
+    generator = np.random.default_rng(0)
+    drawn_again = (generator.integers(len(names), size=len(names)) for _ in range(BOOTSTRAP))
+    found = [figure(np.concatenate([rows[at] for at in some])) for some in drawn_again]
+    low, high = np.nanquantile(found, [0.025, 0.975])
+    return figure(np.arange(len(clusters))), float(low), float(high)
+
+
+def auc(labels: np.ndarray, scores: np.ndarray) -> float:
+    """The chance that a good answer is above a bad one; ties count half."""
+    good, bad = scores[labels], np.sort(scores[~labels])
+    if not good.size or not bad.size:
+        return float("nan")
+    below = np.searchsorted(bad, good, side="left") + np.searchsorted(bad, good, side="right")
+    return float(below.mean() / (2 * bad.size))
+
+
+def words(row: Mapping[str, Any]) -> set[str]:
+    """What a row says: the words of its question and those of its answer, apart."""
+    sides = ("prompt", "completion")
+    return {f"{side} {word}" for side in sides for word in re.findall(r"\w+", row[side][-1]["content"].lower())}
+
+
+def blind(train: pl.DataFrame, rows: pl.DataFrame) -> np.ndarray:
+    """How much likelier good than bad each row is by its words: naive Bayes, each word there or not."""
+    of = {good: [words(row) for row in train.filter(label=good).iter_rows(named=True)] for good in (True, False)}
+    counts = {good: Counter(word for said in each for word in said) for good, each in of.items()}
+
+    def weight(word: str) -> float:
+        good, bad = ((counts[one][word] + 1) / (len(of[one]) + 2) for one in (True, False))
+        return float(np.log(good / bad))
+
+    return np.array([sum(weight(word) for word in sorted(words(row))) for row in rows.iter_rows(named=True)])
+
+
+def elsewhere(rows: pl.DataFrame, facts: Mapping[str, Mapping[str, str]]) -> pl.DataFrame:
+    """Rows whose answer is true of their picture, with `other`: one of which it is not; `facts` are by address."""
+    generator, found = np.random.default_rng(0), []
+    for row in rows.iter_rows(named=True):
+        own = row["images"][0]["uri"] if row["images"] else None
+        said = {one: named(one, row["completion"][-1]["content"]) for one in ATTRIBUTES}
+        said = {one: values for one, values in said.items() if values}
+        true = own in facts and bool(said) and all(values == {facts[own][one]} for one, values in said.items())
+        wrong = [uri for uri in sorted(facts) if any({facts[uri][one]} != values for one, values in said.items())]
+        found.append(wrong[generator.integers(len(wrong))] if row["label"] and true and wrong else None)
+    return rows.with_columns(other=pl.Series(found, dtype=pl.String)).filter(pl.col("other").is_not_null())
+
+
+def moved(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows, each before its `other` picture."""
+    images = [
+        [{**one, "uri": other} for one in images]
+        for images, other in zip(rows["images"].to_list(), rows["other"].to_list(), strict=True)
+    ]
+    return rows.with_columns(pl.Series("images", images, dtype=rows["images"].dtype)).drop("other")
+
+
+def looks(run: Path) -> list[dict[str, Any]]:
+    """Whether what the last stage rewards hangs on the picture."""
+    stages = [one["stage"] for one in json.loads((run / "run.json").read_text(encoding="utf-8"))["training"]]
+    last = stages[-1]
+    held = pl.read_parquet(run / "training" / last / "evaluation.parquet").sort("id")
+    rewards = pl.read_parquet(run / "model" / last / "eval_rewards.parquet").select("id", "reward")
+    told = held.join(rewards, on="id").sort("id")
+    labels, reward = told["label"].to_numpy(), told["reward"].to_numpy()
+    by_words = blind(pl.read_parquet(run / "training" / last / "train.parquet"), told)
+    pictures = [images[0]["uri"] for images in told["images"].to_list()]
+    found: list[dict[str, Any]] = []
+
+    def tell(what: str, clusters: Sequence[str], figure: Callable[[np.ndarray], float]) -> None:
+        value, low, high = within(clusters, figure)
+        found.append({"what": what, "rows": len(clusters), "value": value, "low": low, "high": high})
+        print(f"{what:<58} {len(clusters):>4} rows  {value:+.3f}  ({low:+.3f} to {high:+.3f})", flush=True)
+
+    tell(f"AUC of the implicit reward of {last}", pictures, lambda at: auc(labels[at], reward[at]))
+    tell("AUC of the words alone", pictures, lambda at: auc(labels[at], by_words[at]))
+    tell("apart", pictures, lambda at: auc(labels[at], reward[at]) - auc(labels[at], by_words[at]))
+
+    pairs = elsewhere(held, {one.uri: one.facts for one in held_out(run)})
+    own, other = pairs.drop("other"), moved(pairs)
+    owners = [images[0]["uri"] for images in own["images"].to_list()]
+    gains = {}
+    for name, model, tokenizer in models(run, run):
+        mine, theirs = (likely(model, tokenizer, rows) for rows in (own, other))
+        gains[name] = mine - theirs
+        tell(f"own picture likelier than another's: {name}", owners, _share(gains[name]))
+    before = gains[(["start", *stages])[-2]]
+    tell(f"own picture rewarded above another's: {last}", owners, _share(gains[last] - before))
+    return found
+
+
+def _share(gain: np.ndarray) -> Callable[[np.ndarray], float]:
+    above = np.where(gain == 0, 0.5, gain > 0)
+    return lambda at: float(above[at].mean())
+
+
+def likely(model: Any, tokenizer: Any, rows: pl.DataFrame) -> np.ndarray:
+    """Log-probability of each answer before its picture."""
+    given = encode_rows(rows, tokenizer, RecordType.UNPAIRED, max_length=LENGTH, system=None, name="held-out rows")
+    if given.ids != rows["id"].to_list():
+        raise SystemExit(f"rows that cannot be shown: {given.dropped}")
+    answered = given.sides["completion"]
+    pad = tokenizer.pad_token_id
+    return np.array(completion_logps(model, answered, pad_id=pad, looks=looks_of(tokenizer)))
+
+
 def models(run: Path, folder: Path) -> Iterator[tuple[str, Any, Any]]:
     """The start model and each stage in order: name, model, tokenizer that finds pictures in `folder`."""
     names = [one["stage"] for one in json.loads((run / "run.json").read_text(encoding="utf-8"))["training"]]
@@ -155,8 +277,9 @@ def main() -> None:
     found = measured(given.run, "held out", given.run, held_out(given.run))
     with tempfile.TemporaryDirectory() as made:
         found += measured(given.run, "new scenes", Path(made), drawn(Path(made), given.scenes))
+    looking = looks(given.run)
     if given.json:
-        print(json.dumps(found))
+        print(json.dumps({"answers": found, "looks": looking}))
     last = found[-1]["model"]
     bounds = [row["low"] for row in found if row["model"] == last and row["attribute"] == "colour"]
     if min(bounds) <= 0:
