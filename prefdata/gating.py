@@ -231,10 +231,18 @@ def root_of(source: Source, recipe: Recipe) -> Path:
 
 
 def unchanged(recipe: Recipe, run: Path) -> bool:
-    """Whether the pictures beside the data are those that the run was made of, and those missing still are."""
+    """Whether the pictures beside the data are those that the run was made of, and those missing still are.
+
+    False where a host gave no answer: it may give one now.
+    """
+    from prefdata.picturing.reasons import OF_THE_MOMENT
+
     file = run / WATCHED
     if not file.is_file():
         return True
+    reasons = pl.read_parquet(run / TABLE, columns=["reason"], glob=False)["reason"]
+    if reasons.is_in(OF_THE_MOMENT).any():
+        return False
     watched = pl.read_parquet(file, glob=False)
     roots = {source.name: root_of(source, recipe) for source in recipe.sources}
     limit = settings_of(recipe).max_bytes

@@ -24,6 +24,7 @@ MAX_REDIRECTS = 3
 BLOCK = 1 << 16
 PORT = 443
 REDIRECTS = frozenset((301, 302, 303, 307, 308))
+GONE = frozenset((404, 410))
 
 INSIDE = tuple(
     ipaddress.ip_network(network)
@@ -63,8 +64,17 @@ class Fetcher:
         self._context = context
 
     def fetch(self, address: str) -> bytes:
-        """The bytes behind `address`, redirects followed by the same rules."""
+        """The bytes behind `address`; asked once more, in the time that is left, where no picture came."""
         until = time.monotonic() + self.seconds
+        try:
+            return self._followed(address, until)
+        except Refused as refused:
+            if refused.reason != "fetch_failed":
+                raise
+        return self._followed(address, until)
+
+    def _followed(self, address: str, until: float) -> bytes:
+        """The bytes behind `address`, redirects followed by the same rules."""
         for _ in range(MAX_REDIRECTS + 1):
             found = self._once(self.target(address), until)
             if isinstance(found, bytes):
@@ -138,6 +148,8 @@ class Fetcher:
                 location = answer.getheader("Location")
                 if answer.status in REDIRECTS and location:
                     return _Redirect(location)
+                if answer.status in GONE:
+                    raise Refused("not_there")
                 if answer.status != 200:
                     raise Refused("fetch_failed")
                 return self._body(answer, sock, until)

@@ -37,6 +37,9 @@ class Site(http.server.BaseHTTPRequestHandler):
         if self.path == "/gone":
             self.send_error(404)
             return
+        if self.path == "/down" or (self.path == "/down/once" and self.asked.count(self.asked[-1]) == 1):
+            self.send_error(503)
+            return
         if self.path.startswith("/drip"):
             self.drip()
             return
@@ -190,7 +193,8 @@ def test_a_name_with_an_address_that_is_not_public_is_not_asked(port: int, answe
 @pytest.mark.parametrize(
     ("path", "reason"),
     [
-        ("gone", "fetch_failed"),
+        ("gone", "not_there"),
+        ("down", "fetch_failed"),
         ("huge", "too_large"),
         ("endless", "too_large"),
         ("short", "fetch_failed"),
@@ -203,6 +207,15 @@ def test_what_a_host_sends_is_bounded(port: int, path: str, reason: str) -> None
 
 def test_a_host_that_sends_drop_by_drop_is_given_up(port: int) -> None:
     assert refusal(Net(port).fetcher(seconds=0.5), "https://pics.example/slow") == "fetch_timed_out"
+
+
+def test_a_host_that_gives_no_picture_is_asked_once_more_and_one_that_says_there_is_none_is_not(port: int) -> None:
+    net = Net(port)
+    Site.asked.clear()
+    assert net.fetcher().fetch("https://pics.example/down/once") == saved(gradient())
+    assert refusal(net.fetcher(), "https://pics.example/down") == "fetch_failed"
+    assert refusal(net.fetcher(), "https://pics.example/gone") == "not_there"
+    assert [path for _, path in Site.asked] == ["/down/once"] * 2 + ["/down"] * 2 + ["/gone"]
 
 
 @pytest.mark.parametrize("path", ["drip/head", "drip/chunk"])
@@ -308,5 +321,5 @@ def test_an_address_is_asked_once_by_a_gate(fetching: Gate, port: int, tmp_path:
     fetching.fetcher = net.fetcher()
     first = fetching.look(given)
     assert fetching.look(given).equals(first)
-    assert first["reason"].to_list() == [None, "fetch_failed", None]
+    assert first["reason"].to_list() == [None, "not_there", None]
     assert sorted(net.dialled) == [PUBLIC] * 2
