@@ -51,8 +51,8 @@ def of(recipe: Recipe, filters: Sequence[RowFilter], pictures: Pictures | None) 
         return None
     named = next((one for one in filters if one.name == settings.relevance), None)
     groupings = [entry.settings.build() for entry in recipe.groupings]
-    if settings.negatives and not any(_looks(one) for one in groupings):
-        groupings = [catalogue.load("grouping", DUPLICATES)().build()]
+    if settings.negatives:
+        groupings = looking(groupings)
     return PictureRows(
         settings=settings,
         relevance=None if named is None else _asking(named, pictures),
@@ -70,11 +70,16 @@ def _asking(row_filter: RowFilter, pictures: Pictures | None) -> Relevance:
     return relevance
 
 
+def looking(groupings: Sequence[Grouping]) -> list[Grouping]:
+    """Those of `groupings` that look at pictures, else the one that tells their duplicates by default."""
+    return [one for one in groupings if _looks(one)] or [catalogue.load("grouping", DUPLICATES)().build()]
+
+
 def clusters_of(groupings: Sequence[Grouping], pictures: Pictures | None) -> pl.DataFrame:
     """`uri` and `cluster` of the pictures that are duplicates of others, by those of `groupings` that look at them."""
-    looking = [one for one in groupings if _looks(one)]
+    seeing = [one for one in groupings if _looks(one)]
     found = CLUSTERS.to_frame()
-    if pictures is None or not looking:
+    if pictures is None or not seeing:
         return found
     taken = pictures.table.select(uri=pl.coalesce("uri", "address"), reason="reason").filter(pl.col("reason").is_null())
     uris = taken["uri"].unique().sort()
@@ -83,7 +88,7 @@ def clusters_of(groupings: Sequence[Grouping], pictures: Pictures | None) -> pl.
     frame = pl.DataFrame({"id": uris}).with_columns(
         customer=pl.lit(""), reply=pl.lit(""), pictures=pictures.seen(images, ["prompt"])
     )
-    for grouping in looking:
+    for grouping in seeing:
         keys = grouping.keys(frame)
         edges = grouping.edges(keys.filter(pl.col("key").is_duplicated()))
         groups = grouping.groups(edges.filter(pl.col("similarity") >= grouping.min_similarity))

@@ -18,7 +18,7 @@ from prefdata.build.splits import Splits
 from prefdata.io import write_parquet
 from prefdata.judging import Decision
 from prefdata.mixture import whole, without
-from prefdata.picture_rows import clusters_of, tied
+from prefdata.picture_rows import clusters_of, looking, tied
 from prefdata.schema import RecordType
 from prefdata.sides import compared, length, prompts
 from prefdata.stages import State, unfinish
@@ -41,7 +41,8 @@ def links_of(state: State, decision: Decision) -> tuple[pl.DataFrame, list[str]]
 
     A duplicate cluster ties only rows that are long enough: "Thank you!" - "You are welcome." stands in every other
     session, and would make one unit of them all. Length is a row's own, so appended rows change nothing in it. Rows of
-    one picture, or of duplicates of it by a grouping that compares pictures, are tied whatever is said of it.
+    one picture, or of duplicates of it, are tied whatever is said of it: by a grouping that compares pictures, or
+    `picture_duplicates` where the recipe names none.
     """
     wanted = state.recipe.split.connect
     parts = []
@@ -58,7 +59,7 @@ def links_of(state: State, decision: Decision) -> tuple[pl.DataFrame, list[str]]
     rows = pl.concat(parts).sort("id")
     connect: list[str] = [name for name in ("session", "customer", "prompt") if name in wanted]
     if "prompt" in wanted and rows["images"].null_count() < rows.height:
-        groupings = state.groupings if "duplicates" in wanted else []
+        groupings = looking(state.groupings) if "duplicates" in wanted else []
         rows = rows.with_columns(tied(rows, clusters_of(groupings, state.pictures())))
         connect.append("picture")
     for grouping in state.groupings if "duplicates" in wanted else []:

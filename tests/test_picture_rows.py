@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import polars as pl
 import pytest
 
 import prefdata
+from prefdata import pictures
 from prefdata.build.attribute_words import VERSION
 from prefdata.build.image_text import QUESTIONS
 from prefdata.build.image_text_settings import ImageTextSettings
@@ -18,6 +20,7 @@ from prefdata.errors import RecipeError
 from prefdata.picture_rows import PictureRows, built
 from prefdata.recipe import from_resolved, parse
 from prefdata.schema import SCHEMAS, RecordType
+from prefdata.splitting import links_of
 
 pytest.importorskip("PIL")
 
@@ -137,6 +140,23 @@ def test_what_an_unlabelled_row_says_of_a_picture_is_no_wrong_answer_about_it() 
     wrong = made.rows.filter(pl.col("label_sources").list.contains("hard_negative"))
     assert wrong.height == 0
     assert made.counts()["swap_is_true"] == 1
+
+
+def test_copies_of_a_picture_are_tied_though_no_grouping_is_named(shown: Shown) -> None:
+    state: Any = SimpleNamespace(
+        recipe=parse(recipe_text().replace("[exact_duplicates, picture_duplicates]", "[]"), root=shown.out),
+        type=RecordType.UNPAIRED,
+        groupings=[],
+        shards=lambda: sorted((shown.out / "records").glob("*.parquet")),
+        pictures=lambda: pictures.read(shown.out),
+    )
+    nothing: Any = None
+    rows, connect = links_of(state, nothing)
+    assert "picture" in connect
+    circles = shown.rows.filter(text("completion") == "two red circles on the left").join(rows, on="id")
+    assert circles["images"].list.first().struct.field("uri").n_unique() == 2
+    assert circles["picture"].n_unique() == 1
+    assert rows["picture"].n_unique() == 4
 
 
 @pytest.mark.parametrize(
