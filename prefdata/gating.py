@@ -318,10 +318,13 @@ def contents(images: pl.Series, table: pl.DataFrame) -> pl.Series:
     """Of every row what may be seen in its pictures, as one text, empty where it has none; what caches key on."""
     height = len(images)
     shown = pl.DataFrame({"images": images}).with_row_index("_row").filter(pl.col("images").list.len() > 0)
-    measured = table.select(
-        uri=_at(),
-        said=pl.struct("pixels", "width", "height", *MEASURES).struct.json_encode(),
-    ).unique("uri", keep="first", maintain_order=True)
+    file = pl.col("uri").min().over("pixels").alias("file")
+    measured = (
+        table.filter(pl.col("pixels").is_not_null())
+        .select(uri=_at(), said=pl.struct("pixels", file, "width", "height", *MEASURES).struct.json_encode())
+        .group_by("uri", maintain_order=True)
+        .agg(pl.col("said").unique().sort().str.join("\x1e"))
+    )
     told = (
         shown.explode("images")
         .unnest("images")

@@ -19,7 +19,8 @@ def pictures_of(frame: pl.DataFrame, sides: Sequence[str], pictures: Pictures | 
         here = pl.element().struct.field("side").is_in(list(sides))
         listed = frame.select(pl.col("pictures").list.eval(pl.element().filter(here)))["pictures"]
     elif pictures is not None and "images" in frame.columns:
-        listed = pictures.seen(frame["images"], tuple(dict.fromkeys(sides)))
+        sources = frame["source"].cast(pl.String) if "source" in frame.columns else None
+        listed = pictures.seen(frame["images"], tuple(dict.fromkeys(sides)), sources=sources)
     else:
         return pl.Series("pictures", [None], dtype=pl.List(SEEN)).new_from_index(0, frame.height)
     return listed.to_frame("p").select(pl.when(pl.col("p").list.len() > 0).then("p").alias("pictures")).to_series()

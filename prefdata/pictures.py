@@ -61,8 +61,8 @@ PICTURES = pl.Schema(
 
 `address` as the source names it ("bytes:<first 16 of the SHA-256>" where it held the bytes); `uri` where the picture
 is stored, seen from the run (null = refused, or nothing is stored); `reason` why it was refused (null = taken);
-`sha256` and `bytes` of the file as it came; `pixels` a hash of the upright RGB pixels as they are kept, and of their
-size; `width` and `height` upright, as it came; `frames` null where those behind the first are broken; `blur` the
+`sha256` and `bytes` of the file as it came; `pixels` a hash of the upright RGB pixels before they are stored, and of
+their size; `width` and `height` upright, as it came; `frames` null where those behind the first are broken; `blur` the
 variance of the Laplacian at 512 pixels at most, of the channel (red, green, blue) where it is largest, low = blurred;
 `entropy` of the luminance's histogram in bits, 0-8; `brightness` mean luminance, 0-1; `contrast` standard deviation
 of the channel where it is largest, 0-0.5; `phash` 64 bits of its lowest
@@ -241,24 +241,36 @@ class Pictures(NamedTuple):
     root: Path
     """The run directory, from which `uri` is seen."""
 
-    def seen(self, images: pl.Series, sides: Sequence[str]) -> pl.Series:
+    def seen(self, images: pl.Series, sides: Sequence[str], *, sources: pl.Series | None = None) -> pl.Series:
         """The pictures of each row, List(SEEN), that stand in one of `sides`, in the order of `images`.
 
-        Null where a row has none. `images`: the column of canonical rows. A picture that the run does not know, or
-        refused, is left out.
+        Null where a row has none. `images`: the column of canonical rows; `sources`: theirs, which tell pictures apart
+        that are not stored. A picture that the run does not know, or refused, is left out; so is, without `sources`,
+        one that is not stored and whose address leads to others in other sources. `path` is one for equal pixels,
+        and null where nothing is stored.
         """
+        taken = self.table.lazy().filter(pl.col("reason").is_null() & pl.col("pixels").is_not_null())
+        by = ["uri"]
+        if self.table["uri"].null_count() < self.table.height:
+            taken = taken.filter(pl.col("uri").is_not_null())
+        elif sources is None:
+            taken = taken.filter(pl.col("pixels").n_unique().over("address") == 1)
+        else:
+            by = ["source", "uri"]
+        file = pl.col("uri").min().over("pixels")
         known = (
-            self.table.lazy()
-            .filter(pl.col("reason").is_null() & pl.col("uri").is_not_null())
-            .unique("uri", keep="first", maintain_order=True)
-            .select("uri", pl.concat_str(pl.lit(f"{self.root.resolve()}/"), "uri").alias("path"), *MEASURED)
+            taken.with_columns(path=pl.concat_str(pl.lit(f"{self.root.resolve()}/"), file))
+            .with_columns(uri=pl.coalesce("uri", "address"))
+            .unique(by, keep="first", maintain_order=True)
+            .select(*by, "path", *MEASURED)
         )
         named = (
             pl.LazyFrame({"row": pl.int_range(images.len(), dtype=pl.UInt32, eager=True), "images": images})
+            .with_columns(source=pl.lit(None, pl.String) if sources is None else sources)
             .explode("images", empty_as_null=True)
             .unnest("images")
             .filter(pl.col("side").is_in(list(sides)))
-            .join(known, on="uri", how="inner", maintain_order="left")
+            .join(known, on=by, how="inner", maintain_order="left")
             .group_by("row", maintain_order=True)
             .agg(pl.struct(list(SEEN.to_schema())).alias("pictures"))
         )

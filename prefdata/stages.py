@@ -381,9 +381,10 @@ def group(state: State) -> list[pl.DataFrame]:
             def keys(
                 shard: Path, *, grouping: Grouping = grouping, looks: bool = looks, seen: Pictures | None = seen
             ) -> pl.DataFrame:
-                frame = pl.read_parquet(shard, columns=columns, glob=False)
+                frame = pl.read_parquet(shard, columns=[*columns, "source"], glob=False)
                 if looks:
                     return grouping.keys(with_pictures(frame, state.type, seen))
+                frame = frame.drop("source")
                 return grouping.keys(texts(frame, state.type, exactly=grouping.min_similarity >= 1))
 
             def counted(

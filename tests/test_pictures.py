@@ -169,6 +169,28 @@ def test_scorers_get_the_pictures_of_the_sides_in_their_order(table: pl.DataFram
     assert opened(Path(one["path"]).read_bytes()).size == (50, 20)
 
 
+def test_pictures_that_are_not_stored_are_told_apart_by_their_source(table: pl.DataFrame, run: Path) -> None:
+    first, second = table[[0]], table[[1]].with_columns(source=pl.lit("others"), address=pl.lit("a.png"))
+    alone = table[[1]].with_columns(address=pl.lit("alone.png"))
+    bare = Pictures(pl.concat([first, second, alone]).with_columns(uri=pl.lit(None, pl.String)), run)
+    column = images([("a.png", "prompt")], [("a.png", "prompt"), ("alone.png", "prompt")])
+    seen = bare.seen(column, ["prompt"], sources=pl.Series(["others", "photos"])).to_list()
+    assert [[(one["uri"], one["width"], one["path"]) for one in row] for row in seen] == [
+        [("a.png", 50, None)],
+        [("a.png", 40, None), ("alone.png", 50, None)],
+    ]
+    unsure = bare.seen(column, ["prompt"]).to_list()
+    assert [row and [one["uri"] for one in row] for row in unsure] == [None, ["alone.png"]]
+
+
+def test_equal_pixels_in_several_files_are_opened_from_one(table: pl.DataFrame, run: Path) -> None:
+    one, other = "pictures/aa/aaaaaaaaaaaaaaaa.png", "pictures/bb/bbbbbbbbbbbbbbbb.jpg"
+    twice = pl.concat([table[[0]].with_columns(uri=pl.lit(uri)) for uri in (other, one)])
+    seen = Pictures(twice, run).seen(images([(other, "prompt")], [(one, "prompt")]), ["prompt"]).to_list()
+    assert [row[0]["path"] for row in seen] == [str(run / one)] * 2
+    assert [row[0]["uri"] for row in seen] == [other, one]
+
+
 def test_the_pictures_of_a_run_are_read_from_its_table(table: pl.DataFrame, tmp_path: Path) -> None:
     assert read(tmp_path) is None
     table.write_parquet(tmp_path / "pictures.parquet")

@@ -350,7 +350,9 @@ def test_pictures_are_beside_their_data_or_its_archive_whatever_their_folder_is_
 
 def test_measures_alone_are_kept_where_nothing_is_stored(tmp_path: Path) -> None:
     at = folder(tmp_path)
-    read_in(recipe(at, "pictures: {store: none, workers: 1}\n"), at / "run")
+    more = "filters:\n  - wide: {min_width: 25}\ngroupings: [same_picture]\npictures: {store: none, workers: 1}\n"
+    report = run(recipe(at, more), at / "run")
+    assert {one["reason"]: one["rows"] for one in report["reasons"]}["picture_too_narrow"] == 3
     rows = pl.read_parquet(at / "run/records/00000.parquet")
     assert {one["uri"] for images in rows["images"].drop_nulls().to_list() for one in images} == set(TAKEN)
     assert not (at / "run/pictures").exists()
