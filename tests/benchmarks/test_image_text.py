@@ -12,7 +12,7 @@ FILE = Path(__file__).resolve().parents[2] / "benchmarks" / "image_text.py"
 
 
 def test_copies_of_a_picture_are_no_further_pictures() -> None:
-    pytest.importorskip("open_clip", reason="needs the extra `clip`")
+    pytest.importorskip("PIL", reason="needs the extra `images`")
     spec = importlib.util.spec_from_file_location("image_text", FILE)
     assert spec is not None
     assert spec.loader is not None
