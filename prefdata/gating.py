@@ -20,7 +20,7 @@ from prefdata.reading.account import Unreadable
 from prefdata.reading.sources import sha256_of
 from prefdata.recipe_parts import Recipe, Source, plain
 from prefdata.rundir import key_of
-from prefdata.schema import IMAGE
+from prefdata.schema import IMAGE, stable_hash
 
 if TYPE_CHECKING:
     from prefdata.pictures import Gate, GateSettings, Pictures
@@ -57,6 +57,9 @@ _ELSEWHERE = r"^(?:[A-Za-z][A-Za-z0-9+.-]*:|[/\\])"
 
 _INSIDE = r"(?i)^(.*?\.zip)!.*$"
 """A file within an archive, as it is named: behind the archive's name."""
+
+_OF_NETWORK = r"(?s)^([A-Za-z][A-Za-z0-9+.-]*://)(?:[^/?#]*@)?([^?#]*).*$"
+"""An address of the network: its scheme, who asks, host and path, and what stands behind, which may let one in."""
 
 _STORED = re.compile(r"pictures/[0-9a-f]{2}/[0-9a-f]{16,64}\.[a-z]{3,4}")
 """What gates call the pictures that they store."""
@@ -177,7 +180,7 @@ class Looking:
         if new:
             root = root_of(source, self._recipe)
             table = self._open().look([Address(root, address) for address in new.values()])
-            table = table.with_columns(source=pl.lit(source.name))
+            table = table.with_columns(source=pl.lit(source.name), address=_without_tokens(table["address"]))
             told = table.select(_at(), "reason").iter_rows()
             self._known.update(dict(zip(new, told, strict=True)))
             self._remember(table)
@@ -408,6 +411,13 @@ def _pairs(frames: Iterable[pl.DataFrame]) -> pl.DataFrame:
         for frame in frames
     ]
     return pl.concat([empty, *listed]).unique().sort("source", "at")
+
+
+def _without_tokens(addresses: pl.Series) -> pl.Series:
+    """Addresses without what lets one in: of the network host and path, and of more a hash, which tells them apart."""
+    bare = addresses.str.replace(_OF_NETWORK, "$1$2")
+    hashed = stable_hash([addresses], purpose="picture address", size=8)
+    return pl.select(pl.when(bare == addresses).then(addresses).otherwise(bare + "?" + hashed)).to_series()
 
 
 def _at() -> pl.Expr:

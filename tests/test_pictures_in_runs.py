@@ -348,6 +348,21 @@ def test_pictures_are_beside_their_data_or_its_archive_whatever_their_folder_is_
     assert seen.to_series().to_list() == list(told.values())
 
 
+def test_what_opens_an_address_of_the_network_is_not_kept(tmp_path: Path) -> None:
+    draw(tmp_path / "p/0.png", 0)
+    asked = ["https://me:word@shop.example/a.png?sig=secret", "https://shop.example/a.png?sig=secret2#word"]
+    bare = "https://shop.example/b.png"
+    rows = [shown([one], "A lamp.") for one in ("p/0.png", *asked, bare)]
+    write(tmp_path / "data.jsonl", rows)
+    assert refused(read_in(recipe(tmp_path), tmp_path / "run")) == {"network_off": 3}
+    first, second, third, path = table(tmp_path / "run")["address"].to_list()
+    assert [one[:27] for one in (first, second)] == ["https://shop.example/a.png?"] * 2
+    assert (third, path) == (bare, "p/0.png")
+    assert first != second
+    assert "secret" not in first + second
+    assert "word" not in first + second
+
+
 def test_measures_alone_are_kept_where_nothing_is_stored(tmp_path: Path) -> None:
     at = folder(tmp_path)
     more = "filters:\n  - wide: {min_width: 25}\ngroupings: [same_picture]\npictures: {store: none, workers: 1}\n"
