@@ -70,7 +70,8 @@ def stated(text: str, kind: Kind) -> set[str]:
         found = {one for one in words.COLOURS if one in spoken} | ({"grey"} & spoken)
         return found | ({"grey"} if "gray" in spoken else set()) | {one for one in words.COLOURS_ZH if one in text}
     if kind == "number":
-        counted = {name for name, value in words.NUMBERS.items() if name in spoken or str(value) in spoken}
+        numbers = {"one": 1, **words.NUMBERS}
+        counted = {name for name, value in numbers.items() if name in spoken or str(value) in spoken}
         return counted | {one for one in words.TARGETS_ZH if one in text or ("二" in text and one == "两")}
     if kind == "object":
         found = {_SINGULAR.get(one, one) for one in spoken if one in _SHAPED}
@@ -171,7 +172,29 @@ def _numbers(said: _Sentence) -> list[Change]:
         others = [name for name, other in words.NUMBERS.items() if other != value and other <= 6]
         names = {one if token.low in words.NUMBERS else str(words.NUMBERS[one]): one for one in others}
         found.append(said.change("number", at, at, names))
+        if token.low in words.NUMBERS:
+            found.append(_alone(said, at))
     return [one for one in found if one is not None]
+
+
+def _alone(said: _Sentence, at: int) -> Change | None:
+    """ "three red circles" as one of them, the other way round than `_one`."""
+    before, verb = said.low(at - 1), {"are": "is ", "were": "was "}.get(said.low(at - 1), "")
+    several = before in (*words.DETERMINERS, "or", "than", "only", "and", "among", "of")
+    if several or (verb and said.low(at - 2) != "there"):
+        return None
+    for place in range(at + 1, min(at + 4, len(said.tokens))):
+        low = said.low(place)
+        if low in _SINGULAR:
+            after = said.low(place + 1)
+            goes_on = after in words.LINKING and after not in words.PLACING
+            if goes_on or not said.ends(place + 1) or not said.plain(place):
+                return None
+            between = said.text[said.tokens[at].end : said.tokens[place].start]
+            return said.change("number", at - 1 if verb else at, place, {f"{verb}one{between}{_SINGULAR[low]}": "one"})
+        if low not in words.COLOURS and low not in words.ADJECTIVES:
+            return None
+    return None
 
 
 def _counted(said: _Sentence, at: int) -> int | None:

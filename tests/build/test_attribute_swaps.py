@@ -15,7 +15,9 @@ CERTAIN: dict[tuple[str, Kind], list[str]] = {
     ("a grey cat", "colour"): ["a red cat"],
     ("Gray clouds over a hill", "colour"): ["Red clouds over a hill"],
     ("a blue umbrella", "colour"): ["a red umbrella"],
-    ("three red circles", "number"): ["two red circles"],
+    ("three red circles", "number"): ["two red circles", "one red circle"],
+    ("There are two blue squares", "number"): ["There are three blue squares", "There is one blue square"],
+    ("the shapes are four stars", "number"): ["the shapes are two stars"],
     ("Two dogs and 3 cats", "number"): ["Three dogs and 3 cats", "Two dogs and 2 cats"],
     ("one black cross at the top", "number"): ["two black crosses at the top"],
     ("there is one blue square on the right", "number"): ["there are two blue squares on the right"],
@@ -105,6 +107,7 @@ def test_texts_without_a_sentence_have_no_certain_word(text: str) -> None:
 def test_what_a_text_may_state_is_found_whether_it_is_certain_or_not() -> None:
     assert stated("An orange on a GRAY plate", "colour") == {"orange", "grey"}
     assert stated("four dogs, 2 cats", "number") == {"four", "two"}
+    assert stated("one dog", "number") == {"one"}
     assert stated("the cross", "object") == {"cross"}
     assert stated("三个红色圆形", "colour") == {"红"}
     assert stated("left", "position") == set()
