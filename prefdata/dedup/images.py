@@ -2,8 +2,9 @@
 
 Candidates are pictures whose perceptual hashes are within `hamming` bits (each such pair shares one of hamming + 1
 bands), or that fall into one cell of a table of coarse colours, which a slight crop hardly moves. They are no more than
-that: a pair counts when its colours agree at 16 x 16 (prefdata.dedup.picture_likeness). A hash knows no colour: a red
-circle and a blue one have the same.
+that: a pair counts when its colours agree at 16 x 16 (prefdata.dedup.picture_likeness), and so does what is fine in
+their stored files, such as lines of text (prefdata.dedup.picture_details). A hash knows no colour: a red circle and a
+blue one have the same.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from prefdata.dedup.heads import around_heads
 from prefdata.dedup.picture_candidates import MOST_STRETCH, Looks, candidates, keys_of, packed, unpacked
+from prefdata.dedup.picture_details import MOST_APART, apart
 from prefdata.dedup.picture_likeness import likeness
 from prefdata.dedup.shingles import normalised
 from prefdata.errors import RecipeError
@@ -30,6 +32,9 @@ logger = logging.getLogger(__name__)
 
 FLOOR = 0.95
 """Pairs of pictures below it are not kept."""
+
+SEPARATOR = "\x00"
+"""Between the paths of a row's files: no path can hold it."""
 
 PICTURE_EDGES = pl.Schema(
     {
@@ -85,7 +90,7 @@ class PictureGrouping:
 
     settings: PictureDuplicates
     name: str = "picture_duplicates"
-    version: int = 1
+    version: int = 2
     reads: frozenset[Reads] = frozenset({"images"})
 
     @property
@@ -105,9 +110,10 @@ class PictureGrouping:
         }
 
     def keys(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """`id`, `key` (UInt64), `looks` (Binary), `question` and `answer` (hashes): some rows for each with pictures.
+        """`id`, `key` (UInt64), `looks` (Binary), `paths`, `question`, `answer` (hashes): some for each with pictures.
 
         `frame` has `id`, `customer`, `reply` and `pictures`; a row of which a picture has no fingerprint has no key.
+        `paths` are the pictures' stored files, as one text; pictures without any are compared by their colours alone.
         """
         texts = {
             name: stable_hash([normalised(frame[column])], purpose=f"picture {name}", size=8)
@@ -123,6 +129,7 @@ class PictureGrouping:
                 frame["id"].gather(origin),
                 pl.Series("key", keys.ravel(), dtype=pl.UInt64),
                 pl.Series("looks", looks, dtype=pl.Binary).gather(turns),
+                _paths(frame["pictures"]).gather(origin),
                 *(column.gather(origin).alias(name) for name, column in texts.items()),
             ]
         )
@@ -148,9 +155,9 @@ class PictureGrouping:
         bucket = bucket.filter(pl.col("key").is_duplicated())
         if not bucket.height:
             return Compared(PICTURE_EDGES.to_frame(), report)
-        rows = bucket.select("id", "looks", "question", "answer").unique("id", keep="any").sort("id")
-        looks = rows.select("looks").unique(maintain_order=True).with_row_index("look")
-        rows = rows.join(looks, on="looks", how="left", maintain_order="left").drop("looks")
+        rows = bucket.select("id", "looks", "paths", "question", "answer").unique("id", keep="any").sort("id")
+        looks = rows.select("looks", "paths").unique(maintain_order=True).with_row_index("look")
+        rows = rows.join(looks, on=["looks", "paths"], how="left", maintain_order="left").drop("looks")
         members = (
             bucket.select("key", "id")
             .join(rows.select("id", "look"), on="id")
@@ -166,7 +173,7 @@ class PictureGrouping:
         pairs = pl.DataFrame(
             {"one": found.left[alike], "other": found.right[alike], "picture_similarity": similarity[alike]},
         ).cast({"one": pl.UInt32, "other": pl.UInt32})
-        edges = self._of_rows(rows, pairs)
+        edges = _in_detail(rows.select("id", "paths"), self._of_rows(rows, pairs))
         report.update(looks=looks.height, candidates=int(found.left.size), edges=edges.height)
         report["large_buckets"] = found.large_buckets
         if found.large_buckets:
@@ -220,6 +227,42 @@ def _across(rows: pl.DataFrame, pairs: pl.DataFrame, alike: list[str]) -> pl.Dat
             right=pl.max_horizontal("one_id", "other_id"),
             picture_similarity="picture_similarity",
         )
+    )
+
+
+def _paths(pictures: pl.Series) -> pl.Series:
+    """The files of each row's pictures as one text, empty where one has none."""
+    dtype = pictures.dtype
+    inner = dtype.inner if isinstance(dtype, pl.List) else None
+    if not isinstance(inner, pl.Struct) or "path" not in inner.to_schema():
+        return pl.Series("paths", [""], dtype=pl.String).new_from_index(0, pictures.len())
+    files = pl.col("pictures").list.eval(pl.element().struct.field("path"))
+    joined = files.list.join(SEPARATOR, ignore_nulls=False).fill_null("").alias("paths")
+    return pictures.alias("pictures").to_frame().select(joined).to_series()
+
+
+def _in_detail(files: pl.DataFrame, edges: pl.DataFrame) -> pl.DataFrame:
+    """Those of `edges` whose pictures agree in their fine detail, too, where both rows have files."""
+    named = edges.select("left", "right")
+    for side in ("left", "right"):
+        named = named.join(
+            files.select(pl.col("id").alias(side), pl.col("paths").alias(f"{side}_paths")),
+            on=side,
+            how="left",
+            maintain_order="left",
+        )
+    pairs = named.select("left_paths", "right_paths").rows()
+    told = {pair: _same_detail(*pair) for pair in sorted(set(pairs))}
+    return edges.filter(pl.Series([told[pair] for pair in pairs], dtype=pl.Boolean))
+
+
+def _same_detail(one: str, other: str) -> bool:
+    """Whether two rows' files agree, one by one; as one has no files, nothing speaks against it."""
+    if one == other or not one or not other:
+        return True
+    return all(
+        first == second or apart(min(first, second), max(first, second)) <= MOST_APART
+        for first, second in zip(one.split(SEPARATOR), other.split(SEPARATOR), strict=True)
     )
 
 

@@ -30,10 +30,10 @@ QUANTILES = (("least", 0.0), ("5 %", 0.05), ("median", 0.5), ("95 %", 0.95), ("m
 MEASURES = (
     ("width", "pixels"),
     ("height", "pixels"),
-    ("blur", "variance of the Laplacian; low is blurred"),
+    ("blur", "variance of the Laplacian of the channel where it is largest; low is blurred"),
     ("entropy", "bits of the luminance, 0 to 8"),
     ("brightness", "mean luminance, 0 to 1"),
-    ("contrast", "standard deviation of the luminance"),
+    ("contrast", "standard deviation of the channel where it is largest, 0 to 0.5"),
 )
 
 

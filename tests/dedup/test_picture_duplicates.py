@@ -209,6 +209,51 @@ def test_rows_without_pictures_have_no_keys() -> None:
     assert grouping.keys(frame.clear()).schema == grouping.keys(frame).schema
 
 
+def test_screens_that_differ_in_what_is_written_on_them_are_distinct(tmp_path: Path) -> None:
+    generator = np.random.default_rng(8)
+
+    def orders() -> Any:
+        picture = Image.new("RGB", (300, 240), "white")
+        pen = ImageDraw.Draw(picture)
+        pen.rectangle((0, 0, 300, 30), fill="#2050a0")
+        for line, (order, cents) in enumerate(generator.integers(10000, 99999, size=(6, 2)).tolist()):
+            pen.text((12, 42 + 32 * line), f"Order {order}", fill="black")
+            pen.text((220, 42 + 32 * line), f"EUR {cents / 100}", fill="black")
+        return picture
+
+    def dialog(number: int) -> Any:
+        picture = Image.new("RGB", (300, 200), "#e0e0e0")
+        pen = ImageDraw.Draw(picture)
+        pen.rectangle((30, 40, 270, 160), fill="white", outline="black")
+        pen.text((50, 80), f"Error {number}", fill="black")
+        return picture
+
+    screens = [orders() for _ in range(4)] + [dialog(number) for number in (1234, 5678, 9012)]
+    screens += [as_jpeg(screens[0], 60).convert("RGB"), screens[0].crop((6, 5, 297, 240))]
+    screens.append(as_jpeg(screens[4], 60).convert("RGB"))
+    names = ["list 1", "list 2", "list 3", "list 4", "error 1", "error 2", "error 3", "list 1 jpeg", "list 1 crop"]
+    names.append("error 1 jpeg")
+    for name, picture in zip(names, screens, strict=True):
+        picture.save(tmp_path / f"{name}.png")
+    seen_by_colours = rows(*((name, "", "", [picture]) for name, picture in zip(names, screens, strict=True)))
+    with_files = pl.DataFrame(
+        {
+            **seen_by_colours.to_dict(),
+            "pictures": [
+                [{**seen(picture), "path": str(tmp_path / f"{name}.png")}]
+                for name, picture in zip(names, screens, strict=True)
+            ],
+        },
+        schema_overrides={"pictures": pl.List(pl.Struct({**SEEN.to_schema(), "path": pl.String}))},
+    )
+    assert followed(with_files) == [
+        ("error 1", "error 1 jpeg"),
+        ("list 1", "list 1 crop"),
+        ("list 1", "list 1 jpeg"),
+        ("list 1 crop", "list 1 jpeg"),
+    ]
+
+
 def looks_of(hashes: np.ndarray, fingerprints: np.ndarray) -> Any:
     records = np.zeros((len(hashes), 780), dtype=np.uint8)
     records[:, :768] = fingerprints
