@@ -1,4 +1,4 @@
-"""Pictures a second: gate, hash and relevance here, beside data-juicer's filter by CLIP and its picture deduplicator.
+"""Pictures a second: gate, relevance and duplicates here, beside data-juicer's filter by CLIP and its deduplicator.
 
     python benchmarks/images.py [--pictures 1000] [--names 50000] [--model vit-b-32] [--work .peers/work/images]
 
@@ -7,8 +7,10 @@ architecture with random weights, as safetensors for open_clip and, turned into 
 that both give the same cosines is checked. Data-juicer runs in `.peers/juicer` as its users run it: `dj-process` with
 `image_text_similarity_filter` and `image_deduplicator` (phash), two processes of one thread; what its log gives as the
 time of the two operators is counted. Here: `Gate.look` with two workers, every picture checked, measured, hashed and
-stored again, and `ClipRelevance` on two threads, from the start of the workers and the loading of the model to the last
-score. Then the same pictures under many names (links), as a crawl has them: a picture is decoded and embedded once.
+stored again, `ClipRelevance` on two threads, and `PictureDuplicates` over all pictures whatever is said of them, from
+the start of the workers and the loading of the model to the last cluster. Both run on the same two cores. Then the
+same pictures under many names (links), as a crawl has them: a picture is decoded and embedded once. Memory is the sum
+of what each process had at most (VmHWM), which is no less than what all had together.
 """
 
 from __future__ import annotations
@@ -216,20 +218,21 @@ def renamed(weights: dict[str, Any], expected: dict[str, Any]) -> dict[str, Any]
 
 def ours(job: dict[str, Any]) -> dict[str, Any]:
     """Gate and relevance of the named pictures; seconds, cosines of the first, peak memory."""
-    import open_clip  # noqa: F401  # data-juicer's operators are counted from after the import of torch, too
-
     from filters.clip import ClipRelevance
+    from prefdata.dedup.images import PictureDuplicates
     from prefdata.pictures import Address, Gate, GateSettings, Pictures
     from prefdata.schema import IMAGE
 
+    if job["model"]:
+        import open_clip  # noqa: F401  # data-juicer's operators are counted from after the import of torch, too
     folder, run = Path(job["folder"]), Path(job["run"])
     shutil.rmtree(run, ignore_errors=True)
     run.mkdir(parents=True)
     names, texts = job["names"], job["texts"]
     scores: list[float] = []
-    hashes: list[pl.Series] = []
+    looks: list[pl.DataFrame] = []
     gate_seconds = 0.0
-    peak = 0
+    peaks: dict[int, int] = {}
     begun = time.perf_counter()
     scorer = ClipRelevance(model=job["model"]).build().scorer if job["model"] else None
     with Gate(GateSettings(workers=2, store=job["store"]), store=run) as gate:
@@ -238,7 +241,7 @@ def ours(job: dict[str, Any]) -> dict[str, Any]:
             table = gate.look([Address(folder, name) for name in names[start : start + CHUNK]])
             gate_seconds += time.perf_counter() - before
             assert table["reason"].null_count() == table.height
-            hashes.append(table["phash"])
+            looks.append(table.select(id="address", reply=pl.lit(""), customer=pl.lit(""), pictures=shown(run)))
             table.write_parquet(run / f"pictures_{start:06d}.parquet")
             if scorer is not None:
                 rows = [[{"uri": uri, "side": "completion", "message": 0, "part": 0}] for uri in table["uri"]]
@@ -246,15 +249,45 @@ def ours(job: dict[str, Any]) -> dict[str, Any]:
                 items = pl.DataFrame({"text": texts[start : start + CHUNK], "pictures": seen})
                 found = scorer.score(items)["clip"]
                 scores += found.head(max(0, 8 - len(scores))).to_list()
-            peak = max(peak, _resident(os.getpid()) + sum(map(_resident, gate.pool.processes)))
-    distinct = pl.concat(hashes).n_unique()
-    seconds = time.perf_counter() - begun
-    return {"seconds": seconds, "gate": gate_seconds, "scores": scores, "peak": peak, "distinct": distinct}
+            peaks |= {process: most_resident(process) for process in gate.pool.processes}
+    before = time.perf_counter()
+    distinct = different(pl.concat(looks), PictureDuplicates(answers="any").build())
+    ended = time.perf_counter()
+    peaks[os.getpid()] = most_resident(os.getpid())
+    return {
+        "seconds": ended - begun,
+        "gate": gate_seconds,
+        "duplicates": ended - before,
+        "scores": scores,
+        "peak": sum(peaks.values()),
+        "distinct": distinct,
+    }
 
 
-def _resident(process: int) -> int:
+def shown(run: Path) -> pl.Expr:
+    """The one picture of each row as groupings read it."""
+    path = pl.concat_str(pl.lit(f"{run}/"), "uri").alias("path")
+    return pl.concat_list(pl.struct(path, "pixels", "width", "height", "phash", "fingerprint"))
+
+
+def different(rows: pl.DataFrame, grouping: Any) -> int:
+    """How many pictures are left of the rows when each cluster keeps one."""
+    edges = grouping.edges(grouping.keys(rows))
+    groups = grouping.groups(edges.filter(pl.col("similarity") >= grouping.min_similarity))
+    return rows.height - groups.height + groups["cluster"].n_unique()
+
+
+def most_resident(process: int) -> int:
+    """Bytes that a process had in memory at most."""
     text = Path(f"/proc/{process}/status").read_text()
-    return int(re.findall(r"VmRSS:\s+(\d+)", text)[0]) * 1024
+    return int(re.findall(r"VmHWM:\s+(\d+)", text)[0]) * 1024
+
+
+def keep_to(cores: int) -> list[int]:
+    """Keeps this process and all it starts to the first `cores` cores that it has; which they are."""
+    taken = sorted(os.sched_getaffinity(0))[:cores]
+    os.sched_setaffinity(0, taken)
+    return taken
 
 
 def measured(job: dict[str, Any], work: Path) -> dict[str, Any]:
@@ -265,7 +298,7 @@ def measured(job: dict[str, Any], work: Path) -> dict[str, Any]:
         [sys.executable, __file__, "--job", str(file)],
         stdout=subprocess.PIPE,
         check=True,
-        env={**os.environ, "OMP_NUM_THREADS": "2", "HF_HUB_OFFLINE": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "2", "POLARS_MAX_THREADS": "2", "HF_HUB_OFFLINE": "1"},
     )
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -335,6 +368,7 @@ def main() -> None:
     if given.job is not None:
         print(json.dumps(ours(json.loads(given.job.read_text()))))
         return
+    cores = keep_to(2)
     work = given.work.resolve()
     pictures = work / "pictures"
     names = draw(pictures, given.pictures)
@@ -343,16 +377,18 @@ def main() -> None:
     job = {"folder": str(pictures), "run": str(work / "run"), "names": names, "texts": texts, "store": "encode"}
     whole = measured({**job, "model": str(model)}, work)
     alone = measured({**job, "model": None, "store": "none"}, work)
-    print(f"{given.pictures} JPEG pictures of {SIZE[0]} x {SIZE[1]}, CLIP {given.model} with random weights, 2 cores\n")
+    print(f"{given.pictures} JPEG pictures of {SIZE[0]} x {SIZE[1]}, CLIP {given.model} with random weights,", end=" ")
+    print(f"{len(cores)} cores\n")
     print("| what | seconds | pictures a second |\n|---|---:|---:|")
-    row("gate, hash and relevance, stored again", whole["seconds"], given.pictures)
+    row("gate, relevance and duplicates, stored again", whole["seconds"], given.pictures)
     row("of it the gate", whole["gate"], given.pictures)
-    row("gate and hash alone, nothing stored (`store: none`)", alone["seconds"], given.pictures)
+    row("of it the duplicates", whole["duplicates"], given.pictures)
+    row("gate and duplicates alone, nothing stored (`store: none`)", alone["seconds"], given.pictures)
     if (JUICER / "dj-process").exists():
         peer = juicer(pictures, names, texts, same_model, work)
-        row("data-juicer: relevance and hash", peer["seconds"], given.pictures)
+        row("data-juicer: relevance and duplicates", peer["seconds"], given.pictures)
         row("of it the relevance", peer["operators"][0], given.pictures)
-        row("of it the hash", peer["operators"][1], given.pictures)
+        row("of it hash and duplicates", peer["operators"][1], given.pictures)
         apart = max(abs(one - other) for one, other in zip(whole["scores"], peer["scores"], strict=True))
         print(f"\nours is {peer['seconds'] / whole['seconds']:.2f} x as fast; cosines differ by {apart:.4f} at most")
         print(f"(loading and writing of rows included, data-juicer took {peer['whole']:.1f} s)")
@@ -364,8 +400,8 @@ def main() -> None:
         repeated = {"folder": str(work / f"names_{given.pictures}"), "names": many, "texts": again, "model": str(model)}
         found = measured({**job, **repeated}, work)
         print(f"\n{given.names} names of the same pictures: {found['seconds']:.1f} s,", end=" ")
-        print(f"{given.names / found['seconds']:.0f} names a second, {found['distinct']} different hashes")
-        print(f"memory with its workers: {whole['peak'] / 2**20:.0f} MiB at {given.pictures} names,", end=" ")
+        print(f"{given.names / found['seconds']:.0f} names a second, {found['distinct']} different pictures")
+        print(f"memory with its workers, at most: {whole['peak'] / 2**20:.0f} MiB at {given.pictures} names,", end=" ")
         print(f"{found['peak'] / 2**20:.0f} MiB at {given.names}")
 
 
