@@ -26,8 +26,8 @@ LEAST_SIDE = 96
 """Nobody reads in smaller pictures, and colours at 16 x 16 tell most of them."""
 MOST_APART = 0.35
 """The part of a tile's detail that may differ: copies are below .25 as a rule, pages of other text above .65."""
-MOST_IN_FRAME = 0.15
-"""The same of fine tiles in one frame: re-encoded copies are below .1, four other digits above .25."""
+MOST_IN_FRAME = 0.12
+"""The same of fine tiles in one frame: re-encoded copies are below .1, four other digits above .25 as a rule."""
 ROUNDS = 5
 MOST_CUT = 0.06
 """What a side may have lost, as a part of it."""
