@@ -197,7 +197,7 @@ def test_what_has_no_place_beside_pictures_is_refused_before_a_model_is_loaded(
 def test_a_killed_stage_ends_in_the_weights_of_an_unbroken_one(
     kto: Stage, sft: Stage, coloured: Path, made: SimpleNamespace, tmp_path: Path
 ) -> None:
-    settings = KTOSettings(**QUICK, reference_store="never")
+    settings = KTOSettings(**QUICK, reference_store=str(tmp_path / "reference"))  # computed anew, and kept alike
     stage = train_kto(
         made.labelled(range(3)),
         made.labelled([3], prefix="e"),
