@@ -1,6 +1,6 @@
 """Pictures a second: gate, relevance and duplicates here, beside data-juicer's filter by CLIP and its deduplicator.
 
-    python benchmarks/images.py [--pictures 1000] [--names 50000] [--model vit-b-32] [--work .peers/work/images]
+    python benchmarks/images.py [--pictures 1000] [--names 50000] [--model vit-b-32] [--work .peers/images]
 
 Both read the same JPEG files (640 x 480, drawn here, all different) with a caption each, and the same CLIP: ViT-B-32's
 architecture with random weights, as safetensors for open_clip and, turned into transformers' names, for data-juicer;
@@ -362,7 +362,7 @@ def main() -> None:
         "--names", type=int, default=50_000, help="names for them in the second part (50000; 0: without)"
     )
     parser.add_argument("--model", choices=sorted(SHAPES), default="vit-b-32")
-    parser.add_argument("--work", type=Path, default=ROOT / ".peers" / "work" / "images")
+    parser.add_argument("--work", type=Path, default=ROOT / ".peers" / "images")
     parser.add_argument("--job", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.job is not None:

@@ -114,7 +114,7 @@ def launch(
         )
         try:
             code = process.wait()
-        except BaseException:
+        except BaseException:  # an interrupt too ends what was launched, and goes on
             process.terminate()
             process.wait()
             raise
@@ -148,7 +148,7 @@ def telling() -> Iterator[None]:
         else:
             print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except Exception:
+    except Exception:  # the process that failed first has told why; what others say of it is not told again
         if FAILURE in os.environ and Path(os.environ[FAILURE]).is_file():
             sys.exit(1)
         raise

@@ -223,6 +223,8 @@ def _orientation(picture: Image.Image) -> int:
     """The EXIF orientation, 1 (upright) where there is none that can be read."""
     try:
         return int(picture.getexif().get(ORIENTATION, 1))
+    except MemoryError:
+        raise
     except Exception:  # EXIF of cameras is often broken, and the picture is fine
         return 1
 
