@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,6 +20,8 @@ from filters.clip_model import Loaded, load, state_of
 from prefdata.errors import InputError
 
 Array = np.ndarray[Any, np.dtype[Any]]
+Part = TypeVar("Part")
+Items = TypeVar("Items", list[str], Array)
 
 CACHE_BYTES = 256 * 2**20
 """Vectors kept of pictures, and as many of texts: 256 MiB are 260,000 of 512 numbers. The oldest go first."""
@@ -82,35 +85,61 @@ class Vectors:
     def _embed_pictures(self, paths: list[str]) -> Array:
         import torch
 
-        def opened(batch: list[str]) -> list[Any]:
-            return list(
-                pool.map(lambda path: self.loaded.preprocess(_opened(path, least=SPARE * self.loaded.size)), batch)
-            )
+        least = SPARE * self.loaded.size
 
-        found = []
-        with ThreadPoolExecutor(_READERS) as pool, ThreadPoolExecutor(1) as ahead:
-            waiting = None
-            for batch in [*_batches(paths), None]:
-                coming = ahead.submit(opened, batch) if batch is not None else None
-                if waiting is not None:  # the model looks at one batch while the next is read
-                    found.append(self._forward(self.loaded.model.encode_image, torch.stack(waiting.result())))
-                waiting = coming
-        return np.concatenate(found)
+        def embed(batch: list[str]) -> Array:
+            pictures = [self.loaded.preprocess(_opened(path, least=least)) for path in batch]
+            return self._forward(self.loaded.model.encode_image, torch.stack(pictures))
+
+        return np.concatenate(self._in_lanes(_batches(paths, self._a_lane(len(paths))), embed))
 
     def _embed_texts(self, texts: list[str]) -> Array:
         import torch
 
-        ids = torch.cat([self._ids(batch) for batch in _batches(texts)])
+        ids = torch.cat([self._ids(batch) for batch in _batches(texts, BATCH)])
         sizes = self._read_of(ids)
         order = np.argsort(sizes, kind="stable")  # texts of one length together: none is read at another's
-        found = []
-        for size in np.unique(sizes):
-            rows = order[sizes[order] == size]
-            for start in range(0, len(rows), BATCH):
-                batch = ids[torch.from_numpy(rows[start : start + BATCH])]
-                found.append(self._forward(self._reader(int(size)), batch[:, :size]))
-        vectors: Array = np.concatenate(found)[np.argsort(order, kind="stable")]
+        readers = {int(size): self._reader(int(size)) for size in np.unique(sizes)}
+        most = self._a_lane(len(texts))
+        parts = [(size, rows) for size in readers for rows in _batches(order[sizes[order] == size], most)]
+
+        def embed(part: tuple[int, Array]) -> Array:
+            size, rows = part
+            return self._forward(readers[size], ids[torch.from_numpy(rows)][:, :size])
+
+        vectors: Array = np.concatenate(self._in_lanes(parts, embed))[np.argsort(order, kind="stable")]
         return vectors
+
+    def _lanes(self) -> int:
+        """Batches that are worked on at a time."""
+        import torch
+
+        return torch.get_num_threads() if self.loaded.device == "cpu" else _READERS
+
+    def _a_lane(self, count: int) -> int:
+        """How many of `count` go into a batch: so many that every lane has work, a multiple of FILLED."""
+        share = -(-count // self._lanes())
+        return min(BATCH, max(FILLED, -(-share // FILLED) * FILLED))
+
+    def _in_lanes(self, parts: Iterable[Part], embed: Callable[[Part], Array]) -> list[Array]:
+        """`embed` of every part, in their order. On the CPU a part is worked on by one thread of torch, and as many
+        at a time as torch has threads: a sixth faster than all threads on one part, and a vector then does not hang
+        on how many threads there are. On a GPU the next parts are read while it is at work."""
+        import torch
+
+        threads = torch.get_num_threads()
+        alone = self.loaded.device == "cpu"
+
+        def one(part: Part) -> Array:
+            if alone:
+                torch.set_num_threads(1)  # of this thread; and of those begun from now on, hence set again below
+            return embed(part)
+
+        try:
+            with ThreadPoolExecutor(self._lanes()) as lanes:
+                return list(lanes.map(one, parts))
+        finally:
+            torch.set_num_threads(threads)
 
     def _read_of(self, ids: Any) -> Array:
         """How many of its ids each text needs, a multiple of PADDED: the rest is padding that no vector hangs on.
@@ -128,21 +157,16 @@ class Vectors:
 
     def _reader(self, size: int) -> Callable[..., Any]:
         """`encode_text` of the model, for texts of `size` ids."""
-        from torch.func import functional_call
+        from torch import nn
 
         model = self.loaded.model
         if size == self.loaded.context_length:
             return lambda ids, normalize: model.encode_text(ids, normalize=normalize)
-        shorter = {
-            "positional_embedding": model.positional_embedding[:size],
-            "attn_mask": model.attn_mask[:size, :size],
-        }
-
-        def read(ids: Any, normalize: bool) -> Any:
-            answer = functional_call(model, shorter, kwargs={"text": ids})  # its forward normalises
-            return answer["text_features"] if isinstance(answer, dict) else answer[1]
-
-        return read
+        weights = [*model.parameters(), *model.buffers()]
+        shorter = copy.deepcopy(model, {id(weight): weight for weight in weights})  # its weights are the model's own
+        shorter.positional_embedding = nn.Parameter(model.positional_embedding[:size], requires_grad=False)
+        shorter.attn_mask = model.attn_mask[:size, :size]
+        return lambda ids, normalize: shorter.encode_text(ids, normalize=normalize)
 
     def _ids(self, texts: list[str]) -> Any:
         """What the model reads, (texts, context_length). A text that spells the end of a text does not end there.
@@ -214,8 +238,8 @@ class _Kept:
         return np.stack([held[key] for key in keys]) if keys else np.empty((0, 1), dtype=np.float16)
 
 
-def _batches(items: list[str]) -> Iterator[list[str]]:
-    return (items[start : start + BATCH] for start in range(0, len(items), BATCH))
+def _batches(items: Items, most: int) -> list[Items]:
+    return [items[start : start + most] for start in range(0, len(items), most)]
 
 
 def _opened(path: str, *, least: int) -> Any:
