@@ -67,8 +67,9 @@ def scores(found: Mapping[str, Any], rule: Mapping[str, Any], *, title: str, roo
         else:
             off.append(f"{name} {value:g} →" if edge > edges[-1] else f"← {name} {value:g}")
     spoken = rule.get("only")
+    labelled = any(sum(found[name]) for name in CLASSES[:2])
     series = [
-        Series(name, found[name], KINDS[name], muted=spoken is not None and spoken != name)
+        Series(name, found[name], KINDS[name], muted=labelled and spoken is not None and spoken != name)
         for name in ("unlabelled", "undesirable", "desirable")
         if sum(found[name])
     ]

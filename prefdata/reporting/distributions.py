@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import polars as pl
@@ -81,7 +82,6 @@ def borderline(scored: pl.DataFrame, column: str, bounds: dict[str, Any]) -> lis
     least, most = bounds["min"], bounds["max"]
     if (least is None and most is None) or not scored[column].dtype.is_numeric():
         return []
-    speaks = pl.lit(True) if bounds["only"] is None else pl.col("label") == (bounds["only"] == "desirable")
     tests, distances = [], []
     if least is not None:
         tests.append(pl.col("score") >= least)
@@ -90,7 +90,7 @@ def borderline(scored: pl.DataFrame, column: str, bounds: dict[str, Any]) -> lis
         tests.append(pl.col("score") <= most)
         distances.append((pl.col("score") - most).abs())
     near = (
-        scored.filter(speaks)
+        scored.filter(spoken_for(scored, column, bounds))
         .select("id", score=pl.col(column).cast(pl.Float64).round(DECIMALS))
         .drop_nulls("score")
         .with_columns(passes=pl.all_horizontal(tests), distance=pl.min_horizontal(distances))
@@ -99,6 +99,19 @@ def borderline(scored: pl.DataFrame, column: str, bounds: dict[str, Any]) -> lis
         .head(BORDERLINE)
     )
     return near.select("id", "score", "passes").to_dicts()
+
+
+def spoken_for(scored: pl.DataFrame, column: str, bounds: dict[str, Any]) -> pl.Expr:
+    """Rows that the rule speaks for, as when rows were decided: one side of pairs, all of examples, else by label."""
+    if bounds["only"] is None:
+        return pl.lit(True)
+    desirable = bounds["only"] == "desirable"
+    side = re.search(r"_(chosen|rejected)(?:_|$)", column)
+    if side:
+        return pl.lit((side[1] == "chosen") == desirable)
+    if scored["label"].null_count() == scored.height:
+        return pl.lit(desirable)
+    return pl.col("label") == desirable
 
 
 def _within(value: float | None, low: float, high: float) -> float | None:

@@ -9,7 +9,7 @@ import polars as pl
 
 from prefdata.balance import kto_weights
 from prefdata.judging import Decision, RowFilter
-from prefdata.reporting.distributions import DECIMALS, borderline, histogram, values
+from prefdata.reporting.distributions import DECIMALS, borderline, histogram, spoken_for, values
 
 SAMPLES = 3
 """Rows named for each reason."""
@@ -120,7 +120,7 @@ def rules(scored: pl.DataFrame, decision: Decision, filters: Sequence[RowFilter]
     for reason, bounds in decision.thresholds.items():
         column = bounds["column"]
         hit = joined.filter(pl.col("reasons").list.contains(reason))
-        speaks = pl.lit(True) if bounds["only"] is None else pl.col("label") == (bounds["only"] == "desirable")
+        spoken = spoken_for(scored, column, bounds)
         found.append(
             {
                 "reason": reason,
@@ -128,7 +128,7 @@ def rules(scored: pl.DataFrame, decision: Decision, filters: Sequence[RowFilter]
                 **rounded(bounds),
                 "failed": hit.height,
                 "unique": hit.filter(pl.col("reasons").list.len() == 1).height,
-                "unjudged": scored.filter(speaks & pl.col(column).is_null()).height,
+                "unjudged": scored.filter(spoken & pl.col(column).is_null()).height,
                 "histogram": histogram(scored, column, bounds)
                 if scored[column].dtype.is_numeric()
                 else values(scored, column),

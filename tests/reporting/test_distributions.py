@@ -104,3 +104,15 @@ def test_borderline_between_two_bounds_looks_at_the_nearer_one() -> None:
 def test_borderline_leaves_out_rows_that_the_rule_does_not_speak_for() -> None:
     scores = frame(0.5, 0.6, 0.7, labels=[True, False, None])
     assert [one["id"] for one in borderline(scores, "score", {**FREE, "max": 0.4, "only": "desirable"})] == ["000"]
+
+
+def test_rules_for_desirable_rows_speak_for_examples_and_for_one_side_of_pairs() -> None:
+    scores = frame(0.5, 0.6, labels=[None, None])
+    for column, only, ids in [
+        ("clip_completion", "desirable", ["001", "000"]),
+        ("clip_completion", "undesirable", []),
+        ("clip_chosen_worst", "desirable", ["001", "000"]),
+        ("clip_rejected", "desirable", []),
+    ]:
+        found = borderline(scores.rename({"score": column}), column, {**FREE, "min": 1, "only": only})
+        assert [one["id"] for one in found] == ids, (column, only)
