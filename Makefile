@@ -8,6 +8,8 @@ export PREFDATA_HOME ?= $(CURDIR)/.prefdata
 export OMP_NUM_THREADS ?= 2
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_OFFLINE ?= 1
+# a run starts many processes: without compiled files each compiles its libraries again, half of all their time
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-slow lint format docs audits bench bench-training peers peers-lock lock clean
 
