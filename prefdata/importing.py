@@ -199,6 +199,7 @@ class _Reader:
         self._refuse(refused)
         given = [name for name in GIVEN if name in outcome.rows.columns]
         rows = pieces(outcome.rows, self.reading.type).hstack(outcome.rows.select(given).get_columns())
+        rows = rows.with_columns(_grouped=pl.lit("group" in given and "group" not in outcome.made))
         return self._seen(rows, several=outcome.unmade is not None)
 
     def _refuse(self, refused: pl.DataFrame) -> None:
@@ -243,16 +244,22 @@ class _Reader:
         return joined.with_columns(images=pl.coalesce("_images", "images")).select(rows.columns)
 
     def _identified(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Rows with an id of their content; ids of the file's own go to `meta`, its groups are those of this source."""
+        """Rows with an id of their content; ids of the file's own go to `meta`, its groups are those of this source.
+
+        `_own_group` is the group of a row with pictures that the file gave: others are told by what is asked, or shown.
+        """
         name = self.source.name
         own = [pl.col("id").alias("_own_id")] if "id" in rows.columns else []
-        kept = rows.select(*PLACES, *own)
         given = rows["group"] if "group" in rows.columns else pl.Series([None] * rows.height, dtype=pl.String)
         whose = pl.repeat(name, rows.height, eager=True, dtype=pl.String)
         hashed = stable_hash([whose, given], purpose="group")
         asked = prompts(rows)  # the prompt with its pictures
         group = pl.select(pl.when(given.is_not_null()).then(hashed).otherwise(asked).alias("group")).to_series()
-        bare = rows.drop(*PLACES, *GIVEN, strict=False)
+        shown = pl.col("_grouped") & (pl.col("images").list.len() > 0)
+        kept = rows.with_columns(hashed.alias("_hashed")).select(
+            *PLACES, *own, _own_group=pl.when(shown & given.is_not_null()).then("_hashed")
+        )
+        bare = rows.drop(*PLACES, *GIVEN, "_grouped", strict=False)
         found = identify(bare, self.type, source=name, seen=self.seen)
         return found.with_columns(group).hstack(kept.get_columns())
 
@@ -311,7 +318,8 @@ def _with_meta(rows: pl.DataFrame, record_type: RecordType, source: Source) -> t
     """Canonical rows whose `meta` has file, line, what touched the texts and what is flagged in them; and the flags.
 
     `customer` and `session` of the source's own `meta` are kept as hashes; the rest of it stands under `own`, but not
-    where the source asks for transforms: none has looked at it. A session is the row's group.
+    where the source asks for transforms: none has looked at it. A session is the row's group. A group that the file
+    gives rows with pictures stands as a hash under `group`: the builders tell rows by their pictures.
     """
     texts = [joined_text(side) for side in sides_of(record_type)] + (
         [pl.col("answer")] if record_type is RecordType.PROMPT else []
@@ -339,6 +347,9 @@ def _with_meta(rows: pl.DataFrame, record_type: RecordType, source: Source) -> t
         text = pl.struct(v="_own_id").struct.json_encode().str.slice(5).str.strip_suffix("}")
         own_id = {"own_id": pl.when(pl.col("_own_id").is_not_null()).then(text)}
     rest = {} if source.transforms else {"own": pl.col("meta")}
-    rows = rows.with_columns(meta=with_json(top, **own_id, **rest), group=pl.coalesce(hashed["session"], "group"))
+    tie = {"group": pl.lit('"') + pl.col("_own_group") + pl.lit('"')}
+    rows = rows.with_columns(
+        meta=with_json(top, **tie, **own_id, **rest), group=pl.coalesce(hashed["session"], "group")
+    )
     counted = {"control_tokens": int(flags.sum())} if flags.any() else {}
     return rows.select(SCHEMAS[record_type].names()), counted

@@ -27,6 +27,12 @@ from prefdata.schema import IMAGE, RecordType, conform, stable_hash
 if TYPE_CHECKING:
     from prefdata.pictures import Pictures
 
+SESSIONS = ("$.session", "$.chosen.session", "$.rejected.session")
+"""Where `meta` names the session of a row, or those of the two that a pair is made of."""
+
+GROUPS = ("$.group", "$.chosen.group", "$.rejected.group")
+"""Where it names the group that the file gave."""
+
 BOUNDS = ("relevant_min", "relevant_min_percentile", "irrelevant_max", "irrelevant_max_percentile")
 
 DUPLICATES = "picture_duplicates"
@@ -96,15 +102,23 @@ def clusters_of(groupings: Sequence[Grouping], pictures: Pictures | None) -> pl.
     return found.unique("uri", keep="first", maintain_order=True)
 
 
+def own_groups() -> pl.Expr:
+    """The sessions and the groups of their files' own that a row is of, a pair those of both its rows: List(String)."""
+    named = [pl.col("meta").str.json_path_match(path) for path in (*SESSIONS, *GROUPS)]
+    return pl.concat_list(named).list.drop_nulls().list.unique(maintain_order=True)
+
+
 def tied(rows: pl.DataFrame, clusters: pl.DataFrame) -> pl.Series:
-    """What ties each row to all that share a picture with it, on whatever side, or a duplicate of one; null where it
-    has no picture. `rows` hold `images`."""
+    """What ties each row to all that share a picture with it, on whatever side, or a duplicate of one, or one of their
+    `own_groups`, where there is such a column; null where it has no picture. `rows` hold `images`."""
     shown = rows.select(uri=pl.col("images").cast(pl.List(IMAGE)).list.eval(pl.element().struct.field("uri")))
     shown = shown.with_row_index("_row").filter(pl.col("uri").list.len() > 0).explode("uri").drop_nulls("uri")
     named = shown.join(clusters, on="uri", how="left", maintain_order="left")
-    named = named.select("_row", name=pl.coalesce("cluster", "uri")).with_columns(
-        first=pl.col("name").first().over("_row")
-    )
+    named = named.select("_row", name=pl.coalesce("cluster", "uri"))
+    if "own_groups" in rows.columns:
+        grouped = rows.select(name="own_groups").with_row_index("_row").join(named, on="_row", how="semi")
+        named = pl.concat([named, grouped.explode("name").drop_nulls("name")])
+    named = named.with_columns(first=pl.col("name").first().over("_row"))
     joined = named.with_columns(joined_groups(named["first"], named["name"])).unique("_row", keep="first")
     every = pl.DataFrame({"_row": pl.int_range(rows.height, dtype=pl.UInt32, eager=True)})
     return every.join(joined, on="_row", how="left", maintain_order="left")["group"].alias("picture")
@@ -123,7 +137,7 @@ def built(
     SFT rows are captions and answers that are held to be true; UNPAIRED ones may say by their label whether they are.
     """
     settings = given.settings
-    asked = rows.with_columns(group=pl.lit(None, pl.String))
+    asked = rows.with_columns(group=pl.col("meta").str.json_path_match(GROUPS[0]))
     if settings.questions != ():
         from prefdata.formats.captions import QUESTION
 
@@ -229,12 +243,12 @@ def _negatives(
 
 
 def _groups(rows: pl.DataFrame) -> pl.Series:
-    """The session of each row, else its first picture: what draws the side of its split, whatever rows are appended.
+    """The session of each row, else the group that its file gave, else its first picture: what draws the side of its
+    split, whatever rows are appended.
 
-    Rows that share another picture, or duplicates of one, the split ties together.
+    Rows that share another picture, duplicates of one, or another session or group, the split ties together.
     """
     first = rows.select(prompt_pictures().list.first().alias("uri"))["uri"]
-    meta = [pl.col("meta").str.json_path_match(path) for path in ("$.session", "$.chosen.session")]
-    session = rows.select(pl.coalesce(*meta).alias("session"))["session"]
+    own = rows.select(own=own_groups().list.first())["own"]
     picture = stable_hash([first], purpose="picture")
-    return pl.select(pl.coalesce(session, picture).alias("group")).to_series()
+    return pl.select(pl.coalesce(own, picture).alias("group")).to_series()

@@ -6,6 +6,7 @@ move what was split before; the law stands in prefdata.build.splits. The report 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from prefdata.build.splits import Splits
 from prefdata.io import write_parquet
 from prefdata.judging import Decision
 from prefdata.mixture import whole, without
-from prefdata.picture_rows import clusters_of, looking, tied
+from prefdata.picture_rows import clusters_of, looking, own_groups, tied
 from prefdata.schema import RecordType
 from prefdata.sides import compared, length, prompts
 from prefdata.stages import State, unfinish
@@ -42,7 +43,7 @@ def links_of(state: State, decision: Decision) -> tuple[pl.DataFrame, list[str]]
     A duplicate cluster ties only rows that are long enough: "Thank you!" - "You are welcome." stands in every other
     session, and would make one unit of them all. Length is a row's own, so appended rows change nothing in it. Rows of
     one picture, or of duplicates of it, are tied whatever is said of it: by a grouping that compares pictures, or
-    `picture_duplicates` where the recipe names none.
+    `picture_duplicates` where the recipe names none; and so are those of one session or group of a file's own.
     """
     wanted = state.recipe.split.connect
     parts = []
@@ -53,7 +54,7 @@ def links_of(state: State, decision: Decision) -> tuple[pl.DataFrame, list[str]]
         long = length(state.type) >= state.recipe.split.min_duplicate_chars
         parts.append(
             frame.select("id", "time", session="group", customer=customer, long=long).with_columns(
-                prompt=prompts(frame), images=frame["images"]
+                prompt=prompts(frame), images=frame["images"], **_own_groups(frame, wanted)
             )
         )
     rows = pl.concat(parts).sort("id")
@@ -69,7 +70,16 @@ def links_of(state: State, decision: Decision) -> tuple[pl.DataFrame, list[str]]
         )
         rows = rows.join(members, on="id", how="left", maintain_order="left")
         connect.append(grouping.name)
-    return rows.drop("long", "images"), connect
+    return rows.drop("long", "images", "own_groups", strict=False), connect
+
+
+def _own_groups(frame: pl.DataFrame, wanted: Sequence[str]) -> dict[str, pl.Series]:
+    """The sessions and groups of rows with pictures, of which a pair has two."""
+    if "session" not in wanted:
+        return {}
+    if frame["images"].null_count() == frame.height:
+        return {"own_groups": pl.repeat(None, frame.height, eager=True, dtype=pl.List(pl.String))}
+    return {"own_groups": frame.select(own_groups())["meta"]}
 
 
 class Division(NamedTuple):

@@ -128,7 +128,8 @@ class Captions(ReadOnly):
         given = [name for name in ("id", "group") if name in found.columns]
         out = pieces(found, record_type).hstack(found.select(given).get_columns())
         unmade = {"empty_answer": several} if several else {}
-        return Outcome(out, result.refused, unmade if found.height != result.rows.height or several else None)
+        unmade_of = unmade if found.height != result.rows.height or several else None
+        return Outcome(out, result.refused, unmade_of, frozenset({"group"} - used.keys()))
 
     def _used(self, rows: pl.DataFrame) -> dict[str, str]:
         """What a row has -> column. Raises RecipeError for a column that is said and not there."""

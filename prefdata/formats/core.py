@@ -55,12 +55,14 @@ class Outcome(NamedTuple):
     """Rows that passed, in their order, and those that did not (REFUSED): together all that were handed in.
 
     Formats that make several rows of one (pairs of a ranked list) name the row in PLACES, and count in `unmade` what
-    they made no row of although the row that it stands in gave others: reason -> candidates.
+    they made no row of although the row that it stands in gave others: reason -> candidates. `made` are those of GIVEN
+    that the format filled itself, where the file says nothing.
     """
 
     rows: pl.DataFrame
     refused: pl.DataFrame
     unmade: Mapping[str, int] | None = None
+    made: frozenset[str] = frozenset()
 
 
 class Match(NamedTuple):
