@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,7 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import polars as pl
 
 from prefdata import judging
-from prefdata.io import write_parquet
+from prefdata.io import SLICE, write_parquet, write_slices
+from prefdata.picturing.drawn import PLACE, Drawn
 from prefdata.reading.account import Unreadable
 from prefdata.reading.sources import sha256_of
 from prefdata.recipe_parts import Recipe, Source, plain
@@ -43,10 +45,10 @@ AMONG_INPUTS = "pictures/"
 NO_ADDRESS = "no_address"
 """Why a row is refused that says of a picture neither where it is nor what."""
 
-DRAWN = ("fingerprint", "thumbnail")
-"""What takes most of the room in the table of pictures."""
+AT_ONCE = 1024
+"""Pictures that are looked at together: what is found of these is in memory."""
 
-TRACES = ("uri", "sha256", "pixels", "phash", *DRAWN)
+TRACES = ("uri", "sha256", "pixels", "phash", "fingerprint", "thumbnail")
 """What shows a picture, or lets one who has it recognise it: kept of the pictures that rows have, of no other."""
 
 MEASURES = ("blur", "entropy", "brightness", "contrast")
@@ -64,9 +66,6 @@ _OF_NETWORK = r"(?s)^([A-Za-z][A-Za-z0-9+.-]*://)(?:[^/?#]*@)?([^?#]*).*$"
 _STORED = re.compile(r"pictures/[0-9a-f]{2}/[0-9a-f]{16,64}\.[a-z]{3,4}")
 """What gates call the pictures that they store."""
 
-_SHORT = 1024
-"""Bytes up to which an address is known by itself; of a longer one, which holds a picture, the hash is."""
-
 
 class Passed(NamedTuple):
     """Rows all of whose pictures were taken, and the others."""
@@ -82,10 +81,9 @@ class Looking:
     def __init__(self, recipe: Recipe, run: Path) -> None:
         self._recipe, self._run = recipe, run
         self._gate: Gate | None = None
-        self._known: dict[tuple[str, str], tuple[str, str | None]] = {}
+        self._drawn: Drawn | None = None
         self._tables: list[pl.DataFrame] = []
-        self._drawn: list[pl.DataFrame] = []
-        self._pixels: set[str] = set()
+        self._rows: dict[bytes, int] = {}
         self._used = _pairs([])
         self._forgotten = _pairs([])
         self._shared = _pairs([])
@@ -144,9 +142,9 @@ class Looking:
         watched = _watched(found, self._recipe)
         found = found.join(self._used.with_columns(used=True), on=["source", "at"], how="left", maintain_order="left")
         kept = pl.col("used").fill_null(False)
-        found = found.with_columns(pl.when(kept).then(name).alias(name) for name in TRACES).drop("at", "used")
-        (self._run / WATCHED).parent.mkdir(exist_ok=True)
-        return _written(self._run, found, watched)
+        traces = [name for name in (*TRACES, *PLACE) if name in found.columns]
+        found = found.with_columns(pl.when(kept).then(name).alias(name) for name in traces).drop("at", "used")
+        return _written(self._run, found, self._drawings(), watched)
 
     def pictures(self) -> Pictures | None:
         """What was looked at so far; null where no row had a picture."""
@@ -154,39 +152,32 @@ class Looking:
             return None
         from prefdata.pictures import Pictures
 
-        return Pictures(self._table(), self._run)
-
-    def _remember(self, table: pl.DataFrame) -> None:
-        """Keeps what was found; what is drawn of a picture once, however often its pixels were met."""
-        met = self._pixels
-        new = table.drop_nulls("pixels").unique("pixels", keep="first", maintain_order=True)
-        new = new.filter(pl.Series([one not in met for one in new["pixels"]], dtype=pl.Boolean))
-        met.update(new["pixels"])
-        self._drawn.append(new.select("pixels", *DRAWN))
-        self._tables.append(table.drop(DRAWN))
+        return Pictures(self._table(), self._run, self._drawings())
 
     def _table(self) -> pl.DataFrame:
-        from prefdata.pictures import PICTURES
+        """What was found so far, with the places of what is drawn."""
+        return pl.concat(self._tables)
 
-        whole = pl.concat(self._tables).join(pl.concat(self._drawn), on="pixels", how="left", maintain_order="left")
-        return whole.select(PICTURES.names())
+    def _drawings(self) -> Drawn:
+        if self._drawn is None:
+            self._drawn = drawn_beside(self._run)
+        return self._drawn
 
     def _looked(self, addresses: pl.Series, source: Source) -> pl.DataFrame:
         """`uri` (the addresses), `stored` (what rows call the picture from now on) and `reason` (null where taken)."""
         from prefdata.pictures import Address
 
-        keys = [(source.name, _key(address)) for address in addresses]
-        new = {key: address for key, address in zip(keys, addresses, strict=True) if key not in self._known}
-        if new:
-            root = root_of(source, self._recipe)
-            table = self._open().look([Address(root, address) for address in new.values()])
+        keys = [_key(source.name, address) for address in addresses]
+        new = {key: address for key, address in zip(keys, addresses, strict=True) if key not in self._rows}
+        root = root_of(source, self._recipe)
+        for start in range(0, len(new), AT_ONCE):
+            some = dict(list(new.items())[start : start + AT_ONCE])
+            table = self._open().look([Address(root, address) for address in some.values()])
             table = table.with_columns(source=pl.lit(source.name), address=_without_tokens(table["address"]))
-            told = table.select(_at(), "reason").iter_rows()
-            self._known.update(dict(zip(new, told, strict=True)))
-            self._remember(table)
-        found = [self._known[key] for key in keys]
-        schema = {"stored": pl.String, "reason": pl.String}
-        return addresses.to_frame("uri").hstack(pl.DataFrame(found, schema=schema, orient="row"))
+            self._tables.append(self._drawings().put(table))
+            self._rows |= dict(zip(some, range(len(self._rows), len(self._rows) + len(some)), strict=True))
+        told = self._table().select("uri", "address", "reason")[[self._rows[key] for key in keys]]
+        return addresses.to_frame("uri").hstack(told.select("reason", stored=_at()).select("stored", "reason"))
 
     def _open(self) -> Gate:
         if self._gate is None:
@@ -197,13 +188,12 @@ class Looking:
 
 
 def known(run: Path) -> Pictures | None:
-    """The pictures of a run without their thumbnails; null where it has none."""
+    """The pictures of a run without their thumbnails, their fingerprints on disk; null where it has none."""
     if not (run / TABLE).is_file():
         return None
     from prefdata.pictures import PICTURES, Pictures
 
-    names = [name for name in PICTURES if name != "thumbnail"]
-    return Pictures(pl.read_parquet(run / TABLE, columns=names, glob=False), run)
+    return Pictures(*_placed(run, [name for name in PICTURES if name != "thumbnail"]))
 
 
 def settings_of(recipe: Recipe) -> GateSettings:
@@ -309,22 +299,25 @@ def forget(run: Path, gone: pl.DataFrame, stays: pl.DataFrame) -> list[Path]:
     if not (run / TABLE).is_file():
         return []
     theirs, others = _pairs([gone]), _pairs([stays])
-    table = pl.read_parquet(run / TABLE, glob=False).with_columns(at=_at())
-    left = _nameless(table, theirs.join(others, on=["source", "at"], how="semi"))
+    table, _, drawn = _placed(run)
+    left = _nameless(table.with_columns(at=_at()), theirs.join(others, on=["source", "at"], how="semi"))
     only = theirs.join(others, on=["source", "at"], how="anti")
     left = left.join(only, on=["source", "at"], how="anti", maintain_order="left").drop("at")
     watched = pl.read_parquet(run / WATCHED, glob=False)
-    return _written(run, left, watched.join(left, on=["source", "address"], how="semi", maintain_order="left"))
+    return _written(run, left, drawn, watched.join(left, on=["source", "address"], how="semi", maintain_order="left"))
 
 
 def contents(images: pl.Series, table: pl.DataFrame) -> pl.Series:
     """Of every row what may be seen in its pictures, as one text, empty where it has none; what caches key on."""
     height = len(images)
     shown = pl.DataFrame({"images": images}).with_row_index("_row").filter(pl.col("images").list.len() > 0)
+    named = shown.select("images").explode("images").unnest("images").select("uri").unique()
     file = pl.col("uri").min().over("pixels").alias("file")
+    columns = table.select("pixels", "width", "height", *MEASURES, "uri", at=_at())
+    alike = columns.join(named, left_on="at", right_on="uri", how="semi").select("pixels").drop_nulls().unique()
     measured = (
-        table.filter(pl.col("pixels").is_not_null())
-        .select(uri=_at(), said=pl.struct("pixels", file, "width", "height", *MEASURES).struct.json_encode())
+        columns.join(alike, on="pixels", how="semi", maintain_order="left")
+        .select(uri="at", said=pl.struct("pixels", file, "width", "height", *MEASURES).struct.json_encode())
         .group_by("uri", maintain_order=True)
         .agg(pl.col("said").unique().sort().str.join("\x1e"))
     )
@@ -364,9 +357,29 @@ def _watched(table: pl.DataFrame, recipe: Recipe) -> pl.DataFrame:
     return beside.select("source", "address").with_columns(found=pl.Series(told, dtype=pl.String))
 
 
-def _written(run: Path, table: pl.DataFrame, watched: pl.DataFrame) -> list[Path]:
+def drawn_beside(run: Path) -> Drawn:
+    """What is drawn of pictures, on the disk of the run where it may be written."""
+    return Drawn(run if os.access(run, os.W_OK) else Path(tempfile.gettempdir()))
+
+
+def _placed(run: Path, names: Sequence[str] | None = None) -> tuple[pl.DataFrame, Path, Drawn]:
+    """The table of a run, or its columns `names`, with the places of what is drawn; the run; where that is."""
+    drawn = drawn_beside(run)
+    table = pl.scan_parquet(run / TABLE, glob=False)
+    table = table if names is None else table.select(names)
+    height = int(table.select(pl.len()).collect().item())
+    slices = (table.slice(start, SLICE).collect() for start in range(0, max(height, 1), SLICE))
+    return pl.concat([drawn.put(one) for one in slices]), run, drawn
+
+
+def _written(run: Path, table: pl.DataFrame, drawn: Drawn, watched: pl.DataFrame) -> list[Path]:
     """Writes both and prunes the store; gives all files."""
-    write_parquet(run / TABLE, table)
+    from prefdata.pictures import PICTURES
+
+    slices = (table.slice(start, SLICE) for start in range(0, max(table.height, 1), SLICE))
+    whole = (one.hstack(drawn.get(one)).select(PICTURES.names()) for one in slices)
+    (run / WATCHED).parent.mkdir(exist_ok=True)
+    write_slices(run / TABLE, whole, PICTURES)
     write_parquet(run / WATCHED, watched)
     return [run / TABLE, run / WATCHED, *prune(run, set(table["uri"].drop_nulls().to_list()))]
 
@@ -425,6 +438,6 @@ def _at() -> pl.Expr:
     return pl.coalesce("uri", "address")
 
 
-def _key(address: str) -> str:
-    raw = address.encode()
-    return address if len(raw) <= _SHORT else hashlib.blake2b(raw, digest_size=32).hexdigest()
+def _key(source: str, address: str) -> bytes:
+    """What an address of a source is known by."""
+    return hashlib.blake2b(f"{source}\0{address}".encode(), digest_size=16).digest()

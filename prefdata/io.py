@@ -13,8 +13,9 @@ import io
 import json
 import logging
 import os
+import re
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple, TypeVar, get_args
 
@@ -51,6 +52,7 @@ __all__ = [
     "write_atomic",
     "write_json",
     "write_parquet",
+    "write_slices",
 ]
 
 Format = Literal["auto", "csv", "tsv", "jsonl", "json", "parquet", "xlsx"]
@@ -59,6 +61,12 @@ Paths = str | Path | Sequence[str | Path]
 DEFAULT_LIMITS = ReadLimits()
 
 ROW_GROUP = 65_536
+
+SLICE = 1024
+"""Rows of a slice, see `write_slices`."""
+
+FULL = re.compile(r"os error (?:28|122)\b")
+"""What polars says of a disk without room, or of a quota without."""
 
 T = TypeVar("T")
 
@@ -336,6 +344,34 @@ def write_parquet(path: str | Path, frame: pl.DataFrame) -> None:
         buffer, compression="zstd", compression_level=3, statistics=True, row_group_size=ROW_GROUP
     )
     _replace(Path(path), lambda stream: stream.write(buffer.getbuffer()))
+
+
+def write_slices(path: str | Path, slices: Iterable[pl.DataFrame], schema: pl.Schema) -> None:
+    """Writes the rows of `slices` below each other as `write_parquet` does, holding some of them at a time.
+
+    Equal slices give equal bytes, at any number of threads; each is a group of rows, so they are of one size.
+    """
+    from polars.io.plugins import register_io_source
+
+    def each(columns: list[str] | None, *_: object) -> Iterator[pl.DataFrame]:
+        yield from (one if columns is None else one.select(columns) for one in slices)
+
+    def fill(stream: IO[bytes]) -> None:
+        try:
+            register_io_source(each, schema=schema).sink_parquet(
+                stream,
+                compression="zstd",
+                compression_level=3,
+                statistics=True,
+                row_group_size=SLICE,
+                maintain_order=True,
+            )
+        except pl.exceptions.ComputeError as error:
+            if FULL.search(str(error)):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+            raise
+
+    _replace(Path(path), fill)
 
 
 def _replace(path: Path, fill: Callable[[IO[bytes]], object]) -> None:

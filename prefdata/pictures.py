@@ -14,6 +14,7 @@ import re
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self
@@ -22,6 +23,7 @@ import polars as pl
 
 from prefdata.errors import MissingExtraError, RecipeError
 from prefdata.picturing import addresses
+from prefdata.picturing.drawn import PLACE, Drawn
 from prefdata.picturing.fetch import Fetcher
 from prefdata.picturing.looking import FOLDER, Found, Look, Memory
 from prefdata.picturing.pool import Pool
@@ -234,12 +236,15 @@ def _name(address: str | bytes, digest: str | None) -> str:
     return address.encode(errors="backslashreplace").decode()
 
 
-class Pictures(NamedTuple):
+@dataclass(frozen=True)
+class Pictures:
     """What a run knows of its pictures."""
 
     table: pl.DataFrame
     root: Path
     """The run directory, from which `uri` is seen."""
+    drawn: Drawn | None = None
+    """Where the fingerprints are whose places `table` has; null where it has the fingerprints themselves, or none."""
 
     def seen(self, images: pl.Series, sides: Sequence[str], *, sources: pl.Series | None = None) -> pl.Series:
         """The pictures of each row, List(SEEN), that stand in one of `sides`, in the order of `images`.
@@ -249,34 +254,57 @@ class Pictures(NamedTuple):
         one that is not stored and whose address leads to others in other sources. `path` is one for equal pixels,
         and null where nothing is stored.
         """
-        taken = self.table.lazy().filter(pl.col("reason").is_null() & pl.col("pixels").is_not_null())
-        by = ["uri"]
-        if self.table["uri"].null_count() < self.table.height:
-            taken = taken.filter(pl.col("uri").is_not_null())
-        elif sources is None:
-            taken = taken.filter(pl.col("pixels").n_unique().over("address") == 1)
-        else:
-            by = ["source", "uri"]
-        file = pl.col("uri").min().over("pixels")
-        known = (
-            taken.with_columns(path=pl.concat_str(pl.lit(f"{self.root.resolve()}/"), file))
-            .with_columns(uri=pl.coalesce("uri", "address"))
-            .unique(by, keep="first", maintain_order=True)
-            .select(*by, "path", *MEASURED)
-        )
+        by, index = ["uri"], self._by_uri
+        if sources is not None and not self._stored:
+            by, index = ["source", "uri"], self._by_source
         named = (
-            pl.LazyFrame({"row": pl.int_range(images.len(), dtype=pl.UInt32, eager=True), "images": images})
+            pl.DataFrame({"row": pl.int_range(images.len(), dtype=pl.UInt32, eager=True), "images": images})
             .with_columns(source=pl.lit(None, pl.String) if sources is None else sources)
-            .explode("images", empty_as_null=True)
+            .filter(pl.col("images").list.len() > 0)
+            .explode("images")
             .unnest("images")
             .filter(pl.col("side").is_in(list(sides)))
-            .join(known, on=by, how="inner", maintain_order="left")
+        )
+        # the index is walked for those that are asked for, and never put into a hash table of its own size
+        known = index.join(named.select(by).unique(), on=by, how="semi", maintain_order="left")
+        known = known.with_columns(path=pl.concat_str(pl.lit(f"{self.root.resolve()}/"), "file"))
+        if self.drawn is not None:
+            known = known.hstack(self.drawn.get(known, ["fingerprint"]))
+        told = (
+            named.join(known, on=by, how="inner", maintain_order="left")
             .group_by("row", maintain_order=True)
             .agg(pl.struct(list(SEEN.to_schema())).alias("pictures"))
         )
-        rows = pl.LazyFrame({"row": pl.int_range(images.len(), dtype=pl.UInt32, eager=True)})
-        joined = rows.join(named, on="row", how="left", maintain_order="left").select("pictures").collect()
+        rows = pl.DataFrame({"row": pl.int_range(images.len(), dtype=pl.UInt32, eager=True)})
+        joined = rows.join(told, on="row", how="left", maintain_order="left")
         return joined["pictures"].cast(pl.List(SEEN))
+
+    @cached_property
+    def _stored(self) -> bool:
+        return self.table["uri"].null_count() < self.table.height
+
+    @cached_property
+    def _by_uri(self) -> pl.DataFrame:
+        if self._stored:
+            return self._index(pl.col("uri").is_not_null(), by=["uri"])
+        return self._index(pl.col("pixels").n_unique().over("address") == 1, by=["uri"])
+
+    @cached_property
+    def _by_source(self) -> pl.DataFrame:
+        return self._index(pl.lit(True), by=["source", "uri"])
+
+    def _index(self, which: pl.Expr, *, by: list[str]) -> pl.DataFrame:
+        """What is known of the pictures that were taken, one row for each that rows may name."""
+        names = [name for name in (*MEASURED, *PLACE) if name in self.table.columns]
+        return (
+            self.table.lazy()
+            .filter(pl.col("reason").is_null() & pl.col("pixels").is_not_null())
+            .filter(which)
+            .with_columns(file=pl.col("uri").min().over("pixels"), uri=pl.coalesce("uri", "address"))
+            .unique(by, keep="first", maintain_order=True)
+            .select(*by, "file", *names)
+            .collect()
+        )
 
 
 def read(run: Path) -> Pictures | None:

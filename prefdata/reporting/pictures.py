@@ -12,6 +12,8 @@ from typing import Any
 
 import polars as pl
 
+from prefdata.io import SLICE
+
 TABLE = "pictures.parquet"
 
 EXTREMES = 6
@@ -51,14 +53,15 @@ def thumbnails(run: Path, rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, 
     if not asked or not known(run):
         return {}
     wanted = pl.DataFrame(sorted(asked), schema={"source": pl.String, "at": pl.String}, orient="row")
-    table = pl.scan_parquet(run / TABLE, glob=False).with_columns(at=pl.coalesce("uri", "address"))
+    table = pl.scan_parquet(run / TABLE, glob=False).select("source", at=pl.coalesce("uri", "address"))
     found = (
-        table.filter(pl.col("thumbnail").is_not_null())
-        .join(wanted.lazy(), on=["source", "at"], how="semi")
-        .select("source", "at", "address", "thumbnail", "width", "height", "format")
+        _shown(
+            run,
+            table.join(wanted.lazy().with_columns(asked=True), on=["source", "at"], how="left", maintain_order="left"),
+        )
+        .with_columns(at=pl.coalesce("uri", "address"))
         .sort("source", "at", "address")
         .unique(["source", "at"], keep="first", maintain_order=True)
-        .collect()
     )
     return {(row["source"], row["at"]): _drawn(row) for row in found.iter_rows(named=True)}
 
@@ -68,14 +71,8 @@ def by_address(run: Path, addresses: Iterable[str]) -> dict[str, dict[str, Any]]
     asked = sorted(set(addresses))
     if not asked or not known(run):
         return {}
-    table = pl.scan_parquet(run / TABLE, glob=False).filter(pl.col("thumbnail").is_not_null())
-    found = (
-        table.filter(pl.col("uri").is_in(asked))
-        .select("uri", "thumbnail", "width", "height", "format")
-        .sort("uri", "width", "height", "format")
-        .unique("uri", keep="first", maintain_order=True)
-        .collect()
-    )
+    table = pl.scan_parquet(run / TABLE, glob=False).select(asked=pl.col("uri").is_in(asked))
+    found = _shown(run, table).sort("uri", "width", "height", "format").unique("uri", keep="first", maintain_order=True)
     return {row["uri"]: _drawn(row) for row in found.iter_rows(named=True)}
 
 
@@ -97,9 +94,13 @@ def section(run: Path, account: Mapping[str, Any] | None) -> dict[str, Any] | No
 
     because = sorted(account["refused_because"].items(), key=lambda item: (-item[1], item[0]))
     names = [name for name, _ in MEASURES]
-    table = pl.scan_parquet(run / TABLE, glob=False).filter(pl.col("thumbnail").is_not_null())
-    different = table.sort("pixels", "source", "address").unique("pixels", keep="first", maintain_order=True)
-    measured = different.select("pixels", *names).collect()
+    table = pl.scan_parquet(run / TABLE, glob=False).select("pixels", "source", "address", *names).with_row_index("row")
+    different = (
+        table.drop_nulls("pixels")
+        .sort("pixels", "source", "address")
+        .unique("pixels", keep="first", maintain_order=True)
+    )
+    measured = different.select("row", "pixels", *names).collect()
     return {
         **account,
         "refused_because": [
@@ -112,29 +113,47 @@ def section(run: Path, account: Mapping[str, Any] | None) -> dict[str, Any] | No
             for name, what in MEASURES
             if measured.height
         ],
-        "ends": _ends(different, measured),
+        "ends": _ends(run, measured),
     }
 
 
-def _ends(different: pl.LazyFrame, measured: pl.DataFrame) -> list[dict[str, Any]]:
+def _ends(run: Path, measured: pl.DataFrame) -> list[dict[str, Any]]:
     """Of each end of a measure the pictures there; their thumbnails alone are read."""
     chosen = [
         (title, name, measured.sort(name, "pixels", descending=[high, False], nulls_last=True).head(EXTREMES))
         for name, high, title in ENDS
     ]
-    wanted = pl.concat([frame.select("pixels") for _, _, frame in chosen]).unique()
-    columns = ("pixels", "thumbnail", "width", "height", "format")
-    there = different.join(wanted.lazy(), on="pixels", how="semi").select(columns).collect()
-    drawn = {row["pixels"]: _drawn(row) for row in there.iter_rows(named=True)}
+    wanted = pl.concat([frame["row"] for _, _, frame in chosen]).unique()
+    drawn = {row["pixels"]: _drawn(row) for row in _rows(run, wanted).iter_rows(named=True)}
     return [
         {
             "title": title,
             "measure": name,
-            "pictures": [{**drawn[row["pixels"]], "value": row[name]} for row in frame.iter_rows(named=True)],
+            "pictures": [
+                {**drawn[row["pixels"]], "value": row[name]}
+                for row in frame.iter_rows(named=True)
+                if row["pixels"] in drawn
+            ],
         }
         for title, name, frame in chosen
         if frame.height
     ]
+
+
+def _shown(run: Path, asked: pl.LazyFrame) -> pl.DataFrame:
+    """The rows of the table where `asked`, which has as many, says so and that have a thumbnail."""
+    rows = asked.with_row_index("row").filter("asked").select("row").collect()["row"]
+    return _rows(run, rows)
+
+
+def _rows(run: Path, rows: pl.Series) -> pl.DataFrame:
+    """Some rows of the table with their thumbnails, those without left out: read a slice of the file at a time."""
+    table = pl.scan_parquet(run / TABLE, glob=False).with_row_index("row")
+    found = [table.head(0).collect()]
+    for start in (rows.unique() // SLICE).unique().sort() * SLICE:
+        slices = table.slice(start, SLICE).filter(pl.col("thumbnail").is_not_null()).collect()
+        found.append(slices.join(rows.unique().to_frame("row"), on="row", how="semi", maintain_order="left"))
+    return pl.concat(found)
 
 
 def _drawn(row: Mapping[str, Any]) -> dict[str, Any]:
