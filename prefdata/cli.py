@@ -130,9 +130,10 @@ def last_line(result: RunResult) -> str:
     total = result.kept + result.dropped
     share = f" ({100 * result.kept / total:.1f} %)" if total else ""
     trained = f"; {cli_train.weights(result.model)}" if result.model else ""
+    refused = f" and {result.refused:,} refused" if result.refused else ""
     return (
         f"kept {result.kept:,} of {total:,} rows{share}, dropped {result.dropped:,}, {result.unjudged:,} unjudged, "
-        f"{result.quarantined:,} quarantined of {result.read:,} units read; report {result.report}{trained}"
+        f"{result.quarantined:,} quarantined{refused} of {result.read:,} units read; report {result.report}{trained}"
     )
 
 

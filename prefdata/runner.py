@@ -45,6 +45,8 @@ class RunResult(NamedTuple):
     report: Path
     model: Path | None
     """The folder of the last stage of training."""
+    refused: int = 0
+    """Units that could be read and are no row: records that a format does not take, rows with a picture refused."""
 
 
 def run(
@@ -156,6 +158,7 @@ def conclude(state: State, hashes: dict[str, dict[str, str]], ingested: dict[str
         quarantined=counts["quarantined"],
         report=page,
         model=None,
+        refused=sum(row.get("refused", 0) for row in report["fates"]),
     )
 
 
@@ -252,6 +255,7 @@ def train(
         quarantined=counts["quarantined"],
         report=directory.path / "report.html",
         model=last,
+        refused=sum(row.get("refused", 0) for row in facts["fates"]),
     )
 
 

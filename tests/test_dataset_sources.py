@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import prefdata
+from prefdata.cli import last_line
 from prefdata.erase import erase
 from prefdata.errors import InputError, QuarantineError, RecipeError
 from prefdata.explain import explain, told
@@ -66,6 +67,14 @@ def decided(path: Path) -> dict[str, Any]:
         "report": report,
         "export": (path / "exports/trl/train.parquet").read_bytes(),
     }
+
+
+def test_the_last_line_counts_what_was_refused(tmp_path: Path) -> None:
+    files.write(tmp_path / "data.jsonl", [*files.pairs(4), {"prompt": "Hm?", "chosen": "Yes."}])
+    result = prefdata.run(one(tmp_path), out=tmp_path / "run", train=False)
+    assert result.refused == 1
+    assert "0 quarantined and 1 refused of 5 units read" in last_line(result)
+    assert "0 quarantined of 5 units read" in last_line(result._replace(refused=0))
 
 
 def test_every_record_has_its_end(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ class Note(NamedTuple):
 
 def notes(report: dict[str, Any], stages: Sequence[Trained]) -> list[Note]:
     """Warnings first, each with its number; then what was checked and is fine."""
-    found = [*_reading(report), *_imported(report), *_rows(report)]
+    found = [*_reading(report), *_imported(report), *_pictures(report), *_rows(report)]
     if labelled(report):
         found += _labels(report)
     found += [*_split(report), *(Note(*told) for told in training.notes(stages))]
@@ -91,6 +91,16 @@ def _imported(report: dict[str, Any]) -> list[Note]:
             )
             found.append(Note("warn", text, "funnel"))
     return found
+
+
+def _pictures(report: dict[str, Any]) -> list[Note]:
+    told = report.get("pictures") or {}
+    if not told.get("refused") or told["refused"] < UNREAD * told["pictures"]:
+        return []
+    reason, number = max(told["refused_because"].items(), key=lambda one: (one[1], one[0]))
+    most = f"most often as “{reason.replace('_', ' ')}” ({number:,})"
+    text = f"{told['refused']:,} of {told['pictures']:,} pictures refused, {most}: what needs them is no row."
+    return [Note("warn", text, "pictures")]
 
 
 def _many(number: int, what: str) -> str:

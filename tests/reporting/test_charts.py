@@ -149,3 +149,14 @@ def test_notes_tell_a_shift_of_the_classes(run: Any, kept: int, level: str) -> N
         "kept_undesirable": 100 - kept,
     }
     assert [note.level for note in notes(report, []) if note.anchor == "funnel"] == [level]
+
+
+def test_notes_tell_of_refused_pictures_and_of_the_reason_that_most_have(run: Any) -> None:
+    report = run().report()
+    report["pictures"] = {"pictures": 14, "refused": 6, "refused_because": {"network_off": 2, "outside_root": 4}}
+    told = "6 of 14 pictures refused, most often as “outside root” (4): what needs them is no row."
+    assert Note("warn", told, "pictures") in notes(report, [])
+    report["pictures"] = {"pictures": 1, "refused": 1, "refused_because": {"not_there": 1}}
+    assert "1 of 1 pictures refused" in next(note.text for note in notes(report, []) if note.anchor == "pictures")
+    report["pictures"] = {"pictures": 100, "refused": 1, "refused_because": {"not_there": 1}}
+    assert [note for note in notes(report, []) if note.anchor == "pictures"] == []
