@@ -1,6 +1,7 @@
 """Pictures a second: gate, relevance and duplicates here, beside data-juicer's filter by CLIP and its deduplicator.
 
     python benchmarks/images.py [--pictures 1000] [--names 50000] [--model vit-b-32] [--work .peers/images]
+    python benchmarks/images.py --run 1000,10000 [--work .peers/images]
 
 Both read the same JPEG files (640 x 480, drawn here, all different) with a caption each, and the same CLIP: ViT-B-32's
 architecture with random weights, as safetensors for open_clip and, turned into transformers' names, for data-juicer;
@@ -11,6 +12,8 @@ stored again, `ClipRelevance` on two threads, and `PictureDuplicates` over all p
 the start of the workers and the loading of the model to the last cluster. Both run on the same two cores. Then the
 same pictures under many names (links), as a crawl has them: a picture is decoded and embedded once. Memory is the sum
 of what each process had at most (VmHWM), which is no less than what all had together.
+
+With `--run` nothing of that: whole runs over so many pictures that all differ, and their memory (picture_runs.py).
 """
 
 from __future__ import annotations
@@ -363,8 +366,14 @@ def main() -> None:
     )
     parser.add_argument("--model", choices=sorted(SHAPES), default="vit-b-32")
     parser.add_argument("--work", type=Path, default=ROOT / ".peers" / "images")
+    parser.add_argument("--run", type=numbers, help="memory of runs over so many different pictures, e.g. 1000,10000")
     parser.add_argument("--job", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.run is not None:
+        from picture_runs import table
+
+        table(given.run, given.work.resolve())
+        return
     if given.job is not None:
         print(json.dumps(ours(json.loads(given.job.read_text()))))
         return
@@ -403,6 +412,11 @@ def main() -> None:
         print(f"{given.names / found['seconds']:.0f} names a second, {found['distinct']} different pictures")
         print(f"memory with its workers, at most: {whole['peak'] / 2**20:.0f} MiB at {given.pictures} names,", end=" ")
         print(f"{found['peak'] / 2**20:.0f} MiB at {given.names}")
+
+
+def numbers(text: str) -> list[int]:
+    """Whole numbers with commas between."""
+    return [int(one) for one in text.split(",")]
 
 
 def row(what: str, seconds: float, count: int) -> None:

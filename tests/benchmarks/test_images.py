@@ -45,3 +45,17 @@ def test_both_sides_are_kept_to_the_same_cores(benchmark: ModuleType) -> None:
         assert os.sched_getaffinity(0) == {min(before)}
     finally:
         os.sched_setaffinity(0, before)
+
+
+def test_the_memory_of_runs_is_told_by_number_of_pictures(
+    benchmark: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("PIL.Image", reason="needs the extra `images`")
+    monkeypatch.syspath_prepend(str(FILE.parent))
+    monkeypatch.setattr("sys.argv", ["images.py", "--run", "3", "--work", str(tmp_path)])
+    benchmark.main()
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| 3 |")]
+    seconds, *peaks = (float(one) for one in line.strip("| ").split(" | ")[1:])
+    assert seconds > 0
+    assert 0 < peaks[0] <= peaks[1] <= peaks[2] <= peaks[3]
+    assert len(list((tmp_path / "runs/drawn").rglob("*.png"))) == 3
