@@ -28,6 +28,7 @@ from prefdata.io import QUARANTINE, FileReport, ReadLimits, sha256_file
 from prefdata.judging import RowFilter
 from prefdata.logs.events import FATE_NAMES, REFUSED
 from prefdata.opening import with_columns_of
+from prefdata.picture_rows import PictureRows, Told
 from prefdata.recipe import AUTO, Recipe, Source
 from prefdata.recognition import Reading, described, reading_as, recognised
 from prefdata.schema import IMAGE, SCHEMAS, RecordType, stable_hash
@@ -78,6 +79,19 @@ def sounded(recipe: Recipe, source: Source) -> Reading:
     return _reading(recipe, source, first)
 
 
+class Opened(NamedTuple):
+    """One dataset, read and edited, not yet built."""
+
+    reader: _Reader
+    rows: pl.DataFrame
+    touched: dict[str, int]
+    flagged: dict[str, int]
+
+    def told(self) -> Told:
+        """Its rows, for those who ask what all sources say."""
+        return Told(self.reader.type, self.rows)
+
+
 def read_dataset(
     recipe: Recipe,
     source: Source,
@@ -90,6 +104,15 @@ def read_dataset(
 
     `filters` are those of the run, which builders may ask. Raises RecipeError where its type cannot become the other.
     """
+    found = opened(recipe, source, record_type, looking=looking)
+    looked = looking.pictures() if looking is not None and recipe.image_text is not None else None
+    shown = picture_rows.of(recipe, filters, looked, {source.name: found.told()})
+    return made_of(found, recipe, record_type, shown.get(source.name))
+
+
+def opened(recipe: Recipe, source: Source, record_type: RecordType, *, looking: Looking | None) -> Opened:
+    """The rows of a dataset as they are, edited as the source asks. Raises RecipeError where their type cannot become
+    `record_type`."""
     reader = _Reader(recipe, source, looking)
     rows = reader.rows()
     fault = types.unreachable(reader.type, record_type, recipe.image_text)
@@ -101,17 +124,21 @@ def read_dataset(
     else:
         rows = rows.with_columns(touched=pl.lit([], dtype=pl.List(pl.String)))
     rows, flagged = _with_meta(rows, reader.type, source)
-    looked = looking.pictures() if looking is not None and recipe.image_text is not None else None
-    shown = picture_rows.of(recipe, filters, looked)
-    made = building.made(rows, reader.type, recipe, record_type, source=source.name, picture_rows=shown)
+    return Opened(reader, rows, touched, flagged)
+
+
+def made_of(found: Opened, recipe: Recipe, record_type: RecordType, shown: PictureRows | None) -> Imported:
+    """What a dataset comes to: its rows built, with the account."""
+    reader, source = found.reader, found.reader.source
+    made = building.made(found.rows, reader.type, recipe, record_type, source=source.name, picture_rows=shown)
     return Imported(
         records=made.rows,
         quarantine=pl.concat(reader.quarantine).with_columns(source=pl.lit(source.name)),
         unmade=pl.concat([*reader.refused, made.unmade]),
         files=reader.files(),
         fates=reader.fates(),
-        touched=touched,
-        account={**reader.told(), "flagged": flagged, **building.told(made)},
+        touched=found.touched,
+        account={**reader.told(), "flagged": found.flagged, **building.told(made)},
     )
 
 

@@ -6,7 +6,7 @@ are given the relevance of each text by a filter of the recipe, and which pictur
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
@@ -19,10 +19,11 @@ from prefdata.build.hard_negatives import Negatives, Relevance, negative_pairs, 
 from prefdata.build.image_text import Bands
 from prefdata.build.image_text_settings import ImageTextSettings
 from prefdata.build.pairs import joined_groups
-from prefdata.build.picture_keys import CLUSTERS, prompt_pictures
+from prefdata.build.picture_keys import CLUSTERS, SAYINGS, prompt_pictures, sayings
 from prefdata.judging import Grouping, RowFilter
 from prefdata.recipe_parts import Recipe
 from prefdata.schema import IMAGE, RecordType, conform, stable_hash
+from prefdata.sides import sides_of
 
 if TYPE_CHECKING:
     from prefdata.pictures import Pictures
@@ -47,25 +48,49 @@ class PictureRows(NamedTuple):
     scorer: str | None
     clusters: pl.DataFrame
     seed: int
+    said: pl.DataFrame | None = None
+    """What is said of the pictures in all sources of the run; null where that is what the source says itself."""
 
 
-def of(recipe: Recipe, filters: Sequence[RowFilter], pictures: Pictures | None) -> PictureRows | None:
-    """What the section `image_text` asks for, with the filter that it names and the duplicates among `pictures`; null
-    where the recipe has no such section."""
+class Told(NamedTuple):
+    """The rows of a source, and their type."""
+
+    type: RecordType
+    rows: pl.DataFrame
+
+
+def of(
+    recipe: Recipe, filters: Sequence[RowFilter], pictures: Pictures | None, told: Mapping[str, Told]
+) -> dict[str, PictureRows]:
+    """What the section `image_text` asks for of each source of a run, by its name; none where there is no such section.
+
+    Each knows the filter that it names, the duplicates among all `pictures`, and what all that was `told` says of the
+    same ones, so that the order of sources changes nothing.
+    """
     settings: ImageTextSettings | None = recipe.image_text
     if settings is None:
-        return None
+        return {}
     named = next((one for one in filters if one.name == settings.relevance), None)
     groupings = [entry.settings.build() for entry in recipe.groupings]
     if settings.negatives:
         groupings = looking(groupings)
-    return PictureRows(
-        settings=settings,
-        relevance=None if named is None else _asking(named, pictures),
-        scorer=None if named is None else named.scorer.name,
-        clusters=clusters_of(groupings, pictures),
-        seed=recipe.seed,
-    )
+    alike = _alike(groupings, pictures)
+    of_source = {name: alike.filter(pl.col("source") == name).select(CLUSTERS.names()) for name in told}
+    said = None
+    if settings.negatives:
+        parts = [sayings(one.rows, sides_of(one.type)[1:], of_source[name]) for name, one in told.items()]
+        said = pl.concat([SAYINGS.to_frame(), *parts]).unique().sort("text")
+    return {
+        name: PictureRows(
+            settings=settings,
+            relevance=None if named is None else _asking(named, pictures),
+            scorer=None if named is None else named.scorer.name,
+            clusters=clusters,
+            seed=recipe.seed,
+            said=said,
+        )
+        for name, clusters in of_source.items()
+    }
 
 
 def _asking(row_filter: RowFilter, pictures: Pictures | None) -> Relevance:
@@ -83,23 +108,44 @@ def looking(groupings: Sequence[Grouping]) -> list[Grouping]:
 
 def clusters_of(groupings: Sequence[Grouping], pictures: Pictures | None) -> pl.DataFrame:
     """`uri` and `cluster` of the pictures that are duplicates of others, by those of `groupings` that look at them."""
+    if not any(_looks(one) for one in groupings):
+        return CLUSTERS.to_frame()
+    return _alike(groupings, pictures).select(CLUSTERS.names()).unique("uri", keep="first", maintain_order=True)
+
+
+def _alike(groupings: Sequence[Grouping], pictures: Pictures | None) -> pl.DataFrame:
+    """`source`, `uri` and `cluster` of pictures that are not known by their `uri` alone: those of equal pixels, those
+    that a grouping finds to be duplicates, and those at one address in several sources that are different ones."""
+    schema = pl.Schema({"source": pl.String(), **CLUSTERS})
+    if pictures is None:
+        return schema.to_frame()
+    known = pictures.table.filter(pl.col("reason").is_null())
+    taken = known.select("source", "pixels", uri=pl.coalesce("uri", "address"))
+    several = pl.col("pixels").n_unique().over("uri") > 1
+    own = pl.when(several).then(pl.format("{}\x1f{}", "source", "uri")).otherwise("uri")
+    taken = taken.unique().sort("uri", "source").with_columns(own=own)
+    taken = taken.with_columns(name=pl.col("own").min().over("pixels"))
+    firsts = taken.filter(pl.col("own") == pl.col("name")).sort("name", "source")
+    firsts = firsts.unique("name", keep="first", maintain_order=True)
     seeing = [one for one in groupings if _looks(one)]
-    found = CLUSTERS.to_frame()
-    if pictures is None or not seeing:
-        return found
-    taken = pictures.table.select(uri=pl.coalesce("uri", "address"), reason="reason").filter(pl.col("reason").is_null())
-    uris = taken["uri"].unique().sort()
-    place = pl.struct(uri="uri", side=pl.lit("prompt"), message=pl.lit(0, pl.Int32), part=pl.lit(0, pl.Int32))
-    images = uris.to_frame("uri").select(images=pl.concat_list(place.cast(IMAGE)))["images"]
-    frame = pl.DataFrame({"id": uris}).with_columns(
-        customer=pl.lit(""), reply=pl.lit(""), pictures=pictures.seen(images, ["prompt"])
-    )
-    for grouping in seeing:
-        keys = grouping.keys(frame)
-        edges = grouping.edges(keys.filter(pl.col("key").is_duplicated()))
-        groups = grouping.groups(edges.filter(pl.col("similarity") >= grouping.min_similarity))
-        found = pl.concat([found, groups.select(uri="id", cluster="cluster").cast(CLUSTERS)])
-    return found.unique("uri", keep="first", maintain_order=True)
+    found = pl.DataFrame(schema={"name": pl.String, "cluster": pl.String})
+    if seeing and firsts.height:
+        place = pl.struct(uri="uri", side=pl.lit("prompt"), message=pl.lit(0, pl.Int32), part=pl.lit(0, pl.Int32))
+        images = firsts.select(images=pl.concat_list(place.cast(IMAGE)))["images"]
+        frame = pl.DataFrame({"id": firsts["name"]}).with_columns(
+            customer=pl.lit(""),
+            reply=pl.lit(""),
+            pictures=pictures.seen(images, ["prompt"], sources=firsts["source"]),
+        )
+        for grouping in seeing:
+            keys = grouping.keys(frame)
+            edges = grouping.edges(keys.filter(pl.col("key").is_duplicated()))
+            groups = grouping.groups(edges.filter(pl.col("similarity") >= grouping.min_similarity))
+            found = pl.concat([found, groups.select(name="id", cluster=pl.col("cluster").cast(pl.String))])
+        found = found.unique("name", keep="first", maintain_order=True)
+    named = taken.join(found, on="name", how="left", maintain_order="left")
+    named = named.with_columns(cluster=pl.coalesce("cluster", "name"))
+    return named.filter(pl.col("cluster") != pl.col("uri")).select(schema.names())
 
 
 def own_groups() -> pl.Expr:
@@ -220,7 +266,7 @@ def _negatives(
 ) -> tuple[pl.DataFrame, Negatives] | None:
     """The texts that are true by their labels, and the wrong answers made of them; null where none are wanted.
 
-    What any row of the source says of a picture is never made a wrong answer: an unlabelled text may be true.
+    What any row of the run says of a picture is never made a wrong answer: an unlabelled text may be true.
     """
     settings = given.settings
     if not settings.negatives:
@@ -228,7 +274,7 @@ def _negatives(
     true = rows.join(told.rows.filter("label"), on="id", how="semi", maintain_order="left")
     found = negatives(
         true,
-        said=rows,
+        said=sayings(rows, ["completion"], given.clusters) if given.said is None else given.said,
         kinds=settings.negatives,
         each=settings.negatives_each,
         clusters=given.clusters,

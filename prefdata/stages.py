@@ -163,9 +163,10 @@ def _ingest(state: State, key: str, forgotten: dict[str, list[str]], looking: ga
     }
     accounts: list[dict[str, Any]] = []
     unmade: list[pl.DataFrame] = []
+    reading = sourced.Reading(recipe, transforms, filters=state.filters, looking=looking)
     for position, source in enumerate(recipe.sources):
         state.progress("read", position, len(recipe.sources))
-        mined = sourced.read(state.recipe, source, transforms, filters=state.filters, looking=looking)
+        mined = reading.of(source)
         unmade.append(mined.unmade)
         if mined.account is not None:
             accounts.append(mined.account)

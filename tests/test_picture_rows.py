@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -140,6 +141,58 @@ def test_what_an_unlabelled_row_says_of_a_picture_is_no_wrong_answer_about_it() 
     wrong = made.rows.filter(pl.col("label_sources").list.contains("hard_negative"))
     assert wrong.height == 0
     assert made.counts()["swap_is_true"] == 1
+
+
+class Copied(NamedTuple):
+    """What two sources say of one picture."""
+
+    negatives: list[str]
+    unmade: dict[str, int]
+    rows: pl.DataFrame
+
+
+def two_sources(folder: Path, *, turned: bool = False, store: str = "encode", shard: int = 50_000) -> Copied:
+    """Captions of two pictures; feedback on answers about the same pixels under other names in a folder beside."""
+    truth = [json.loads(line) for line in (SHAPES / "truth.jsonl").read_text(encoding="utf-8").splitlines()]
+    images = [one["image"] for one in truth if one["kind"] == "picture" and one["of"] == "distinct"][:2]
+    for name, files in (("one", ("a.png", "b.png")), ("two", ("c.png", "a.png"))):
+        (folder / name).mkdir(parents=True)
+        for image, file in zip(images, files, strict=True):
+            shutil.copy(SHAPES / image, folder / name / file)
+    said = [{"image": "a.png", "caption": "a red cup"}, {"image": "b.png", "caption": "a blue cup"}]
+    heard = [
+        {"image": "c.png", "question": "What colour?", "answer": "It is blue.", "label": None},
+        {"image": "a.png", "question": "What is it?", "answer": "It is a cup.", "label": True},
+    ]
+    for name, rows in (("one", said), ("two", heard)):
+        (folder / name / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    sources = [f"{{name: {name}, path: {name}/rows.jsonl, format: captions}}" for name in ("one", "two")]
+    (folder / "recipe.yaml").write_text(
+        f"name: two\ntype: unpaired\nseed: 3\nsources: [{', '.join(sources[::-1] if turned else sources)}]\n"
+        f"pictures: {{workers: 1, store: {store}}}\nimage_text: {{negatives: [colour]}}\nshard_rows: {shard}\n"
+        "filters: []\ngroupings: []\nexport: []\n",
+        encoding="utf-8",
+    )
+    prefdata.run(folder / "recipe.yaml", out=folder / "run")
+    rows = pl.concat([pl.read_parquet(file) for file in sorted((folder / "run" / "records").glob("*.parquet"))])
+    report = json.loads((folder / "run" / "report.json").read_text(encoding="utf-8"))
+    made = rows.filter(pl.col("label_sources").list.contains("hard_negative")).select(text("completion")).to_series()
+    unmade = next(one["unmade_because"] for one in report["accounts"] if one["source"] == "one")
+    return Copied(sorted(made), unmade, rows.sort("id"))
+
+
+def test_what_another_source_says_of_a_picture_is_no_wrong_answer_about_it_whatever_their_order(tmp_path: Path) -> None:
+    # captions state red and blue, so that each could be made of the other; but the first picture is called blue, too
+    found = two_sources(tmp_path / "first")
+    assert found.negatives == ["a red cup"]
+    assert found.unmade == {"swap_is_true": 1}
+    assert two_sources(tmp_path / "second", turned=True, shard=2).rows.equals(found.rows)
+
+
+def test_pictures_that_are_not_stored_are_known_by_their_pixels_in_every_source(tmp_path: Path) -> None:
+    # the second one's a.png is not the first one's
+    found = two_sources(tmp_path, store="none")
+    assert (found.negatives, found.unmade) == (["a red cup"], {"swap_is_true": 1})
 
 
 def test_copies_of_a_picture_are_tied_though_no_grouping_is_named(shown: Shown) -> None:

@@ -82,9 +82,9 @@ def negatives(
     """At most `each` negatives of every caption, each of another kind, and why there are no others.
 
     `rows`: SFT rows, maybe with `relevance`, and with `question` (from `with_questions`: a caption answers no question
-    of its own). `said` (default `rows`): all rows that speak of the pictures, of any label or of none; what they say is
-    never made. `clusters` (uri, cluster) names pictures that are duplicates: they share their captions, and no caption
-    of one is a negative of another.
+    of its own). `said`: the `sayings` of all other rows that speak of the pictures, of any label or of none, named by
+    `clusters`, too; what they and `rows` say is never made. `clusters` (uri, cluster) names pictures that are
+    duplicates: they share their captions, and no caption of one is a negative of another.
 
     other_picture: the caption of another picture that answers the same question and shares the most words. Where
     `relevance` is given, of the `compared` nearest ones the one that fits this picture best while its own caption fits
@@ -124,9 +124,7 @@ def negatives(
     )
     heard = [rows.select("text", "pictures")]
     if said is not None:
-        heard.append(
-            said.select(picture_lists(said, clusters), text=joined_text("completion")).select("text", "pictures")
-        )
+        heard.append(said.select("text", "pictures"))
     spoken = _spoken(captions, pl.concat(heard))
     made, unmade = [_NOTHING.to_frame()], [refused]
     swapped = [one for one in KINDS if one in kinds and one != "other_picture"]

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from prefdata.build.built import moved_images
 from prefdata.build.pairs import joined_groups
 from prefdata.schema import stable_hash
-from prefdata.text import contents
+from prefdata.text import contents, joined_text
 
 MARK = "￼"
 """Where a picture stands in a text, as in prefdata.formats.messages."""
 
 CLUSTERS = pl.Schema({"uri": pl.String(), "cluster": pl.String()})
 """Pictures that are duplicates of each other, by the name of their cluster; a picture that is not there is alone."""
+
+SAYINGS = pl.Schema({"text": pl.String(), "pictures": pl.List(pl.String())})
+"""What is said of pictures, each of them by its name."""
 
 
 def prompt_pictures(images: str = "images") -> pl.Expr:
@@ -40,6 +45,14 @@ def picture_lists(rows: pl.DataFrame, clusters: pl.DataFrame | None = None) -> p
     named = _pictures(rows, clusters).group_by("_row", maintain_order=True).agg(pl.col("picture").unique().sort())
     numbered = rows.select("id").with_row_index("_row").join(named, on="_row", how="left", maintain_order="left")
     return numbered.select(pictures=pl.col("picture").fill_null([])).to_series()
+
+
+def sayings(rows: pl.DataFrame, answers: Sequence[str], clusters: pl.DataFrame | None = None) -> pl.DataFrame:
+    """SAYINGS: what the `answers` of rows say of the pictures of their prompts, named as `picture_lists` does."""
+    shown = picture_lists(rows, clusters)
+    parts = [rows.select(shown, text=joined_text(side)).select(SAYINGS.names()).cast(SAYINGS) for side in answers]
+    every = pl.concat([SAYINGS.to_frame(), *parts])
+    return every.filter(pl.col("pictures").list.len() > 0, pl.col("text").str.strip_chars() != "").unique().sort("text")
 
 
 def picture_groups(rows: pl.DataFrame, clusters: pl.DataFrame | None = None) -> pl.Series:
