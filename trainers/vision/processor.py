@@ -24,13 +24,16 @@ from prefdata.pictures import GateSettings, read
 FILES = ("processor_config.json", "preprocessor_config.json")
 """Of which a folder with a processor has at least one."""
 
-MISSING, BROKEN = "picture_missing", "picture_broken"
+MISSING, BROKEN, CHANGED = "picture_missing", "picture_broken", "picture_changed"
 """Why a row is left out: a picture that is not below the folder, and one that cannot be decoded whole, that the gate
-would not take, or that is of a shape that the model's processor refuses."""
+would not take, or that is of a shape that the model's processor refuses. Why a training stops: a picture shows another
+thing than when the rows were read, so that what is known of its row, its reference above all, is of another picture."""
 
 SAID = {
     MISSING: "is not there, below the folder of pictures",
     BROKEN: "cannot be decoded, is of a format or size that is not taken, or of a shape that the processor refuses",
+    CHANGED: "shows another thing than when the rows were read: something wrote to the folder of pictures meanwhile; "
+    "put back what was there, or start anew",
 }
 
 WHITE = (255, 255, 255)
@@ -49,7 +52,7 @@ KINDS = ("mm_token_type_ids", "token_type_ids")
 
 
 class PictureError(InputError):
-    """A picture of a row cannot be shown; `reason` is one of MISSING and BROKEN."""
+    """A picture of a row cannot be shown; `reason` is one of MISSING, BROKEN and CHANGED."""
 
     def __init__(self, reason: str, uri: str) -> None:
         super().__init__(f"picture {uri}: {SAID[reason]}")
@@ -158,8 +161,11 @@ class Looks:
         return self._widened[known.width, known.height]
 
     def tensors(self, rows: Sequence[Sequence[Picture]]) -> dict[str, Any]:
-        """What the model is handed of the pictures of a batch, one list a row; nothing where there are none."""
-        images = [[self.open(one.uri) for one in row] for row in rows if row]
+        """What the model is handed of the pictures of a batch, one list a row; nothing where there are none.
+
+        Raises PictureError for a picture that is not the one that was looked at.
+        """
+        images = [[self._again(one) for one in row] for row in rows if row]
         if not images:
             return {}
         text = [self.token * len(row) for row in images]
@@ -201,9 +207,13 @@ class Looks:
             image = self.open(uri)
         except PictureError as error:
             return error
-        found = hashlib.sha256(f"{image.width}x{image.height}\n".encode())
-        found.update(image.tobytes())
-        return found.hexdigest(), image.width, image.height
+        return _pixels(image), image.width, image.height
+
+    def _again(self, known: Picture) -> Any:
+        image = self.open(known.uri)
+        if _pixels(image) != known.pixels:
+            raise PictureError(CHANGED, known.uri)
+        return image
 
     def _known_as(self, uri: str, pixels: str, width: int, height: int) -> Picture | PictureError:
         if (width, height) not in self._widened:
@@ -229,6 +239,13 @@ class Looks:
         if text not in self._counts:
             self._counts[text] = len(self.tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids)
         return self._counts[text]
+
+
+def _pixels(image: Any) -> str:
+    """Hash of what is seen on an RGB image."""
+    found = hashlib.sha256(f"{image.width}x{image.height}\n".encode())
+    found.update(image.tobytes())
+    return found.hexdigest()
 
 
 def looks_of(tokenizer: Any) -> Looks | None:

@@ -175,6 +175,23 @@ def test_what_is_seen_decides_the_hash_of_rows_and_not_where_it_is(
     assert encoded(frames[2], there).digest() != here
 
 
+def test_a_picture_that_was_written_over_since_stops_the_training(
+    tiny_vlm: Path, coloured: Path, tmp_path: Path
+) -> None:
+    for name in ("red0.png", "blue1.png"):
+        shutil.copy(coloured / "pictures" / name, tmp_path / name)
+    looks = load_looks(tiny_vlm, tmp_path)
+    known = [looks.picture("red0.png"), looks.picture("blue1.png")]
+    before = looks.tensors([known[:1]])["pixel_values"]
+    shutil.copy(tmp_path / "red0.png", tmp_path / "same.png")
+    (tmp_path / "same.png").replace(tmp_path / "red0.png")
+    assert looks.tensors([known[:1]])["pixel_values"].equal(before)
+    shutil.copy(coloured / "pictures" / "blue0.png", tmp_path / "red0.png")
+    with pytest.raises(PictureError, match=r"red0\.png: shows another thing than when the rows were read") as raised:
+        looks.tensors([[known[1]], [known[0]]])
+    assert raised.value.reason == "picture_changed"
+
+
 def test_older_turns_are_cut_with_their_pictures(tokenizer: Any, made: SimpleNamespace) -> None:
     frame = made.shown([one(made, "@What colour was the first of them?", ["pictures/red0.png"])], RecordType.SFT)
     turns = frame["prompt"].to_list()[0]
