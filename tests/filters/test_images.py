@@ -128,6 +128,8 @@ def test_bounds_change_no_score() -> None:
 
 def test_what_the_gate_measures_of_real_files_is_judged() -> None:
     image = pytest.importorskip("PIL.Image")
+    from made_pictures import noise
+
     from prefdata.picturing.measures import measured, scaled
 
     def of(shown: Any) -> dict[str, Any]:
@@ -138,14 +140,14 @@ def test_what_the_gate_measures_of_real_files_is_judged() -> None:
 
     drawing = image.new("RGB", (512, 512), (180, 190, 120))
     drawing.paste((220, 30, 30), (150, 150, 360, 360))
-    noise = image.effect_noise((64, 64), 80)
+    grain = noise(64, 64, 80)
     assert reasons(
         ImageQuality().build(),
         [of(drawing)],
-        [of(noise)],
+        [of(grain)],
         [of(image.new("RGB", (64, 64)))],
         [of(image.new("RGB", (64, 64), (255, 255, 255)))],
-        [of(noise.resize((8, 8)).resize((512, 512), image.Resampling.BICUBIC))],
+        [of(grain.resize((8, 8)).resize((512, 512), image.Resampling.BICUBIC))],
     ) == [
         [],
         [],

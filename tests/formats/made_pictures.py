@@ -7,6 +7,7 @@ import struct
 import zlib
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 
@@ -37,6 +38,12 @@ def gradient(width: int = 48, height: int = 32) -> Image.Image:
     blue = Image.new("L", (width, height))
     blue.paste(200, (0, 0, width // 3, height // 4))
     return Image.merge("RGB", (red, green, blue))
+
+
+def noise(width: int, height: int, spread: float) -> Image.Image:
+    """A grey picture of normal noise around the middle, the same in every run."""
+    drawn = np.random.default_rng(7).normal(128, spread, (height, width))
+    return Image.fromarray(drawn.clip(0, 255).astype(np.uint8))
 
 
 def opened(data: bytes) -> Image.Image:

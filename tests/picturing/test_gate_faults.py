@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_pictures import chunk, gradient, opened, png, saved
+from made_pictures import chunk, gradient, noise, opened, png, saved
 from PIL import Image
 
 from prefdata.pictures import REASONS, Address, Gate
@@ -35,7 +35,7 @@ def stored(look: Look, run_folder: Path) -> Callable[[bytes], Image.Image]:
     return read
 
 
-NOISE = saved(Image.effect_noise((200, 200), 50).convert("RGB"), "JPEG")
+NOISE = saved(noise(200, 200, 50).convert("RGB"), "JPEG")
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_base64_may_be_broken_into_lines_and_lack_its_padding(body: str) -> None
 
 
 def test_a_picture_with_a_side_that_no_jpeg_has_is_stored(look: Look, stored: Callable[[bytes], Image.Image]) -> None:
-    data = saved(Image.effect_noise((65_501, 1), 60).convert("RGB"), compress_level=1)
+    data = saved(noise(65_501, 1, 60).convert("RGB"), compress_level=1)
     assert stored(data).size == (65_501, 1)
     assert look(data)["uri"].endswith(".png")
 
@@ -222,7 +222,7 @@ def test_nothing_of_a_file_is_stored_but_its_pixels(look: Look, run_folder: Path
     found = look(data)
     body = (run_folder / found["uri"]).read_bytes()
     assert (tail in body, b"CANARY" in body, b"tEXt" in body) == (False, False, False)
-    photo = saved(Image.effect_noise((120, 90), 80).convert("RGB"), "JPEG", comment=b"CANARY", icc_profile=b"CANARY")
+    photo = saved(noise(120, 90, 80).convert("RGB"), "JPEG", comment=b"CANARY", icc_profile=b"CANARY")
     assert b"CANARY" not in (run_folder / look(photo)["uri"]).read_bytes()
 
 

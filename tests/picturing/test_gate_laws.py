@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_pictures import gradient, opened, saved
+from made_pictures import gradient, noise, opened, saved
 from PIL import Image, ImageFilter
 
 from prefdata.picturing import decoding
@@ -112,8 +112,8 @@ def test_edges_that_only_one_channel_has_are_edges() -> None:
 
 
 def test_a_blurred_copy_is_less_sharp_and_as_bright() -> None:
-    noise = Image.effect_noise((90, 70), 60)
-    sharp, soft = (decoding.look(saved(one), RULES).facts for one in (noise, noise.filter(ImageFilter.GaussianBlur(2))))
+    grain = noise(90, 70, 60)
+    sharp, soft = (decoding.look(saved(one), RULES).facts for one in (grain, grain.filter(ImageFilter.GaussianBlur(2))))
     assert soft["blur"] < sharp["blur"] / 20
     assert soft["brightness"] == pytest.approx(sharp["brightness"], abs=0.01)
 
@@ -147,7 +147,7 @@ def test_the_thumbnail_is_a_small_jpeg_of_the_same_shape() -> None:
 
 
 def test_a_photograph_is_stored_as_jpeg_and_a_drawing_as_png_without_loss() -> None:
-    photo = Image.effect_noise((120, 90), 60).convert("RGB")
+    photo = noise(120, 90, 60).convert("RGB")
     drawing = Image.new("RGB", (120, 90), "white")
     drawing.paste((200, 30, 30), (20, 20, 70, 60))
     names = [decoding.look(saved(one), RULES) for one in (photo, drawing)]
