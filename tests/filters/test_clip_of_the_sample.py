@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -9,10 +10,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-pytest.importorskip("open_clip")
-pytest.importorskip("PIL")
-
 from filters.clip import ClipRelevance
+
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("open_clip") is None, reason="needs the extra `clip`")
 
 SAMPLE = Path(__file__).resolve().parents[2] / "recipes" / "data" / "shapes"
 NUMBERS = {"one": "three", "two": "four", "three": "one", "four": "two"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections import Counter
 from pathlib import Path
@@ -17,7 +18,7 @@ from prefdata.reporting.accounts import ENDS
 from prefdata.strict_yaml import read_yaml
 
 pytest.importorskip("PIL")
-pytest.importorskip("open_clip")
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("open_clip") is None, reason="needs the extra `clip`")
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 SHAPES = RECIPES / "data" / "shapes"

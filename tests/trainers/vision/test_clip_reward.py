@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,8 @@ from filters.clip import ClipRelevance
 from trainers.rewards import build_rewards, look
 from trainers.vision.processor import Looks
 
-pytest.importorskip("open_clip", reason="needs the extra `clip`")
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("open_clip") is None, reason="needs the extra `clip`")
+
 SAMPLE = Path(__file__).resolve().parents[3] / "recipes" / "data" / "shapes"
 SCENES = ("pictures/s0000.png", "pictures/s0001.png", "pictures/s0002.png")
 
