@@ -110,7 +110,7 @@ def look(rewarders: Sequence[Rewarder], looks: Looks | None, addresses: Sequence
     for _, one in seeing:
         before = [] if one.pictures is None else [one.pictures.table]
         table = pl.concat([*before, found.table]).unique("uri", keep="first", maintain_order=True)
-        one.pictures = found._replace(table=table)
+        one.pictures = dataclasses.replace(found, table=table)
 
 
 def read_rewards(rewards: Mapping[str, Mapping[str, Any] | None]) -> tuple[dict[str, Measured], list[str]]:
