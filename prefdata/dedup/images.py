@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from prefdata.dedup.heads import around_heads
 from prefdata.dedup.picture_candidates import MOST_STRETCH, Looks, candidates, keys_of, packed, unpacked
-from prefdata.dedup.picture_details import MOST_APART, apart
+from prefdata.dedup.picture_details import agree
 from prefdata.dedup.picture_likeness import likeness
 from prefdata.dedup.shingles import normalised
 from prefdata.errors import RecipeError
@@ -90,7 +90,7 @@ class PictureGrouping:
 
     settings: PictureDuplicates
     name: str = "picture_duplicates"
-    version: int = 2
+    version: int = 3
     reads: frozenset[Reads] = frozenset({"images"})
 
     @property
@@ -252,18 +252,23 @@ def _in_detail(files: pl.DataFrame, edges: pl.DataFrame) -> pl.DataFrame:
             maintain_order="left",
         )
     pairs = named.select("left_paths", "right_paths").rows()
-    told = {pair: _same_detail(*pair) for pair in sorted(set(pairs))}
-    return edges.filter(pl.Series([told[pair] for pair in pairs], dtype=pl.Boolean))
+    # of rows with several pictures all have to agree, one by one; where one has no files, nothing speaks against it
+    asked = {
+        pair: [] if pair[0] == pair[1] or not all(pair) else list(zip(*(_in_order(pair)), strict=True))
+        for pair in set(pairs)
+    }
+    files_of = sorted({_sorted(two) for twos in asked.values() for two in twos if two[0] != two[1]})
+    told = dict(zip(files_of, agree(files_of).tolist(), strict=True))
+    same = {pair: all(one == other or told[_sorted((one, other))] for one, other in asked[pair]) for pair in asked}
+    return edges.filter(pl.Series([same[pair] for pair in pairs], dtype=pl.Boolean))
 
 
-def _same_detail(one: str, other: str) -> bool:
-    """Whether two rows' files agree, one by one; as one has no files, nothing speaks against it."""
-    if one == other or not one or not other:
-        return True
-    return all(
-        first == second or apart(min(first, second), max(first, second)) <= MOST_APART
-        for first, second in zip(one.split(SEPARATOR), other.split(SEPARATOR), strict=True)
-    )
+def _in_order(pair: tuple[str, str]) -> list[list[str]]:
+    return [paths.split(SEPARATOR) for paths in pair]
+
+
+def _sorted(pair: tuple[str, str]) -> tuple[str, str]:
+    return (min(pair), max(pair))
 
 
 def _similarity(looks: Looks, left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -1,152 +1,344 @@
 """Whether two stored pictures agree in their fine detail: lines of text, digits, small marks.
 
 Colours at 16 x 16 say nothing of what is written on a page: two lists of orders have the same. So the files of two
-pictures that agree there are opened, brought to one size of at most 256 pixels a side, laid over each other, and
-compared tile by tile. Where something fine stands in a tile, most of it has to be the same thing in the same place.
+pictures that agree there are opened and compared tile by tile: where something fine stands in a tile, most of it has to
+be the same thing in the same place. What can be told from little is not looked at further:
+
+1. As squares of 64 x 64 pixels, many pairs at once. In pictures of one size and one frame, such as two screenshots of
+   one dialog, a tile that differs far more than the others tells them apart.
+2. Those of one frame in their own size, first only where the squares differ most; of two sizes, in the smaller one.
+   There the digits of an error number are seen, and re-encoding costs a tenth of what another digit does.
+3. Pictures in two frames are laid over each other: as squares, and what is alike then at up to 256 pixels a side.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+from prefdata.dedup.picture_greys import SQUARE, Grey, Greys
+from prefdata.dedup.picture_laying import Floats, fitted, laid
 
-SIDE = 256
-"""Pixels of the longer side at which two pictures are compared at most."""
-KEPT = 256
-"""Pictures kept in memory: 64 KB each at most."""
-COARSEST = 32
-FINEST = 128
-"""The longer side at which pictures are laid over each other, first and last."""
 LEAST_SIDE = 96
 """Nobody reads in smaller pictures, and colours at 16 x 16 tell most of them."""
-MOST_APART = 0.35
-"""The part of a tile's detail that may differ: copies are below .25 as a rule, pages of other text above .65."""
-MOST_IN_FRAME = 0.12
-"""The same of fine tiles in one frame: re-encoded copies are below .1, four other digits above .25 as a rule."""
-ROUNDS = 5
-MOST_CUT = 0.06
-"""What a side may have lost, as a part of it."""
-TILES = 12
-"""Tiles along the longer side."""
-FINE_TILES = 24
-"""Of two pictures in one frame, which need not be laid over each other."""
-EQUAL = 2.0
-"""Squared levels a pixel below which a tile is equal in both."""
-LEAST_EQUAL = 0.75
-"""Pictures of one size lie in one frame where this part of their tiles is equal."""
+BATCH = 256
+"""Pairs compared at a time."""
+BLOCK = 24
+"""Pictures of a block: pairs are looked at block by block, so that what was opened is used before it is forgotten."""
+
+CELL = 8
+"""Pixels of a tile's side in a square; tiles overlap by half."""
 NOISE = 40.0
-"""Squared levels a pixel that encoding explains."""
+"""Squared levels a pixel that encoding and reduction explain in a square."""
+IN_FRAME = 0.15
+"""Two pictures are in one frame where of half their tiles with detail at most this part differs."""
+FAR = 0.1
+"""In squares of one frame, what a tile may differ by, and TYPICAL times what they differ by as a rule."""
+TYPICAL = 4.0
+NEVER = 0.65
+SOME = 12
+"""Squares laid over each other are another picture's where SOME tiles differ by more than NEVER: photographs that were
+cropped have .5 there at most, pages of other text .66 at least."""
+
+WINDOW = 16
+"""Pixels of a tile in a picture's own size: a letter or two."""
+OWN_NOISE = 800.0
+OWN_FAR = 0.12
+"""The same in pictures of one size: re-encoded copies are below .11, photographs below .2; other digits above .2."""
+OWN_TYPICAL = 2.0
+UNTOUCHED = 0.02
+"""Where half the tiles with detail are equal to the bit, nothing was encoded anew, and this is too much."""
+PLAINLY = 0.35
+"""Above it no more than this tile has to be seen."""
+SEEN_FIRST = 3
+SOFT_NOISE = 200.0
+SOFT_FAR = 0.02
+"""The same in pictures of two sizes, brought to the smaller one and softened: copies are below .03."""
+SOFT_TYPICAL = 4.0
+
+SIDE = 256
+"""Pixels of the longer side at which pictures in two frames are compared."""
+LAID_AT = (32, 64, 128)
+"""The longer sides at which they are laid over each other, one after the other."""
+TILES = 12
+MOST_APART = 0.35
+"""Then the part of a tile's detail that may differ: copies are below .25 as a rule, pages of other text above .65."""
 
 
-class _Place(NamedTuple):
-    """How the second picture lies over the first: shift and stretch across and down, in parts of a side."""
+class _Squares(NamedTuple):
+    """Squares of all pictures, their tiles' variances, and their sizes."""
 
-    across: float
-    wide: float
-    down: float
-    high: float
-
-
-def apart(one: str, other: str) -> float:
-    """How much of the fine detail differs where most does: 0 nothing, above MOST_APART too much for one picture.
-
-    1 where a file cannot be opened, 0 for pictures too small to hold any.
-    """
-    first, second = _grey(one), _grey(other)
-    if first is None or second is None:
-        return 1.0
-    if min(max(first.shape), max(second.shape)) < LEAST_SIDE:
-        return 0.0
-    height, width = (min(sizes) for sizes in zip(first.shape, second.shape))
-    a, b = _sized(first, height, width), _sized(second, height, width)
-    unmoved = _Place(0, 0, 0, 0)
-    if first.shape == second.shape:
-        squares, parts = _differing(a, b, unmoved, FINE_TILES)
-        if (squares < EQUAL).mean() >= LEAST_EQUAL:
-            return float(parts.max()) / MOST_IN_FRAME * MOST_APART
-    as_they_lie = float(_differing(a, b, unmoved, TILES)[1].max())
-    if as_they_lie <= MOST_APART:
-        return as_they_lie
-    return min(as_they_lie, float(_differing(a, b, _fitted(a, b), TILES)[1].max()))
+    greys: Grey
+    detail: Floats
+    sizes: NDArray[np.int64]
 
 
-@lru_cache(maxsize=KEPT)
-def _grey(path: str) -> Floats | None:
-    from PIL import Image
+def agree(pairs: Sequence[tuple[str, str]], *, greys: Greys | None = None) -> NDArray[np.bool_]:
+    """Of each pair of files, whether they show the same in detail; a file that cannot be opened agrees with none."""
+    paths = sorted({path for pair in pairs for path in pair})
+    if greys is None:
+        with Greys() as opened:
+            return _agree(pairs, paths, opened)
+    return _agree(pairs, paths, greys)
 
-    try:
-        with Image.open(path) as picture:
-            factor = min(1.0, SIDE / max(picture.size))
-            size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
-            picture.draft("L", size)
-            grey = picture.convert("L").resize(size, Image.Resampling.BOX if factor < 1 else Image.Resampling.NEAREST)
-    except (OSError, Image.DecompressionBombError):
+
+def _agree(pairs: Sequence[tuple[str, str]], paths: Sequence[str], greys: Greys) -> NDArray[np.bool_]:
+    place = {path: at for at, path in enumerate(paths)}
+    left, right = (np.array([place[pair[side]] for pair in pairs], dtype=np.int64) for side in (0, 1))
+    left, right = np.minimum(left, right), np.maximum(left, right)
+    stored, sizes = greys.squares(paths)
+    squares = _Squares(stored, _details(stored), sizes)
+    told = np.zeros(left.size, dtype=np.bool_)
+    there = np.asarray((sizes > 0).all(1))
+    readable = there[left] & there[right]
+    small = np.minimum(sizes[left].max(1), sizes[right].max(1)) < LEAST_SIDE
+    told[readable & (small | (left == right))] = True
+    open_ = np.flatnonzero(readable & ~told)
+    # neighbours in brightness are compared with each other, so that few pictures are needed at a time
+    rank = np.empty(len(paths), dtype=np.int64)
+    rank[np.lexsort([np.arange(len(paths)), stored.mean((1, 2))])] = np.arange(len(paths))
+    low, high = (pick(rank[left[open_]], rank[right[open_]]) // BLOCK for pick in (np.minimum, np.maximum))
+    open_ = open_[np.lexsort([right[open_], left[open_], high, low])]
+    for start in range(0, open_.size, BATCH):
+        part = open_[start : start + BATCH]
+        told[part] = _told(left[part], right[part], squares, paths, greys)
+    return told
+
+
+def _told(
+    left: NDArray[np.int64], right: NDArray[np.int64], squares: _Squares, paths: Sequence[str], greys: Greys
+) -> NDArray[np.bool_]:
+    """The verdicts on one batch of pairs."""
+    told = np.zeros(left.size, dtype=np.bool_)
+    one_size = (squares.sizes[left] == squares.sizes[right]).all(1)
+    crossed = squares.sizes[left] * squares.sizes[right][:, ::-1]
+    one_shape = np.abs(crossed[:, 0] - crossed[:, 1]) <= np.maximum(squares.sizes[left], squares.sizes[right]).max(1)
+    differs, parts, typical = _as_squares(squares, left, right)
+    in_frame = typical <= IN_FRAME
+    gone = one_size & in_frame & (parts.max(1) > FAR + TYPICAL * typical)
+    framed = np.flatnonzero(((one_size & in_frame) | (one_shape & ~one_size)) & ~gone)
+    loose = ~gone
+    for some in _in_turn(framed, left, right):
+        greys.load(paths[at] for at in {*left[some].tolist(), *right[some].tolist()})
+        for pair in some.tolist():
+            one, other = paths[left[pair]], paths[right[pair]]
+            verdict = (
+                _of_one_size(greys.whole(one), greys.whole(other), differs[pair])
+                if one_size[pair]
+                else _of_two_sizes(one, other, greys)
+            )
+            if verdict is not None:
+                told[pair], loose[pair] = verdict, False
+    open_ = np.flatnonzero(loose)
+    if open_.size:
+        for pair in open_[_near(squares, left[open_], right[open_])].tolist():
+            told[pair] = _laid_over(paths[left[pair]], paths[right[pair]], greys)
+    return told
+
+
+def _in_turn(pairs: NDArray[np.int64], left: NDArray[np.int64], right: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Pairs in groups of one left picture, at most BLOCK at a time."""
+    groups = [np.array(list(some), dtype=np.int64) for _, some in groupby(pairs.tolist(), key=lambda at: int(left[at]))]
+    return [group[start : start + BLOCK] for group in groups for start in range(0, group.size, BLOCK)]
+
+
+def _halves(size: int) -> Floats:
+    """Sums over half tiles of a square's side."""
+    half = CELL // 2
+    return np.asarray(np.arange(size)[None] // half == np.arange(size // half)[:, None], dtype=np.float32)
+
+
+HALVES = _halves(SQUARE)
+
+
+def _tiled(stack: Floats) -> Floats:
+    """Sums of every tile of squares (n, 64, 64): (n, 225), tiles overlap by half."""
+    halves = HALVES @ stack @ HALVES.T
+    rows = halves[:, :-1] + halves[:, 1:]
+    return np.asarray((rows[:, :, :-1] + rows[:, :, 1:]).reshape(stack.shape[0], -1))
+
+
+def _variances(stack: Floats) -> Floats:
+    area = np.float32(CELL * CELL)
+    return np.asarray(np.maximum(_tiled(stack * stack) / area - (_tiled(stack) / area) ** 2, 0), dtype=np.float32)
+
+
+def _details(stored: Grey) -> Floats:
+    parts = [_variances(stored[start : start + BATCH].astype(np.float32)) for start in range(0, len(stored), BATCH)]
+    return np.concatenate(parts) if parts else np.zeros((0, 1), dtype=np.float32)
+
+
+def _as_squares(squares: _Squares, left: NDArray[np.int64], right: NDArray[np.int64]) -> tuple[Floats, Floats, Floats]:
+    """Of each pair's tiles, as they lie: squared difference and its part of their detail; and the median of that."""
+    differs = _variances(squares.greys[left].astype(np.float32) - squares.greys[right].astype(np.float32))
+    detail = squares.detail[left] + squares.detail[right]
+    parts = differs / (detail + np.float32(NOISE))
+    counted: NDArray[np.bool_] = detail > NOISE / 2
+    return differs, parts, _middle(parts, counted)
+
+
+def _middle(parts: Floats, counted: NDArray[np.bool_]) -> Floats:
+    """The median of the counted ones of each row, 0 where there are none."""
+    ordered = np.sort(np.where(counted, parts, np.float32(np.inf)), axis=1)
+    counts = counted.sum(1)
+    middle = ordered[np.arange(len(parts)), np.maximum(counts - 1, 0) // 2]
+    return np.asarray(np.where(counts > 0, middle, 0), dtype=np.float32)
+
+
+class _Own(NamedTuple):
+    """What differs between two pictures in their own size: most in a tile, as a rule, and how many are untouched."""
+
+    most: float
+    typical: float
+    untouched: float
+
+
+def _in_own_size(one: Floats, other: Floats, noise: float) -> _Own:
+    half = WINDOW // 2
+    height, width = (max(length // half, 1) * half for length in one.shape)
+    if one.shape[0] < half or one.shape[1] < half:
+        return _Own(0, 0, 1)
+    a, b = one[:height, :width], other[:height, :width]
+    variances = [_windows(stack) for stack in (a, b, a - b)]
+    detail = variances[0] + variances[1]
+    parts = variances[2] / (detail + np.float32(noise))
+    counted = parts[detail > noise]
+    if not counted.size:
+        return _Own(float(parts.max()), 0, 1)
+    return _Own(float(parts.max()), float(np.median(counted)), float((counted < 1e-6).mean()))
+
+
+def _windows(values: Floats) -> Floats:
+    """The variance of every window, which overlap by half."""
+    half = WINDOW // 2
+    height, width = values.shape[0] // half, values.shape[1] // half
+    means = []
+    for each in (values, values * values):
+        sums = each.reshape(height, half, width * half).sum(1).reshape(height, width, half).sum(2)
+        for axis in (0, 1):
+            if sums.shape[axis] > 1:
+                ahead, behind = (
+                    np.take(sums, part, axis) for part in (range(1, sums.shape[axis]), range(sums.shape[axis] - 1))
+                )
+                sums = (ahead + behind) / 2
+        means.append(sums / (half * half))
+    return np.asarray(np.maximum(means[1] - means[0] ** 2, 0))
+
+
+def _of_one_size(one: Grey | None, other: Grey | None, differs: Floats) -> bool | None:
+    """Whether two pictures of one size and frame agree; None where they turn out to be in two frames."""
+    if one is None or other is None:
+        return False
+    side = SQUARE // (CELL // 2) - 1
+    for at in np.argsort(-differs, kind="stable")[:SEEN_FIRST].tolist():
+        part = tuple(
+            slice(max(0, int(start * length) - WINDOW), int((start + CELL / SQUARE) * length) + WINDOW)
+            for start, length in (
+                (at // side * (CELL // 2) / SQUARE, one.shape[0]),
+                (at % side * (CELL // 2) / SQUARE, one.shape[1]),
+            )
+        )
+        seen = _in_own_size(one[part].astype(np.float32), other[part].astype(np.float32), OWN_NOISE)
+        if seen.most > PLAINLY:
+            return False
+    found = _in_own_size(one.astype(np.float32), other.astype(np.float32), OWN_NOISE)
+    if found.typical > IN_FRAME:
         return None
-    return np.asarray(grey, dtype=np.float32)
+    return found.most <= (UNTOUCHED if found.untouched >= 0.5 else OWN_FAR + OWN_TYPICAL * found.typical)
 
 
-def _sized(values: Floats, height: int, width: int) -> Floats:
-    from PIL import Image
-
-    if values.shape == (height, width):
-        return values
-    return np.asarray(Image.fromarray(values).resize((width, height), Image.Resampling.BICUBIC), dtype=np.float32)
-
-
-def _fitted(fixed: Floats, moved: Floats) -> _Place:
-    """Gauss-Newton on the differences of brightness, from coarse to fine."""
-    place = np.zeros(4)
-    side = COARSEST
-    longest = max(fixed.shape)
-    while True:
-        factor = min(1.0, side / longest)
-        height, width = (max(4, round(length * factor)) for length in fixed.shape)
-        a, b = _sized(fixed, height, width), _sized(moved, height, width)
-        x = ((np.arange(width) + 0.5) / width - 0.5)[None, :]
-        y = ((np.arange(height) + 0.5) / height - 0.5)[:, None]
-        for _ in range(ROUNDS):
-            now, inside = _laid(b, _Place(*place))
-            middle = (now + a) * 0.5
-            down, across = np.gradient(middle)
-            across, down = across * width, down * height
-            moves = np.stack([across, across * x, down, down * y])[:, inside]
-            missing = (a - now)[inside]
-            # what differs much is not what tells where the rest lies
-            scale = 2 * np.median(np.abs(missing)) + 4
-            weight = 1 / (1 + (missing / scale) ** 2)
-            normal = (moves * weight) @ moves.T
-            normal += np.diag(np.diag(normal) * 1e-3 + 1e-3 * inside.size)
-            place = np.clip(place + np.linalg.solve(normal, moves @ (weight * missing)), -2 * MOST_CUT, 2 * MOST_CUT)
-        if factor == 1.0 or side >= FINEST:
-            return _Place(*place.tolist())
-        side *= 2
+def _of_two_sizes(one: str, other: str, greys: Greys) -> bool | None:
+    """The same for pictures of one shape, brought to the size of the smaller one."""
+    first, second = greys.whole(one), greys.whole(other)
+    if first is None or second is None:
+        return False
+    height, width = min(first.shape, second.shape)
+    both = [greys.sized(path, height, width) for path in (one, other)]
+    a, b = (_soft(each.astype(np.float32)) for each in both if each is not None)
+    found = _in_own_size(a, b, SOFT_NOISE)
+    if found.typical > IN_FRAME:
+        return None
+    return found.most <= SOFT_FAR + SOFT_TYPICAL * found.typical
 
 
-def _laid(values: Floats, place: _Place) -> tuple[Floats, NDArray[np.bool_]]:
-    """The picture read at shifted and stretched places, and which of them lie in it."""
-    height, width = values.shape
-    columns, in_columns = _resampling(width, place.across, place.wide)
-    rows, in_rows = _resampling(height, place.down, place.high)
-    return np.asarray(rows @ values @ columns.T, dtype=np.float32), in_rows[:, None] & in_columns[None, :]
+def _near(squares: _Squares, left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which pairs may be one picture once the one is laid over the other, as far as squares tell."""
+    half = SQUARE // 2
+    stacks = [squares.greys[side].astype(np.float32) for side in (left, right)]
+    coarse = [stack.reshape(-1, half, 2, half, 2).mean((2, 4)) for stack in stacks]
+    near = np.zeros(left.size, dtype=np.bool_)
+    for one, other in ((0, 1), (1, 0)):
+        some = np.flatnonzero(~near)
+        if not some.size:
+            break
+        fixed, moved = stacks[one][some], stacks[other][some]
+        place = fitted(fixed, moved, fitted(coarse[one][some], coarse[other][some]), rounds=3)
+        now, inside = laid(moved, place)
+        within = inside.astype(np.float32)
+        differs, *details = (_variances(each * within) for each in (fixed - now, fixed, now))
+        parts = differs / (details[0] + details[1] + np.float32(NOISE))
+        parts = np.where(_tiled(within) >= CELL * CELL - 0.5, parts, 0)
+        near[some] = np.partition(parts, -SOME, axis=1)[:, -SOME] <= NEVER
+    return near
 
 
-def _resampling(size: int, shift: float, stretch: float) -> tuple[Floats, NDArray[np.bool_]]:
-    centre = (np.arange(size) + 0.5) / size - 0.5
-    places = (centre * (1 + stretch) + shift + 0.5) * size - 0.5
-    inside = (places >= 0) & (places <= size - 1)
-    places = np.clip(places, 0, size - 1)
-    low = np.minimum(places.astype(np.int64), max(size - 2, 0))
-    part = (places - low).astype(np.float32)
-    matrix = np.zeros((size, size), dtype=np.float32)
-    at = np.arange(size)
-    matrix[at, low] = 1 - part
-    matrix[at, np.minimum(low + 1, size - 1)] += part
-    return matrix, inside
+def _laid_over(one: str, other: str, greys: Greys) -> bool:
+    """Whether two pictures agree at up to 256 pixels a side, as they lie or laid over each other."""
+    first, second = greys.whole(one), greys.whole(other)
+    if first is None or second is None:
+        return False
+    shapes = [_within(grey.shape, SIDE) for grey in (first, second)]
+    height, width = (min(lengths) for lengths in zip(*shapes))
+    both = [greys.sized(path, height, width) for path in (one, other)]
+    a, b = (each.astype(np.float32)[None] for each in both if each is not None)
+    if _differing(a, b, np.zeros((1, 4), dtype=np.float32)) <= MOST_APART:
+        return True
+    scales = [_within((height, width), longest) for longest in LAID_AT]
+    views = [[greys.sized(path, *size) for size in scales] for path in (one, other)]
+    these, those = ([each.astype(np.float32)[None] for each in views[at] if each is not None] for at in (0, 1))
+    for fixed, moved, still, over in ((these, those, a, b), (those, these, b, a)):
+        place = None
+        for c, d in zip(fixed, moved, strict=True):
+            place = fitted(c, d, place)
+        if place is not None and _differing(still, over, place) <= MOST_APART:
+            return True
+    return False
+
+
+def _within(shape: tuple[int, ...], longest: int) -> tuple[int, int]:
+    factor = min(1.0, longest / max(shape))
+    return max(4, round(shape[0] * factor)), max(4, round(shape[1] * factor))
+
+
+def _differing(one: Floats, other: Floats, place: Floats) -> float:
+    """The part of a tile's detail that differs, where most does."""
+    now, inside = laid(other, place)
+    a, b, within = _soft(one[0]), _soft(now[0]), inside[0]
+    height, width = a.shape
+    step = max(5, -(-max(height, width) // TILES))
+    most = 0.0
+    for shift in (0, step // 2):
+        tops = np.arange(0, max(height - step // 2, 1) - shift, step)
+        lefts = np.arange(0, max(width - step // 2, 1) - shift, step)
+        if not tops.size or not lefts.size:
+            continue
+        keep = within.astype(np.float32)[shift:, shift:]
+        x, y = (each[shift:, shift:] * keep for each in (a, b))
+        count = _summed(keep, tops, lefts)
+        means = [(_summed(each * each, tops, lefts), _summed(each, tops, lefts)) for each in (x - y, x, y)]
+        counts = np.maximum(count, 1)
+        differs, *details = (np.maximum(squares / counts - (sums / counts) ** 2, 0) for squares, sums in means)
+        counted = count >= _summed(np.ones_like(keep), tops, lefts) / 2
+        most = max(most, float(np.where(counted, differs / (details[0] + details[1] + NOISE), 0).max()))
+    return most
+
+
+def _summed(values: Floats, tops: NDArray[np.int64], lefts: NDArray[np.int64]) -> NDArray[np.float64]:
+    return np.asarray(np.add.reduceat(np.add.reduceat(values, tops, axis=0), lefts, axis=1), dtype=np.float64)
 
 
 def _soft(values: Floats) -> Floats:
@@ -154,24 +346,3 @@ def _soft(values: Floats) -> Floats:
     padded = np.pad(values, 1, mode="edge")
     rows = (padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4
     return np.asarray((rows[:, :-2] + 2 * rows[:, 1:-1] + rows[:, 2:]) / 4)
-
-
-def _differing(one: Floats, other: Floats, place: _Place, tiles: int) -> tuple[Floats, Floats]:
-    """Of each tile: mean squared difference, and the part of its detail that is not the same in both."""
-    laid, inside = _laid(other, place)
-    a, b = _soft(one), _soft(laid)
-    height, width = a.shape
-    step = max(5, -(-max(height, width) // tiles))
-    squares, parts = [0.0], [0.0]
-    for shift in (0, step // 2):
-        for top in range(shift, max(height - step // 2, 1), step):
-            for left in range(shift, max(width - step // 2, 1), step):
-                part = (slice(top, top + step), slice(left, left + step))
-                keep = inside[part]
-                if keep.sum() < keep.size / 2:
-                    continue
-                x, y = a[part][keep], b[part][keep]
-                x, y = x - x.mean(), y - y.mean()
-                squares.append(float(((x - y) ** 2).mean()))
-                parts.append(squares[-1] / (float((x * x).mean() + (y * y).mean()) + NOISE))
-    return np.array(squares, dtype=np.float32), np.array(parts, dtype=np.float32)
