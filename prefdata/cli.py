@@ -111,7 +111,20 @@ def _run(
     if as_json:
         _print_json({key: str(value) if isinstance(value, Path) else value for key, value in result._asdict().items()})
     else:
+        if loaded.image_text is not None:
+            _echo_image_text(result)
         typer.echo(last_line(result))
+
+
+def _echo_image_text(result: RunResult) -> None:
+    """What became of the texts about pictures of each source."""
+    import json
+
+    from prefdata.reporting.image_text import lines
+
+    report = json.loads(result.report.with_suffix(".json").read_text(encoding="utf-8"))
+    for line in lines(report.get("accounts", [])):
+        typer.echo(line)
 
 
 def _memory(recipe: Recipe, out: Path | None) -> Any:

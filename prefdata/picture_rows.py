@@ -19,6 +19,7 @@ from prefdata.build.hard_negatives import Negatives, Relevance, negative_pairs, 
 from prefdata.build.image_text import Bands
 from prefdata.build.image_text_settings import ImageTextSettings
 from prefdata.build.pairs import joined_groups
+from prefdata.build.picture_cards import account_of, account_of_negatives
 from prefdata.build.picture_keys import CLUSTERS, SAYINGS, prompt_pictures, sayings
 from prefdata.judging import Grouping, RowFilter
 from prefdata.recipe_parts import Recipe
@@ -199,6 +200,7 @@ def built(
         bounds = {name: getattr(settings, name) for name in BOUNDS}
         bands = image_text.bands_of(asked["relevance"], **bounds)
         card["bands"] = bands._asdict()
+        card["asked"] = {name: bounds[name] for name in settings.banded()}
     parts = {
         RecordType.SFT: _examples,
         RecordType.UNPAIRED: _labelled,
@@ -206,7 +208,12 @@ def built(
     }[record_type](asked, source_type, given, bands, card)
     nothing = conform(pl.DataFrame(schema={"id": pl.String}), record_type)
     whole = pl.concat([nothing, *(one.rows for one in parts)])
-    return Built(whole.with_columns(_groups(whole)).sort("id"), account(*(one.unmade for one in parts))), card
+    made = Built(whole.with_columns(_groups(whole)).sort("id"), account(*(one.unmade for one in parts)))
+    if given.relevance is not None:
+        card["min_margin"] = settings.min_margin
+    own = parts[:-1] if "negatives" in card else parts  # of wrong answers tells a part of its own
+    left = account(*(one.unmade for one in own))
+    return made, {"texts": rows.height, **card, **account_of(Built(made.rows, left), record_type)}
 
 
 def _examples(
@@ -283,8 +290,7 @@ def _negatives(
         compared=settings.near_compared,
         seed=given.seed,
     )
-    counted = found.made.group_by("kind").len().sort("kind")
-    card["negatives"] = {"lists": VERSION, "made": dict(counted.iter_rows())}
+    card["negatives"] = {"lists": VERSION, **account_of_negatives(found.made, found.unmade)}
     return true, found
 
 

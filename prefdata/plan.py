@@ -45,6 +45,8 @@ def plan(recipe: Recipe, *, train: bool, read_as: Mapping[str, RecordType] | Non
             for name, one in types.items()
             if one is not None and one is not record_type
         ]
+    if recipe.image_text is not None:
+        steps += _image_text(recipe.image_text)
     steps += [f"score: {entry.name}" for entry in recipe.filters]
     if logs and record_type is RecordType.UNPAIRED:
         steps.append(label)
@@ -64,6 +66,28 @@ def plan(recipe: Recipe, *, train: bool, read_as: Mapping[str, RecordType] | Non
     if train:
         steps += [_trained(recipe, stage) for stage in recipe.stages]
     steps.append("report: report.html, report.json")
+    return steps
+
+
+def _image_text(settings: Any) -> list[str]:
+    """What is made of texts about pictures."""
+    asked = {name: f"{getattr(settings, name):g}" for name in settings.banded()}
+    bounds = [
+        f"{what} {asked[name]}" + (" percent" if name.endswith("percentile") else "")
+        for name, what in (
+            ("relevant_min", "relevant from"),
+            ("relevant_min_percentile", "relevant above the lowest"),
+            ("irrelevant_max", "irrelevant up to"),
+            ("irrelevant_max_percentile", "irrelevant in the lowest"),
+        )
+        if name in asked
+    ]
+    by = [] if settings.relevance is None else [f"relevance by {settings.relevance}", *bounds]
+    by += [] if settings.relevance is None else [f"least margin {settings.min_margin:g}"]
+    steps = ["texts about pictures: " + (", ".join(by) or "as they are")]
+    if settings.negatives:
+        kinds, each = ", ".join(settings.negatives), settings.negatives_each
+        steps.append(f"wrong answers: {kinds}; {each} of each true text, never what a source says of the picture")
     return steps
 
 

@@ -98,6 +98,13 @@ def test_the_account_tells_what_was_made_and_what_was_refused(shown: Shown) -> N
     card = account["image_text"]
     assert sum(card["negatives"]["made"].values()) == 5
     assert card["negatives"]["lists"] == VERSION
+    assert (card["texts"], card["left"]) == (6, {})
+    assert card["labels"] == {"desirable": {"caption": 6}, "undesirable": {"hard_negative": 5}}
+    assert {kind: sum(told.values()) for kind, told in card["negatives"]["unmade"].items()} == {
+        kind: 6 - card["negatives"]["made"].get(kind, 0) for kind in ("colour", "number", "object", "position")
+    }
+    page = (shown.out / "report.html").read_text(encoding="utf-8")
+    assert '<h2 id="image_text">Texts about pictures</h2>' in page
     assert account["unmade_because"] == {"kind_not_drawn": 15, "no_certain_word": 4}
     facts = json.loads((shown.out / "run.json").read_text(encoding="utf-8"))
     assert facts["recipe"]["image_text"]["negatives"] == ["colour", "number", "position", "object"]

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from prefdata.reporting import charts, drawing, pages, pictures
+from prefdata.reporting import charts, drawing, image_text, pages, pictures
 from prefdata.reporting.accounts import ENDS
 from prefdata.reporting.notes import labelled, notes, percent
 from prefdata.reporting.policy import policy
@@ -79,6 +79,7 @@ def render(path: Path) -> str:
         policy=policy(style, pictures=looks is not None),
         report=report,
         pictures=looks,
+        image_text=image_text.section(report.get("accounts", [])),
         training=training.told(trained, path),
         notes=notes(report, trained),
         funnel=_funnel(report["funnel"]),
