@@ -17,7 +17,7 @@ demo: $(VENV)/ready ## run the sample recipe: raw log -> KTO data -> trained ada
 	$(BIN)/prefdata run recipes/support_kto.yaml --out runs/demo --threads 2
 
 test: $(VENV)/ready ## the test suite
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-slow: $(VENV)/ready ## what takes minutes: kill tests, the whole demo data
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow

@@ -1,7 +1,13 @@
-"""What all tests share: the real data beside the checkout, and one hypothesis profile."""
+"""What all tests share: the real data, a run of the sample, one hypothesis profile, and the order of the files."""
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import os
+import subprocess
+import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +20,8 @@ settings.register_profile(
 )
 settings.load_profile("prefdata")
 
-SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared" / "data"
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +37,58 @@ def shared_data() -> Callable[[str], Path]:
     return find
 
 
+@pytest.fixture(scope="session")
+def sample_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `prefdata build recipes/support_kto.yaml` writes, in `run`, and prints, in `printed`.
+
+    It is made once for all processes that run tests. No test may change it.
+    """
+    base = tmp_path_factory.getbasetemp()
+    made = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "sample_run"
+    if not made.exists():
+        own = tmp_path_factory.mktemp("own_sample_run")
+        command = [sys.executable, "-m", "prefdata.cli", "build", "recipes/support_kto.yaml", "--out", str(own / "run")]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+        assert done.returncode == 0, done.stderr
+        (own / "printed").write_text(done.stdout + done.stderr, encoding="utf-8")
+        with contextlib.suppress(OSError):  # another process was quicker
+            own.rename(made)
+    return made
+
+
 def pytest_make_parametrize_id(val: object) -> str | None:
     """Bytes are named by their kind alone: packed ones hold the time, so that a name made of them would differ
     between the processes that run the tests in parallel, which then refuse to start."""
     return "bytes" if isinstance(val, bytes) else None
+
+
+FIRST = (
+    "test_canaries.py",
+    "trainers/test_killed_runs.py",
+    "test_runner.py",
+    "trainers/test_several_processes.py",
+    "reporting/test_diff_reports.py",
+    "test_docs_audit.py",
+    "test_real_logs.py",
+    "test_io_full_disk.py",
+    "test_docs.py",
+)
+"""Files of few tests that take long: begun last, one of them would keep one process busy while the other has ended."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files whose tests take long come first, then all others, those of many tests before those of few."""
+    here = Path(__file__).parent
+    sizes = Counter(item.path for item in items)
+    places = {here / name: at for at, name in enumerate(FIRST)}
+    items.sort(key=lambda item: (places.get(item.path, len(places)), -sizes[item.path], item.path))
+
+
+def pytest_collection_finish() -> None:
+    """What was loaded so far stays: no garbage collection of a test walks over it again."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    gc.unfreeze()

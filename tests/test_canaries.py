@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import html
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,12 +24,8 @@ class Ran(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
-    path = tmp_path_factory.mktemp("canaries") / "run"
-    command = [sys.executable, "-m", "prefdata.cli", "build", "recipes/support_kto.yaml", "--out", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=dict(os.environ), check=False)
-    assert done.returncode == 0, done.stderr
-    return Ran(path, done.stdout + done.stderr)
+def ran(sample_run: Path) -> Ran:
+    return Ran(sample_run / "run", (sample_run / "printed").read_text(encoding="utf-8"))
 
 
 def files(path: Path) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +23,8 @@ def blocks(file: Path, language: str) -> str:
 
 
 @pytest.mark.parametrize("page", ["python.md"])
-def test_the_code_of_a_page_runs(page: str, tmp_path: Path) -> None:
+def test_the_code_of_a_page_runs(page: str, tmp_path: Path, sample_run: Path) -> None:
+    shutil.copytree(sample_run / "run", tmp_path / "run")  # the recipe of the page was run there, and is taken as it is
     code = f"out_dir = {str(tmp_path / 'run')!r}\n" + blocks(ROOT / "docs" / page, "python")
     done = subprocess.run([sys.executable, "-"], input=code, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
