@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple, get_args
 
 from prefdata.build import attribute_words as words
+from prefdata.build.assertions import asserts
 from prefdata.build.attribute_words import Kind
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -54,7 +55,7 @@ _PLURAL = {singular: plural for plural, singular in _SINGULAR.items()}
 
 def changes(text: str, kind: Kind) -> list[Change]:
     """Every place where `text` states an attribute of `kind` for certain, in order."""
-    return [*_ENGLISH[kind](_Sentence(text)), *_CHINESE[kind](text)]
+    return [one for one in (*_ENGLISH[kind](_Sentence(text)), *_CHINESE[kind](text)) if asserts(text, one.start)]
 
 
 def applied(text: str, change: Change, new: str) -> str:

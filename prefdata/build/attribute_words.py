@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-VERSION = 2
+VERSION = 3
 
 Kind = Literal["colour", "number", "position", "object"]
 
@@ -56,7 +56,10 @@ NO_COUNT = _words(
 
 NUMERALS = _words("one hundred thousand million half dozen twenty thirty forty fifty sixty seventy eighty ninety")
 
-NAMES_A_NUMBER = _words("page number no figure version level route room channel or to # no. between least most")
+NAMES_A_NUMBER = _words(
+    "page number no figure version level route room channel or to # no. between least most than over about almost "
+    "nearly around approximately roughly"
+)
 """Words after which a number is a name or a bound."""
 
 COUNTS_ON = _words("of or to hundred thousand million dozen and percent % : / - am pm o'clock years x")

@@ -99,6 +99,43 @@ def test_a_word_that_may_mean_another_thing_is_left_alone(text: str, kind: Kind)
     assert changes(text, kind) == []
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "There are no two red cups on the left.",
+        "No, the two red cups are not on the left.",
+        "The two red cups on the left aren’t there.",
+        "If the two red lights on the left are on, hold the button.",
+        "I cannot see the two red dogs on the left in this picture.",
+        "The box arrived without the two red cups on the left.",
+        "Nobody wears two red hats on the left.",
+        "Are there two red cups on the left?",
+        "There may be two red cups on the left.",
+        "two red cups or plates on the left",
+        "左边没有两个红色圆形",
+        "左边不是两个红色的圆形。",
+        "左边有两个红色圆形吗？",
+        "如果左边有两个红色圆形，请按下按钮",
+        "左边可能有两个红色圆形",
+    ],
+)
+def test_what_a_sentence_denies_asks_or_supposes_is_never_changed(text: str, kind: Kind) -> None:
+    assert changes(text, kind) == []
+
+
+def test_a_sentence_that_denies_leaves_the_others_as_they_are() -> None:
+    text = "There is no dog. The cup is red, it costs 2.5. Is it new?"
+    (change,) = changes(text, "colour")
+    assert applied(text, change, change.new[0]) == "There is no dog. The cup is green, it costs 2.5. Is it new?"
+    assert [one.old for one in changes("这里没有狗。非常大的红色圆形在左边。", "colour")] == ["红"]
+
+
+@pytest.mark.parametrize("bound", ["more than", "over", "about", "nearly", "at least"])
+def test_a_number_that_is_a_bound_is_left_alone(bound: str) -> None:
+    assert changes(f"There are {bound} two red cups", "number") == []
+
+
 @pytest.mark.parametrize("text", ["", " ", "￼", "???", "1", "a", "THE RED CIRCLE", "one", "left", "左", "is one"])
 def test_texts_without_a_sentence_have_no_certain_word(text: str) -> None:
     assert [changes(text, kind) for kind in KINDS] == [[], [], [], []]
