@@ -106,7 +106,7 @@ class Roots:
 
     def read(self, root: Path, address: str, max_bytes: int) -> bytes:
         """The bytes of the regular file `address` below `root`; raises Refused with the reason."""
-        parts = path_parts(address)
+        parts = path_parts(address, root)
         if root not in self._open:
             raise Refused("not_there")
         try:
@@ -132,8 +132,8 @@ class Roots:
             raise Refused("cannot_be_read") from None
 
 
-def path_parts(address: str) -> tuple[str, ...]:
-    """The names of a relative path; raises Refused where it is none, or leads upwards."""
+def path_parts(address: str, root: Path) -> tuple[str, ...]:
+    """The names of a path below `root`, seen from it or from `/`; raises Refused where it is none, or leads out."""
     if not address or address.isspace():
         raise Refused("no_address")
     if len(address) > MAX_ADDRESS or CONTROL.search(address):
@@ -141,8 +141,13 @@ def path_parts(address: str) -> tuple[str, ...]:
     if SCHEME.match(address):
         raise Refused("scheme_not_allowed")
     path = PurePosixPath(address)
-    if path.is_absolute() or ".." in path.parts:
+    if ".." in path.parts:
         raise Refused("outside_root")
+    if path.is_absolute():
+        try:
+            path = path.relative_to(os.path.abspath(root))
+        except ValueError:
+            raise Refused("outside_root") from None
     if not path.parts:
         raise Refused("not_a_file")
     return path.parts

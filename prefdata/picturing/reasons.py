@@ -12,7 +12,7 @@ REASONS: Mapping[str, str] = {
     "bad_address": "the address holds a control character, a backslash or a NUL, or is too long for a name",
     "bad_data_address": "the `data:` address is no base64 of a picture",
     "scheme_not_allowed": "the address has a scheme other than https: and data:",
-    "outside_root": "the address leaves the folder of the source: absolute, with `..`, or by a link that leads out",
+    "outside_root": "the address leads out of the root (see pictures.root), has a .. or passes a link that leads out",
     "not_there": "there is no such file; of an address of the network, its host says so",
     "not_a_file": "a folder, a pipe, a socket or a device",
     "cannot_be_read": "the file is there and cannot be read: permission, or a fault of the disk",

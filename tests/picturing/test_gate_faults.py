@@ -362,3 +362,26 @@ def test_every_reason_has_its_sentence() -> None:
     files = [path for path in package.glob("*.py") if path.name != "reasons.py"]
     names = {name for file in files for name in REASONS if f'"{name}"' in file.read_text(encoding="utf-8")}
     assert sorted(set(REASONS) - names) == []
+
+
+def test_an_address_spelt_out_from_the_top_is_taken_where_it_lies_below_its_root(gate: Gate, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    (root / "sub").mkdir(parents=True)
+    (tmp_path / "root-other").mkdir()
+    for name in ("root/sub/in.png", "root-other/x.png", "x.png"):
+        (tmp_path / name).write_bytes(saved(gradient()))
+    (root / "out.png").symlink_to(tmp_path / "x.png")
+    expected = {
+        f"{root}/sub/in.png": None,
+        f"{root}//sub/./in.png": None,
+        f"{root}/no.png": "not_there",
+        f"{root}": "not_a_file",
+        f"{root}/out.png": "outside_root",
+        f"{root}/../x.png": "outside_root",
+        f"{root}/sub/../sub/in.png": "outside_root",
+        f"{root}-other/x.png": "outside_root",
+        f"{tmp_path}/x.png": "outside_root",
+        f"/{root}/sub/in.png": "outside_root",
+    }
+    found = gate.look([Address(root, address) for address in expected])
+    assert dict(zip(expected, found["reason"], strict=True)) == expected
