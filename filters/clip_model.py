@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -104,26 +105,31 @@ def faults_of(model: str, pretrained: str | None) -> list[str]:
 
 
 def languages_of(model: str, pretrained: str | None) -> tuple[str, ...]:
-    """The languages that a model has learnt, as its names tell: `any` for the multilingual ones, else English."""
-    names = [Path(model).name if Path(model).is_dir() else model, pretrained or ""]
+    """The languages that a model has learnt, as its names tell: `any` for the multilingual ones, else English.
+
+    Of a folder the names in its config tell, and not its own: a model that moves says of a text what it said.
+    """
     if Path(model).is_dir():
         text = _folder_config(Path(model))[0]["text_cfg"]
-        names += [str(text.get(key, "")) for key in ("hf_model_name", "hf_tokenizer_name")]
+        names = [str(text.get(key, "")) for key in ("hf_model_name", "hf_tokenizer_name")]
+    else:
+        names = [model, "" if _is_file(pretrained) else pretrained or ""]
     told = " ".join(names).lower()
     return (ANY,) if any(part in told for part in MULTILINGUAL) else ("en",)
 
 
 def identity(model: str, pretrained: str | None) -> dict[str, Any]:
-    """Which model, as JSON data: its name and tag, and the hashes of config and weights. No paths."""
+    """Which model, as JSON data: its name and tag, the hashes of config and weights, what runs it. No paths."""
     origin = find(model, pretrained)
     named = not Path(model).is_dir()
     return {
         "model": model if named else None,
-        "pretrained": pretrained if named and Path(str(pretrained)).suffix != ".safetensors" else None,
+        "pretrained": pretrained if named and not _is_file(pretrained) else None,
         "weights": _file_hash(origin.weights, _stamp(origin.weights)),
         "config": _json_hash({"model": origin.config, "preprocess": origin.preprocess}),
         "tokenizer": _tokenizer_hash(Path(model)) if not named else None,
         "quick_gelu": origin.quick_gelu,
+        "open_clip": version("open_clip_torch"),
     }
 
 
@@ -131,7 +137,8 @@ def state_of(model: str, pretrained: str | None) -> str:
     """What changes where the files of a folder do; names stand for the same weights as long as a process lives."""
     if not Path(model).is_dir():
         return ""
-    return _json_hash([_folder_config(Path(model)), _stamp(_folder_weights(Path(model), pretrained))])
+    files = [_folder_weights(Path(model), pretrained), *_tokenizer_files(Path(model))]
+    return _json_hash([_folder_config(Path(model)), [[file.name, _stamp(file)] for file in files]])
 
 
 def find(model: str, pretrained: str | None) -> Origin:
@@ -270,6 +277,11 @@ def _folder_weights(folder: Path, pretrained: str | None) -> Path:
     if not files and pickles:
         return _safe(folder / pickles[0])
     raise InputError(f"{folder.name}: {len(files)} safetensors files, expected one, or one called {HUB_WEIGHTS}")
+
+
+def _is_file(pretrained: str | None) -> bool:
+    """Whether `pretrained` names a file and no tag."""
+    return pretrained is not None and Path(pretrained).suffix == ".safetensors"
 
 
 def _safe(file: Path) -> Path:

@@ -112,6 +112,7 @@ class KTO:
             rows.ids,
             batch=settings.per_device_batch,
             seed=settings.seed,
+            pictures=[[one.pixels for one in row.pictures] for row in rows.sides["completion"]],
         )
 
     def defaults(self, settings: KTOSettings, start: Start) -> dict[str, Default]:

@@ -8,7 +8,7 @@ methods it decides how much of a batch is padding.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 WINDOW = 8
@@ -74,11 +74,13 @@ def interleave(
     *,
     batch: int,
     seed: int,
+    pictures: Sequence[Collection[str]] | None = None,
 ) -> Order:
     """The same order on every machine: by a hash of seed and id, not by a generator.
 
-    Each micro-batch holds both labels in the ratio of the classes, as near as whole rows allow. Equal completions are
-    moved apart where another row of the same label can take the place.
+    Each micro-batch holds both labels in the ratio of the classes, as near as whole rows allow. Equal completions, and
+    rows about one picture (`pictures`: each row's), are moved apart where another row of the same label can take the
+    place: what is said of a picture in one row is no mismatched completion of the other.
     """
     ranked = sorted(range(len(ids)), key=lambda row: _rank(ids[row], seed))
     good = [row for row in ranked if labels[row]]
@@ -96,7 +98,10 @@ def interleave(
         good_here = sorted(_take(good, batch * len(counts) - sum(counts)), key=lambda row: (lengths[row], ids[row]))
         window = [_alternate(_take(good_here, batch - count), _take(bad_here, count)) for count in counts]
         made += sorted(window, key=lambda rows: _rank(ids[rows[0]], seed))
-    _part_twins(made, labels, completions)
+    marks = [frozenset({("said", completion)}) for completion in completions]
+    if pictures is not None:
+        marks = [mark | {("shown", one) for one in row} for mark, row in zip(marks, pictures, strict=True)]
+    _part_twins(made, labels, marks)
     single = sum(len({bool(labels[row]) for row in rows}) == 1 for rows in made)
     return Order([row for rows in made for row in rows], left_out, single)
 
@@ -119,13 +124,17 @@ def _alternate(good: list[int], bad: list[int]) -> list[int]:
     return [row for _, _, row in places]
 
 
-def _part_twins(made: list[list[int]], labels: Sequence[bool], completions: Sequence[str]) -> None:
-    """Swaps a row whose completion its batch already holds with the nearest row elsewhere that suits both batches."""
+def _part_twins(made: list[list[int]], labels: Sequence[bool], marks: Sequence[frozenset[tuple[str, str]]]) -> None:
+    """Swaps a row of which its batch already holds a mark with the nearest row elsewhere that suits both batches."""
+
+    def of(rows: Sequence[int], but: int) -> set[tuple[str, str]]:
+        return set().union(*(marks[row] for row in rows if row != but))
+
     for at, rows in enumerate(made):
         for place, row in enumerate(rows):
-            if completions[row] not in {completions[other] for other in rows[:place]}:
+            if marks[row].isdisjoint(of(rows[:place], row)):
                 continue
-            here = {completions[other] for other in rows if other != row}
+            here = of(rows, row)
             swap = next(
                 (
                     (there, spot)
@@ -133,9 +142,8 @@ def _part_twins(made: list[list[int]], labels: Sequence[bool], completions: Sequ
                     for there in {(at + distance) % len(made)}
                     for spot, other in enumerate(made[there])
                     if labels[other] == labels[row]
-                    and completions[other] not in here
-                    and completions[other] != completions[row]
-                    and completions[row] not in {completions[one] for one in made[there] if one != other}
+                    and marks[other].isdisjoint(here | marks[row])
+                    and marks[row].isdisjoint(of(made[there], other))
                 ),
                 None,
             )

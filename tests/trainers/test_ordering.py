@@ -47,6 +47,18 @@ def test_equal_completions_are_moved_into_different_batches() -> None:
         assert len(set(texts)) == 4
 
 
+def test_rows_about_one_picture_are_moved_into_different_batches() -> None:
+    labels = [True, False] * 8
+    ids = [f"id{at}" for at in range(16)]
+    pictures = [["p", f"own{at}"] if at in (0, 1, 4, 6) else [f"own{at}"] if at % 3 else [] for at in range(16)]
+    found = interleave(labels, [1] * 16, ids, ids, batch=4, seed=0, pictures=pictures)
+    assert sorted(found.rows) == list(range(16))
+    assert [sum("p" in pictures[row] for row in found.rows[at : at + 4]) for at in range(0, 16, 4)] == [1, 1, 1, 1]
+    assert [sum(labels[row] for row in found.rows[at : at + 4]) for at in range(0, 16, 4)] == [2, 2, 2, 2]
+    without = interleave(labels, [1] * 16, ids, ids, batch=4, seed=0, pictures=[[] for _ in range(16)])
+    assert without.rows == interleave(labels, [1] * 16, ids, ids, batch=4, seed=0).rows
+
+
 @pytest.mark.parametrize("batch", [2, 4])
 def test_the_rarer_class_is_spread_when_there_is_less_than_one_a_batch(batch: int) -> None:
     labels = [True] * 38 + [False] * 2

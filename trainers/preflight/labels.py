@@ -99,7 +99,9 @@ def look(seen: Seen) -> Iterator[Finding]:
         yield SMALL.found([], total, severity=Severity.MINOR, per_device_batch=batch)
     if len(set(labels)) < 2 or total < batch:
         return
-    order = interleave(labels, seen.lengths, answers, rows.ids, batch=batch, seed=seen.settings.seed)
+    pictures = [[one.pixels for one in row.pictures] for row in rows.first]
+    seed = seen.settings.seed
+    order = interleave(labels, seen.lengths, answers, rows.ids, batch=batch, seed=seed, pictures=pictures)
     batches = max(1, len(order.rows) // batch)
     if order.single_label_batches:
         rare = max(1, min(sum(labels), total - sum(labels)))
