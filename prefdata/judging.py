@@ -102,7 +102,8 @@ class TextScorer(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """Which scores pass. Bounds are inclusive; a percentile is of the judged rows of the whole run, in [0, 100]."""
+    """Which scores pass. Bounds are inclusive; a percentile, in [0, 100], is of the judged rows of the whole run that
+    the rule speaks for."""
 
     column: str | None = None
     """Score column of the scorer; None is its main score."""
@@ -272,13 +273,13 @@ def decide(
                 column = stem if rule.column in (None, row_filter.scorer.name) else f"{stem}_{rule.column}"
                 if column not in scored.columns:
                     raise PrefdataError(f"rule {reason} of {row_filter.name} reads {column}, which no scorer gives")
-                low, high = _bounds(scored[column], rule)
+                spoken = speaks(rule, side, labelled=labelled)
+                low, high = _bounds((scored if rule.only is None else scored.filter(spoken))[column], rule)
                 bounds: dict[str, Any] = {"column": column, "min": low, "max": high, "only": rule.only}
                 if rule.values is not None:
                     bounds["values"] = list(rule.values)
                 # a rule that speaks for several sides has a name for each after the first
                 thresholds[reason if reason not in thresholds else f"{reason}:{side}"] = bounds
-                spoken = speaks(rule, side, labelled=labelled)
                 failed = _flags(scored, ~_passes(column, rule, low, high) & spoken)
                 checks[reason] = checks[reason] | failed if reason in checks else failed
                 missing = missing | (pl.col(column).is_null() & spoken)
@@ -388,7 +389,7 @@ def _survivors(ids: pl.Series, chosen_for: pl.Series, kept: pl.Series, *, hops: 
 
 
 def _bounds(scores: pl.Series, rule: Rule) -> tuple[float | None, float | None]:
-    """The numbers a rule comes to: percentiles are resolved over the judged rows, by the nearest rank."""
+    """The numbers a rule comes to: percentiles over the judged ones of `scores`, by the nearest rank."""
     low, high = rule.min, rule.max
     judged = scores.drop_nulls() if rule.min_percentile is not None or rule.max_percentile is not None else None
     if judged is not None and judged.len():

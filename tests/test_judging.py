@@ -133,6 +133,16 @@ def test_percentiles_become_numbers_over_the_whole_run() -> None:
     assert decision.rows.filter(~pl.col("kept"))["id"].to_list() == ["a", "b"]
 
 
+def test_a_percentile_is_of_the_rows_that_the_rule_speaks_for() -> None:
+    frame = scored(
+        length_completion=[*(float(value) for value in range(11, 22)), *(float(value) for value in range(1, 10))],
+        label=[True] * 11 + [False] * 8 + [None],
+    )
+    decision = decide(frame, [rules(lowest=Rule(min_percentile=20, only="desirable"))], [])
+    assert decision.thresholds["lowest"]["min"] == 13.0
+    assert decision.rows.filter(~pl.col("kept"))["id"].to_list() == ["a", "b", "t"]
+
+
 def test_the_survivor_is_the_most_confident_then_the_best_then_the_smallest_id() -> None:
     pairs = edges(("a", "b", 0.9), ("a", "c", 0.9))
     frame = scored(label_confidence=[0.7, 0.9, 0.9], length_completion=[1.0, 2.0, 3.0])
