@@ -22,7 +22,7 @@ from prefdata.io import write_json
 from prefdata.judging import Decision
 from prefdata.recipe import Recipe
 from prefdata.recipe import load as load_recipe
-from prefdata.reporting import numbers
+from prefdata.reporting import numbers, picture_clashes
 from prefdata.reporting.accounts import accounts
 from prefdata.reporting.page import write_page
 from prefdata.rows import dropped_rows, kept_rows, scan_rows, told, write_rows
@@ -140,6 +140,9 @@ def conclude(state: State, hashes: dict[str, dict[str, str]], ingested: dict[str
     pictures = gating.account(state.run.path, state.recipe)
     if pictures is not None:
         report["pictures"] = pictures
+        clashes = picture_clashes.found(state.run.path, state.type, list(zip(state.groupings, edges, strict=True)))
+        if clashes is not None:
+            report["picture_clashes"] = clashes
     report["training_rows"] = key_of(sorted(exports.items()), split.rows())
     write_json(state.run.path / "report.json", report)
     _write_run_json(state, hashes, ingested, sidecars, decision, report)
@@ -202,6 +205,7 @@ def _write_run_json(
             "reading": ingested["reading"],
             "quarantine": ingested["quarantine"],
             **{name: report[name] for name in ("accounts", "pictures") if name in report},
+            **({"picture_clashes": report["picture_clashes"]["kinds"]} if "picture_clashes" in report else {}),
             "funnel": [step._asdict() for step in decision.funnel],
             "thresholds": decision.thresholds,
             "sidecars": sidecars,

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from prefdata.reporting import charts, drawing, image_text, pages, pictures
+from prefdata.reporting import charts, drawing, image_text, pages, picture_clashes, pictures
 from prefdata.reporting.accounts import ENDS
 from prefdata.reporting.notes import labelled, notes, percent
 from prefdata.reporting.policy import policy
@@ -79,6 +79,7 @@ def render(path: Path) -> str:
         policy=policy(style, pictures=looks is not None),
         report=report,
         pictures=looks,
+        clashes=picture_clashes.section(report, rows),
         image_text=image_text.section(report.get("accounts", [])),
         training=training.told(trained, path),
         notes=notes(report, trained),
@@ -130,6 +131,7 @@ def _named(report: dict[str, Any]) -> set[str]:
     """Ids of all rows that the page shows."""
     found = {name for reason in report["reasons"] for name in reason["examples"]}
     found |= {near["id"] for rule in report["rules"] if rule["failed"] for near in rule["borderline"]}
+    found |= picture_clashes.named(report)
     return found | {
         mate["id"] for grouping in report["clusters"] for one in grouping["examples"] for mate in one["rows"]
     }
