@@ -216,7 +216,8 @@ class _Reader(TrainingReader):
             chosen = {name: lists[name] for name in ("filters", "export")}
             for place, fault in types.faults(record_type, **chosen, balance=balance, stages=stages):
                 self.fault(place, fault)
-        for place, fault in types.image_text_faults(unsaid.get("image_text"), lists["filters"]):
+        pictured = types.image_text_faults(unsaid.get("image_text"), lists["filters"])
+        for place, fault in [*pictured, *types.unstored_faults(unsaid.get("pictures"), lists["filters"])]:
             self.fault(place, fault)
         use = self.use(data.get("use"), [entry.name for entry in lists["export"]])
         for export, uses in use.items():

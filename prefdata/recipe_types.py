@@ -32,6 +32,9 @@ REACH: Mapping[RecordType, tuple[RecordType, ...]] = {
 }
 """What a source of each type can be built into; prefdata.building has the builders."""
 
+OPENS = ("clip", "nsfw", "picture_text")
+"""The filters that open the pictures of rows; `image_quality` goes by what was measured when they were looked at."""
+
 PROMPT_FILTERS = ("language",)
 """The filters of a run of prompts that names none: the others judge answers."""
 
@@ -118,6 +121,18 @@ def image_text_faults(image_text: Any, filters: Sequence[Entry]) -> list[tuple[t
         return []
     held = ", ".join(names) or "none"
     return [(("image_text", "relevance"), f"{image_text.relevance!r} is no filter of this recipe; it has {held}")]
+
+
+def unstored_faults(pictures: Any, filters: Sequence[Entry]) -> list[tuple[tuple[Any, ...], str]]:
+    """The filters that would find no picture to open, since none is stored: they would judge nothing, and say so of
+    every row."""
+    if pictures is None or pictures.store != "none":
+        return []
+    return [
+        (("filters", at), f"{entry.name} opens pictures, and `pictures: {{store: none}}` keeps none; take encode")
+        for at, entry in enumerate(filters)
+        if entry.name in OPENS
+    ]
 
 
 def require(recipe: Recipe, record_type: RecordType) -> None:

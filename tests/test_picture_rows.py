@@ -235,6 +235,16 @@ def test_a_section_that_cannot_be_is_told(section: str, kind: str, fault: str, t
     assert fault in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["clip: {model: ViT-B-32}", "nsfw: {model: ViT-B-32}", "picture_text: {}"])
+def test_a_filter_that_opens_pictures_of_which_none_is_stored_is_told(name: str, tmp_path: Path) -> None:
+    text = recipe_text(filters=f"[{{{name}}}]").replace("workers: 1", "workers: 1, store: none")
+    with pytest.raises(RecipeError) as caught:
+        parse(text, root=tmp_path)
+    fault = f"{name.split(':')[0]} opens pictures, and `pictures: {{store: none}}` keeps none; take encode"
+    assert fault in str(caught.value)
+    assert parse(text.replace(name, "image_quality: {}"), root=tmp_path).pictures is not None
+
+
 def test_a_recipe_with_the_section_is_read_again_from_its_account(tmp_path: Path) -> None:
     recipe = parse(recipe_text(), root=tmp_path)
     assert from_resolved(recipe.resolved(), root=tmp_path) == recipe

@@ -86,7 +86,7 @@ class Captions(ReadOnly):
         texts = self._texts(sample, used)
         if OTHERS & set(sample.columns) or "image" not in used or not texts:
             return []
-        if not _pictures(sample[used["image"]]):
+        if not _pictures(sample[used["image"]]) or (used.get("question") and self._unasked(sample, used["question"])):
             return []
         told = f"columns {', '.join([used['image'], *texts])}: pictures and texts"
         if "label" in used:
@@ -97,6 +97,8 @@ class Captions(ReadOnly):
         """A row without a picture or without a text is refused; of several captions the blank ones make no row."""
         used = self._used(rows)
         texts = self._texts(rows, used)
+        if "question" in used and self._unasked(rows, used["question"]):
+            raise RecipeError(f"columns.question: {used['question']} holds {rows.schema[used['question']]}, no texts")
         missing = [name for name in ("image", "text") if name not in used and not (name == "text" and texts)]
         if record_type is RecordType.UNPAIRED and "label" not in used:
             missing.append("label")
@@ -148,6 +150,10 @@ class Captions(ReadOnly):
             if column and name not in found:
                 found[name] = column
         return found
+
+    def _unasked(self, rows: pl.DataFrame, column: str) -> bool:
+        """Whether a column cannot be the question: messages, say, which another format reads."""
+        return rows.schema[column].is_nested()
 
     def _texts(self, rows: pl.DataFrame, used: Mapping[str, str]) -> list[str]:
         """The columns of texts: one of strings or of lists of them, or several that are numbered."""

@@ -125,6 +125,8 @@ def test_columns_that_are_not_there_are_named() -> None:
         read({"image": ["a.png"], "text": ["x"]}, columns={"image": "file"})
     with pytest.raises(RecipeError, match="needs label"):
         read({"image": ["a.png"], "text": ["x"]}, RecordType.UNPAIRED)
+    with pytest.raises(RecipeError, match=r"prompt holds List.*, no texts"):
+        read({"image": ["a.png"], "prompt": [[{"role": "user", "content": "q"}]], "text": ["x"]})
     with pytest.raises(RecipeError, match=r"columns\.picture"):
         Captions(columns={"picture": "image"})
     with pytest.raises(RecipeError, match="question"):
@@ -157,6 +159,7 @@ def test_an_imagefolder_reads_by_its_metadata(tmp_path: Path, name: str, text: s
         {"path": ["notes", "more"], "text": ["x", "y"]},
         {"image": ["a.png"], "conversations": [[{"from": "human", "value": "q"}]], "text": ["x"]},
         {"prompt": ["q"], "completion": ["a"]},
+        {"image": ["a.png"], "prompt": [[{"role": "user", "content": "q"}]], "text": ["x"]},
         {"image": ["a.png"], "label": ["x"]},
     ],
 )
