@@ -20,7 +20,7 @@ from prefdata.auditing.threads import in_order
 from prefdata.errors import UnknownNameError
 from prefdata.formats import rules
 from prefdata.io import ReadLimits
-from prefdata.opening import Opened, open_dataset
+from prefdata.opening import Opened, open_dataset, root_of
 from prefdata.schema import RecordType
 
 if TYPE_CHECKING:
@@ -113,16 +113,18 @@ def audit(
 
     `only` and `skip` name checks or families; `slow` runs those that need a model; `benchmarks` are files and folders
     of evaluation sets that no row should hold; every picture is opened that a row names below the folder `pictures`,
-    or holds. `max_length` is what the trainer reads of a row, in tokens of
-    `tokenizer` (a name, a folder or a hub id; estimated without it); `model` is a small language model, named alike,
-    that reads `model_rows` rows. `what_if` tries filters and groupings: true for all of the catalogue with their
-    defaults, or the path of a recipe for its own. Raises RecipeError where the file can be read in several ways,
-    InputError where it cannot be read at all.
+    or holds (where that is the folder of the data, what lies beside a file is meant by it). `max_length` is what the
+    trainer reads of a row, in tokens of `tokenizer` (a name, a folder or a hub id; estimated without it); `model` is a
+    small language model, named alike, that reads `model_rows` rows. `what_if` tries filters and groupings: true for all
+    of the catalogue with their defaults, or the path of a recipe for its own. Raises RecipeError where the file can be
+    read in several ways, InputError where it cannot be read at all.
     Example: `prefdata.audit("pairs.jsonl").findings[0]`.
     """
 
     def opening() -> Opened:
-        return open_dataset(path, source=source, type=type, labels=labels, columns=columns, limits=limits)
+        return open_dataset(
+            path, source=source, type=type, labels=labels, columns=columns, pictures=pictures, limits=limits
+        )
 
     options = {
         "benchmarks": tuple(benchmarks),
@@ -198,9 +200,8 @@ def _found(data: Audited, checks: Sequence[Check], progress: Progress | None) ->
 
 
 def _folders(path: str | Path | Sequence[str | Path]) -> tuple[Path, ...]:
-    """Where relative paths in the data may start: the folders of its files, and the present one."""
-    files = [Path(one) for one in ([path] if isinstance(path, (str, Path)) else path)]
-    return tuple(dict.fromkeys([*(one if one.is_dir() else one.parent for one in files), Path()]))
+    """Where paths of pictures may start: the folder that the data is seen from, and the present one."""
+    return tuple(dict.fromkeys([root_of(path), Path()]))
 
 
 def _unread(data: Audited) -> list[Finding]:

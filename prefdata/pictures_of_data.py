@@ -18,21 +18,22 @@ from prefdata.schema import IMAGE
 
 
 class LetIn(NamedTuple):
-    """Rows whose addresses are seen from `folder`."""
+    """Frames of rows whose addresses are seen from `folder`."""
 
     frames: list[pl.DataFrame]
     folder: Path
 
 
 @contextlib.contextmanager
-def let_in(frames: Sequence[pl.DataFrame], root: Path) -> Iterator[LetIn]:
-    """The rows with every picture below `root`, or inside its address, stored; the folder is there within the context.
+def let_in(frames: Sequence[tuple[pl.DataFrame, Path]]) -> Iterator[LetIn]:
+    """The rows with every picture below the folder beside them, or inside its address, stored; that is there within the
+    context.
 
     A refused picture is called `<address> (<reason>)`, which no file is.
     """
     with tempfile.TemporaryDirectory(prefix="prefdata-pictures-") as place:
         store = Path(place)
-        yield LetIn([_stored(rows, root, store) for rows in frames], store)
+        yield LetIn([_stored(rows, root, store) for rows, root in frames], store)
 
 
 def _stored(rows: pl.DataFrame, root: Path, store: Path) -> pl.DataFrame:

@@ -16,7 +16,7 @@ import polars as pl
 from prefdata import catalogue
 from prefdata.errors import InputError, RecipeError, UnknownNameError
 from prefdata.formats.core import PLACES, identify, pieces
-from prefdata.opening import open_dataset, with_columns_of
+from prefdata.opening import open_dataset, root_of
 from prefdata.rows import kept_rows
 from prefdata.schema import RecordType
 
@@ -110,8 +110,8 @@ def preflight(
 
     `model` names the tokenizer, template and vocabulary (a name, a folder or a hub id); a recipe has its own. `as_trl`
     tells what plain TRL would do with the same rows beside what prefdata does. `pictures` is the folder below which
-    addresses of pictures are looked up, by default that of the data file. `settings` are those of the method
-    (`per_device_batch=8`). Example: `prefdata.preflight("pairs.jsonl", model="smollm2-135m")[0].preflight.findings`.
+    addresses of pictures are looked up, by default that of the data file, of each its own. `settings` are those of the
+    method (`per_device_batch=8`). Example: `prefdata.preflight("pairs.jsonl", model="smollm2-135m")[0].preflight.findings`.
     Raises InputError where no row can be read, RecipeError for settings that contradict the rows.
     """
     given = {"max_length": max_length, **settings}
@@ -130,6 +130,7 @@ def preflight(
     if model is None:
         raise RecipeError("name the model whose tokenizer and template are used: --model smollm2-135m, or its folder")
     options: dict[str, Any] = {"source": source, "type": type, "labels": labels, "columns": columns}
+    options["pictures"] = pictures
     data = read(path, **options)
     held = read(held_out, **options).rows if held_out is not None else None
     name = method or METHOD_OF[data.type]
@@ -138,8 +139,8 @@ def preflight(
         return [examined(data, name, str(model), settings, held_out=held, as_trl=as_trl, root=root)]
     from prefdata.pictures_of_data import let_in
 
-    folder = Path(pictures) if pictures is not None else Path(path) if Path(path).is_dir() else Path(path).parent
-    with let_in([data.rows] if held is None else [data.rows, held], folder) as taken:
+    named = [(data.rows, path)] if held is None or held_out is None else [(data.rows, path), (held, held_out)]
+    with let_in([(rows, Path(pictures or root_of(one))) for rows, one in named]) as taken:
         data = data._replace(rows=taken.frames[0], pictures=taken.folder)
         held = taken.frames[1] if held is not None else None
         return [examined(data, name, str(model), settings, held_out=held, as_trl=as_trl, root=root)]
@@ -152,8 +153,12 @@ def read(
     type: RecordType | str | None = None,
     labels: Mapping[str, bool] | None = None,
     columns: Mapping[str, str] | None = None,
+    pictures: str | Path | None = None,
 ) -> Data:
-    """Canonical rows of a dataset of any format, each called by its file and line, or the kept rows of a run."""
+    """Canonical rows of a dataset of any format, each called by its file and line, or the kept rows of a run.
+
+    Addresses of a dataset's pictures are seen from `pictures`, or from its own folder where that is null.
+    """
     if (Path(path) / "run.json").is_file():
         import json
 
@@ -161,7 +166,7 @@ def read(
         kind = RecordType(recipe.get("type", RecordType.UNPAIRED))
         rows = kept_rows(path, "train").drop("split")
         return Data(Path(path).name, kind, f"a run, {kind.value}", rows, None, {}, Path(path))
-    opened = open_dataset(path, source=source, type=type, labels=labels, columns=columns)
+    opened = open_dataset(path, source=source, type=type, labels=labels, columns=columns, pictures=pictures)
     form, kind = opened.reading.format, opened.reading.type
     refused: Counter[str] = Counter()
     parts, raw = [], []
@@ -170,7 +175,7 @@ def read(
         if not chunk.frame.height:
             continue
         raw.append(chunk.frame)
-        outcome = form.decode(with_columns_of(chunk.frame, opened.schema), kind)
+        outcome = opened.decoded(chunk.frame)
         refused.update(outcome.refused["reasons"].explode().drop_nulls().to_list())
         if outcome.rows.height:
             kept = [name for name in ("source", "group") if name in outcome.rows.columns]

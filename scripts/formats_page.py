@@ -105,8 +105,13 @@ Read are, beside rows of the formats above with their pictures:
   name in a tar is used as a path, nothing is unpacked to disk, links and devices cost their sample, files that are too
   large are passed over, and what is no picture, text or JSON is left alone.
 
-Addresses are relative to the folder of the data file. `convert` leaves them as they stand and opens no picture; only
-bytes go out as the table says. A run takes every picture through its gate, and its exports hold the stored ones:
+Addresses are relative to the folder of the data file, for `run`, `audit`, `preflight` and `convert` alike: `x.png` in
+`photos/train/metadata.jsonl` is `photos/train/x.png`. Of a folder, `convert` writes them as seen from that folder
+(`train/x.png`), so that no two pictures have one address; else it leaves them as they stand. It opens no picture; only
+bytes go out as the table says. Files below a folder called train, validation or test (or dev, val, eval ...) become that
+split, others one by their own name. A run reads all files of a source as one set, whatever their folders are called,
+and splits it itself: to leave the test rows of such a folder out, name `photos/train`. It takes every picture through
+its gate, and its exports hold the stored ones:
 """
 
 WAYS: Mapping[str, str] = {

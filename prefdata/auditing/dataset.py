@@ -15,7 +15,7 @@ from prefdata.auditing.threads import in_order
 from prefdata.auditing.twins import Twins
 from prefdata.conversion.ahead import Ahead
 from prefdata.formats.core import PLACES, Outcome, answers_of, pieces, sides_of
-from prefdata.opening import Opened, with_columns_of
+from prefdata.opening import Opened
 from prefdata.schema import RecordType
 
 if TYPE_CHECKING:
@@ -232,7 +232,7 @@ def _read_again(data: Opened, spans: Sequence[tuple[int, int]], rows: Sequence[i
 def _decoded(data: Opened, frame: pl.DataFrame, account: _Account) -> pl.DataFrame:
     """Canonical rows with PLACES and `part`."""
     record_type = data.reading.type
-    outcome = data.reading.format.decode(with_columns_of(frame, data.schema), record_type)
+    outcome = data.decoded(frame)
     account.refuse(frame, outcome)
     given = [name for name in ("id", "source", "group") if name in outcome.rows.columns]
     rows = pieces(outcome.rows, record_type).hstack(outcome.rows.select(given).get_columns())

@@ -36,8 +36,8 @@ from prefdata.formats.messages import unread_fields
 from prefdata.formats.order import interleave
 from prefdata.formats.picture_export import PictureExport
 from prefdata.io import ReadLimits, write_atomic, write_parquet
-from prefdata.opening import open_dataset, with_columns_of
-from prefdata.recognition import Reading, format_of
+from prefdata.opening import Opened, open_dataset
+from prefdata.recognition import format_of
 from prefdata.schema import SCHEMAS, RecordType, stable_hash
 
 ControlTokens = Literal["keep", "escape", "refuse"]
@@ -143,7 +143,7 @@ def convert(
             + (", see --as" if written_as is None else "")
         )
     place = Place(Path(out), target, path)
-    run = _Conversion(reading, target, result_type, control_tokens, place, data.schema)
+    run = _Conversion(data, target, result_type, control_tokens, place)
     try:
         files = _through(run, chunks, progress)
     except _LatePictures as late:
@@ -184,15 +184,14 @@ class _Conversion:
 
     def __init__(
         self,
-        reading: Reading,
+        data: Opened,
         target: Format,
         result_type: RecordType,
         control_tokens: ControlTokens,
         place: Place,
-        schema: Mapping[str, Any],
     ) -> None:
-        self.reading, self.target, self.result_type = reading, target, result_type
-        self.control_tokens, self.place, self.schema = control_tokens, place, schema
+        self.data, self.reading, self.target, self.result_type = data, data.reading, target, result_type
+        self.control_tokens, self.place = control_tokens, place
         self.writers: dict[str, FrameWriter] = {}
         self.pictures: dict[str, PictureExport] = {}
         self.columns: dict[str, pl.DataType] = {}
@@ -270,7 +269,7 @@ class _Conversion:
 
     def _decode(self, frame: pl.DataFrame, split: str) -> pl.DataFrame:
         """Canonical pieces of a chunk, with PLACES."""
-        outcome = self.reading.format.decode(with_columns_of(frame, self.schema), self.reading.type)
+        outcome = self.data.decoded(frame)
         for name in unread_fields(frame):
             self.left_out[f"meta.{name}"] += 0
         self.read += frame.height

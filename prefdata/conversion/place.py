@@ -89,11 +89,14 @@ class Place:
         return old.filter(~ours.fill_null(False))
 
     def split(self, file: str) -> str:
-        """The split that a file of the input belongs to, by its name, as Hugging Face's datasets tell it."""
+        """The split that a file of the input belongs to, by its folders or else its name, as Hugging Face's datasets
+        tell it."""
         if not self.folder:
             return self.out.stem
+        if (split := split_of(file)) is not None:
+            return split
         if PurePosixPath(file).suffix.lower() in (TEXT, *PICTURES):
-            return split_of(file)
+            return "train"
         name = _TAR.sub("", PurePosixPath(file.rpartition("!")[2]).name.removesuffix(".gz"))
         stem = name.removesuffix(".gz").rpartition(".")[0] or name
         return _SHARD.sub("", stem)

@@ -7,8 +7,10 @@ row. The pictures themselves are not opened.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
 
 import polars as pl
 
@@ -20,6 +22,13 @@ PICTURES = frozenset({".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", 
 TEXT = ".txt"
 
 IMAGE_COLUMN, TEXT_COLUMN = "image", "text"
+
+SPLITS: Mapping[str, frozenset[str]] = {
+    "train": frozenset({"train", "training"}),
+    "validation": frozenset({"validation", "valid", "val", "dev"}),
+    "test": frozenset({"test", "testing", "eval", "evaluation"}),
+}
+"""Split -> what its folder may be called."""
 
 _READABLE = ("line_too_long", "bad_encoding", "nul_character")
 """Faults of texts that can be opened."""
@@ -60,11 +69,11 @@ def is_sidecar(source: Source) -> bool:
 
 def sidecar_frames(sources: Sequence[Source], limits: ReadLimits) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
     """Frames of `_file`, `_line` (1), `_offset` (0), `image` (name beside the text, null where there is none) and
-    `text`; each with the quarantine of what could not be read."""
-    for start in range(0, len(sources), BATCH):
+    `text`, of one split each; with the quarantine of what could not be read."""
+    for some in _of_one_split(sources):
         rows: list[tuple[str, int, int, str | None, str | None]] = []
         quarantine = []
-        for source in sources[start : start + BATCH]:
+        for source in some:
             try:
                 rows.append((source.name, 1, 0, _picture(source), _text(source, limits)))
             except Unreadable as error:
@@ -77,10 +86,17 @@ def sidecar_frames(sources: Sequence[Source], limits: ReadLimits) -> Iterator[tu
         yield pl.DataFrame(rows, schema=schema, orient="row"), gone
 
 
-def split_of(name: str) -> str:
-    """The split that a record of a folder belongs to: the first folder's name where it is one, else train."""
-    first = PurePosixPath(name).parts[0].lower()
-    return first if first in ("train", "validation", "test") else "train"
+def _of_one_split(sources: Sequence[Source]) -> Iterator[Sequence[Source]]:
+    """Neighbours that are of one split, BATCH at most."""
+    for _, group in groupby(sources, key=lambda source: split_of(source.name)):
+        same = list(group)
+        yield from (same[start : start + BATCH] for start in range(0, len(same), BATCH))
+
+
+def split_of(name: str) -> str | None:
+    """The split that a folder above the file `name` is called by, as Hugging Face's datasets tell it; else null."""
+    folders = re.split(r"[/!]", name.lower())[:-1]
+    return next((split for one in folders for split, names in SPLITS.items() if one in names), None)
 
 
 def _inside(path: Path, folder: Path) -> bool:

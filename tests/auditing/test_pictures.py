@@ -92,3 +92,26 @@ def test_pictures_without_an_address_are_named_as_a_run_refuses_them(tmp_path: P
     images = [None, [{"uri": None, "side": "prompt", "message": 0, "part": 0}]]
     chunk = pl.DataFrame({"row": [0, 1], "images": images}, schema={"row": pl.UInt32, "images": pl.List(IMAGE)})
     assert check.collect(chunk, RecordType.SFT).rows() == [(1, "no_address", 1)]
+
+
+def test_pictures_beside_a_data_file_of_a_subfolder_are_found(tmp_path: Path) -> None:
+    for split, names in {"train": ("x", "y"), "test": ("x", "gone")}.items():
+        (tmp_path / split).mkdir()
+        rows = [{"file_name": f"{name}.png", "text": f"A lamp, {name} of {split}."} for name in names]
+        (tmp_path / split / "metadata.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
+        for name in set(names) - {"gone"}:
+            Image.new("RGB", (8, 8), "red" if split == "train" else "blue").save(tmp_path / split / f"{name}.png")
+    for given in (tmp_path, [tmp_path / "train", tmp_path / "test"]):
+        seen = {one.check: one for one in audit(given, only=["form"]).findings}
+        assert seen["missing_pictures"].places == ("test/metadata.jsonl:2",)
+    seen = {one.check: one for one in audit(tmp_path, only=["form"], pictures=tmp_path).findings}
+    assert seen["refused_pictures"].places == ("test/metadata.jsonl:2",)
+
+
+def test_a_folder_of_pictures_beside_those_of_the_data_is_looked_into(tmp_path: Path) -> None:
+    for name in ("data/photos", "data/a"):
+        (tmp_path / name).mkdir(parents=True)
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "data/photos/x.png")
+    (tmp_path / "data/a/rows.jsonl").write_text(json.dumps(row(0, "photos/x.png")) + "\n")
+    assert [one.check for one in audit(tmp_path / "data", only=["missing_pictures"]).findings] == ["missing_pictures"]
+    assert not audit(tmp_path / "data", only=["form"], pictures=tmp_path / "data").findings

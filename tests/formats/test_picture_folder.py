@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from prefdata.conversion import convert
@@ -83,3 +85,62 @@ def test_a_folder_of_texts_alone_is_no_dataset(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("no picture")
     with pytest.raises(InputError, match="no file to read"):
         list(read_frames(tmp_path))
+
+
+SPLITS = {"train": ("x", "y"), "test": ("x",), "en/dev": ("x",)}
+
+
+@pytest.fixture
+def splits(tmp_path: Path) -> Path:
+    """Hugging Face's imagefolder in splits whose pictures are called alike."""
+    for split, names in SPLITS.items():
+        folder = tmp_path / "splits" / split
+        folder.mkdir(parents=True)
+        rows = [{"file_name": f"{name}.png", "text": f"{name} of {split}"} for name in names]
+        (folder / "metadata.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
+        for name in names:
+            (folder / f"{name}.png").write_bytes(PNG)
+    return tmp_path / "splits"
+
+
+def told(folder: Path) -> dict[str, list[tuple[str, str]]]:
+    """File -> addresses and answers of LLaMA-Factory's rows."""
+    rows = {path.stem: [json.loads(line) for line in path.read_text().splitlines()] for path in folder.glob("*.jsonl")}
+    return {name: [(one["images"][0], one["conversations"][-1]["value"]) for one in some] for name, some in rows.items()}
+
+
+def test_splits_in_folders_stay_apart_and_their_pictures_keep_their_own_addresses(splits: Path, tmp_path: Path) -> None:
+    convert(splits, to="llamafactory", out=tmp_path / "out", settings={"style": "sharegpt"})
+    assert told(tmp_path / "out") == {
+        "train": [("train/x.png", "x of train"), ("train/y.png", "y of train")],
+        "test": [("test/x.png", "x of test")],
+        "validation": [("en/dev/x.png", "x of en/dev")],
+    }
+    convert([splits / "train", splits / "test"], to="llamafactory", out=tmp_path / "two", settings={"style": "sharegpt"})
+    assert sorted(address for rows in told(tmp_path / "two").values() for address, _ in rows) == [
+        *("test/x.png", "train/x.png", "train/y.png")
+    ]
+    convert(splits / "train" / "metadata.jsonl", to="trl", out=tmp_path / "one.parquet")
+    assert pl.read_parquet(tmp_path / "one.parquet")["images"].to_list() == [["x.png"], ["y.png"]]
+
+
+def test_texts_beside_pictures_in_splits_stay_apart(folder: Path, tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        (folder / split).mkdir()
+        (folder / split / "x.png").write_bytes(PNG)
+        (folder / split / "x.txt").write_text(f"x of {split}")
+    convert(folder, to="llamafactory", out=tmp_path / "out", settings={"style": "sharegpt"})
+    assert told(tmp_path / "out") == {
+        "train": [("a.png", "A cat."), ("sub/b.JPG", "Zwei V\u00f6gel."), ("train/x.png", "x of train")],
+        "test": [("test/x.png", "x of test")],
+    }
+
+
+def test_addresses_that_are_no_paths_stay_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "data" / "a").mkdir(parents=True)
+    given = ["https://shop.example/x.png", "data:image/png;base64,AA", "/photos/x.png", "./x.png"]
+    rows = [{"image": one, "caption": f"lamp {at}"} for at, one in enumerate(given)]
+    (tmp_path / "data" / "a" / "rows.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
+    convert(tmp_path / "data", to="llamafactory", out=tmp_path / "out", settings={"style": "sharegpt"})
+    [addresses] = told(tmp_path / "out").values()
+    assert [one for one, _ in addresses[:1] + addresses[2:]] == [given[0], given[2], "a/./x.png"]

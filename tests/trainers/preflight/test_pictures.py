@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +215,22 @@ def test_rows_of_a_file_are_let_in_by_the_gate_and_what_it_refused_is_told(
     assert checked.preflight.figures["pictures"]["count"] == 2
     (blind,) = preflight(folder / "captions.csv", model=tiny_model)
     assert {one.check: one.severity for one in blind.preflight.findings}["pictures_not_read"] == "critical"
+
+
+def test_a_picture_is_looked_for_beside_its_data_file_and_a_held_out_one_beside_its_own(
+    tiny_vlm: Path, tmp_path: Path
+) -> None:
+    image = pytest.importorskip("PIL.Image")
+    for at, split in enumerate(("photos/train", "photos/more", "held")):
+        (tmp_path / split).mkdir(parents=True)
+        image.new("RGB", (40 + 8 * at, 40), (200, 30, 30)).save(tmp_path / split / "x.png")
+        line = {"file_name": "x.png", "text": f"It is red {at}."}
+        (tmp_path / split / "metadata.jsonl").write_text(json.dumps(line) + "\n")
+    (checked,) = preflight(tmp_path / "photos", model=tiny_vlm, held_out=tmp_path / "held" / "metadata.jsonl")
+    assert "picture_missing" not in {one.check for one in checked.preflight.findings}
+    assert checked.preflight.figures["pictures"]["count"] == 2
+    assert checked.seen.held_out is not None
+    assert (len(checked.seen.held_out), dict(checked.seen.held_out.dropped)) == (1, {})
 
 
 def test_one_row_shows_where_its_pictures_stand(llava: Any) -> None:
