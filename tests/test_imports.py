@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,7 @@ PARTS = (
 )
 
 
+@functools.cache
 def modules() -> dict[str, Path]:
     found = {}
     for package in ("prefdata", "filters", "trainers"):
@@ -43,10 +45,14 @@ def modules() -> dict[str, Path]:
     return found
 
 
+def tree(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
 def imports(file: Path) -> set[str]:
     """Modules of ours that a file imports, wherever in the file."""
     found = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree(file)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -108,8 +114,7 @@ def test_what_joins_the_parts_imports_only_what_stands_before_it(name: str) -> N
 
 @pytest.mark.parametrize("name", sorted(name for name in modules() if name.startswith("prefdata")))
 def test_the_data_layer_never_imports_torch(name: str) -> None:
-    tree = ast.parse(modules()[name].read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
+    for node in ast.walk(tree(modules()[name])):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
         assert not [one for one in names if one.split(".")[0] in ("torch", "transformers", "trl", "datasets")]
@@ -130,7 +135,7 @@ def test_every_module_imports(name: str) -> None:
 def test_nothing_executes_what_it_reads() -> None:
     banned = {"pickle", "dill", "joblib", "cloudpickle", "marshal", "shelve"}
     for name, file in modules().items():
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree(file)):
             if isinstance(node, ast.Import):
                 assert not banned & {alias.name.split(".")[0] for alias in node.names}, name
             elif isinstance(node, ast.ImportFrom):
