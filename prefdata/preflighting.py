@@ -110,8 +110,8 @@ def preflight(
 
     `model` names the tokenizer, template and vocabulary (a name, a folder or a hub id); a recipe has its own. `as_trl`
     tells what plain TRL would do with the same rows beside what prefdata does. `pictures` is the folder below which
-    addresses of pictures are looked up, by default that of the data file, of each its own. `settings` are those of the
-    method (`per_device_batch=8`). Example: `prefdata.preflight("pairs.jsonl", model="smollm2-135m")[0].preflight.findings`.
+    addresses of pictures are looked up, by default that of each data file. `settings` are those of the method
+    (`per_device_batch=8`). Example: `prefdata.preflight("pairs.jsonl", model="smollm2-135m")[0].preflight.findings`.
     Raises InputError where no row can be read, RecipeError for settings that contradict the rows.
     """
     given = {"max_length": max_length, **settings}

@@ -108,10 +108,10 @@ Read are, beside rows of the formats above with their pictures:
 Addresses are relative to the folder of the data file, for `run`, `audit`, `preflight` and `convert` alike: `x.png` in
 `photos/train/metadata.jsonl` is `photos/train/x.png`. Of a folder, `convert` writes them as seen from that folder
 (`train/x.png`), so that no two pictures have one address; else it leaves them as they stand. It opens no picture; only
-bytes go out as the table says. Files below a folder called train, validation or test (or dev, val, eval ...) become that
-split, others one by their own name. A run reads all files of a source as one set, whatever their folders are called,
-and splits it itself: to leave the test rows of such a folder out, name `photos/train`. It takes every picture through
-its gate, and its exports hold the stored ones:
+bytes go out as the table says. Files below a folder called train, validation or test (or dev, val, eval ...) become
+that split, others one by their own name. A run reads all files of a source as one set, whatever their folders are
+called, and splits it itself: to leave the test rows of such a folder out, name `photos/train`. It takes every picture
+through its gate, and its exports hold the stored ones:
 """
 
 WAYS: Mapping[str, str] = {
@@ -122,6 +122,9 @@ WAYS: Mapping[str, str] = {
 }
 
 FOUND = """
+TRL's trainers take all pictures of a row for its prompt's: rows with a picture in an answer are refused with `trl`.
+`huggingface` and `webdataset` keep them, for other trainers; do not give TRL those.
+
 LLaMA-Factory finds files through `dataset_dir`, ms-swift by `ROOT_IMAGE_DIR=<folder of the data>`; TRL, Axolotl and
 OpenRLHF where the trainer is started in that folder. Lines of JSONL with pictures inside get long: our own reader takes
 4 MiB a line.

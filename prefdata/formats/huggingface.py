@@ -18,7 +18,7 @@ import polars as pl
 from prefdata.formats.core import GIVEN, ROW, Container, Feature, Match, Outcome, sides_of
 from prefdata.formats.dataset_info import dataset_info
 from prefdata.formats.shapes import json_text
-from prefdata.formats.trl import Trl
+from prefdata.formats.trl import COLUMNS, Trl
 from prefdata.schema import SCHEMAS, RecordType
 
 BESIDE_TRL = ("images", "tools", "label", "margin", "answer", "id")
@@ -63,7 +63,7 @@ class HuggingFace:
     writes: ClassVar[frozenset[RecordType]] = frozenset(RecordType)
     container: ClassVar[Container] = "parquet"
     holds: ClassVar[Mapping[RecordType, frozenset[Feature]]] = {
-        record_type: features | {Feature.ID} for record_type, features in Trl.holds.items()
+        record_type: features | {Feature.ID} for record_type, features in COLUMNS.items()
     }
 
     picture_columns: ClassVar[tuple[str, ...]] = ("images",)
@@ -103,8 +103,8 @@ class HuggingFace:
         return Outcome(frame.with_columns(meta.alias("meta")).drop("_meta"), result.refused)
 
     def encode(self, rows: pl.DataFrame, record_type: RecordType) -> Outcome:
-        """Refused is what TRL's trainers would not take."""
-        result = self._trl().encode(rows, record_type)
+        """Refused is what TRL's trainers would not take, but for pictures in answers, which `datasets` loads."""
+        result = self._trl().in_columns(rows, record_type)
         kept = _passed(rows, result)
         own = [
             kept[name] for name in _own(record_type) if name in kept.columns and kept[name].null_count() < kept.height

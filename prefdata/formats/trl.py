@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar, Literal
 
 import polars as pl
@@ -41,7 +42,15 @@ from prefdata.formats.shapes import (
 )
 from prefdata.schema import SCHEMAS, RecordType
 
-CHAT = TEXT | CALLS | PICTURES | {Feature.ANSWER_TURNS, Feature.TOOLS, Feature.ANSWER_IMAGES}
+CHAT = TEXT | CALLS | PICTURES | {Feature.ANSWER_TURNS, Feature.TOOLS}
+
+COLUMNS: Mapping[RecordType, frozenset[Feature]] = {
+    RecordType.SFT: CHAT | {Feature.ANSWER_IMAGES},
+    RecordType.PREFERENCE: CHAT | {Feature.MARGIN, Feature.ANSWER_IMAGES},
+    RecordType.UNPAIRED: CHAT | {Feature.ANSWER_IMAGES},
+    RecordType.PROMPT: CHAT | {Feature.ANSWER},
+}
+"""What rows in TRL's columns hold, whoever reads them."""
 
 SHAPES: Mapping[RecordType, tuple[str, ...]] = {
     RecordType.UNPAIRED: ("prompt", "completion", "label"),
@@ -66,10 +75,7 @@ class Trl:
     writes: ClassVar[frozenset[RecordType]] = frozenset(RecordType)
     container: ClassVar[Container] = "parquet"
     holds: ClassVar[Mapping[RecordType, frozenset[Feature]]] = {
-        RecordType.SFT: CHAT,
-        RecordType.PREFERENCE: CHAT | {Feature.MARGIN},
-        RecordType.UNPAIRED: CHAT,
-        RecordType.PROMPT: CHAT | {Feature.ANSWER},
+        record_type: features - {Feature.ANSWER_IMAGES} for record_type, features in COLUMNS.items()
     }
 
     picture_columns: ClassVar[tuple[str, ...]] = ("images",)
@@ -146,9 +152,20 @@ class Trl:
         return Outcome(pieces(result.rows, record_type), result.refused)
 
     def encode(self, rows: pl.DataFrame, record_type: RecordType) -> Outcome:
-        """Prompt and answers apart, boolean label; `tools` as JSON text; pictures as parts and a list of addresses."""
+        """Prompt and answers apart, boolean label; `tools` as JSON text; pictures as parts and a list of addresses.
+
+        Refused are rows with a picture in an answer: TRL's trainers take all `images` for the prompt's, and stop at the
+        batch that has more of them than its prompts have places.
+        """
+        refusals = {"answer_images": rules.answer_images()} if answers_of(record_type) else {}
+        return self.in_columns(rows, record_type, refusals)
+
+    def in_columns(
+        self, rows: pl.DataFrame, record_type: RecordType, also: Mapping[str, pl.Expr] = MappingProxyType({})
+    ) -> Outcome:
+        """Rows in TRL's columns, as containers hold them that are not for its trainers alone; `also`: more rules."""
         sides = sides_of(record_type)
-        refusals = rules.answers(record_type)
+        refusals = rules.answers(record_type) | dict(also)
         refusals["image_count"] = rules.image_count(*sides)
         refusals["empty_turn"] = _nothing_asked()
         if self.style == "standard":

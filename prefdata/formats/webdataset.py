@@ -17,7 +17,7 @@ import polars as pl
 from prefdata.formats.captions import QUESTION, Captions
 from prefdata.formats.core import Container, Feature, Match, Outcome
 from prefdata.formats.tar_frames import KEY, TEXT
-from prefdata.formats.trl import Trl
+from prefdata.formats.trl import COLUMNS, Trl
 from prefdata.schema import RecordType
 
 ROWS = ("messages", "prompt", "completion", "chosen", "rejected")
@@ -32,7 +32,7 @@ class WebDataset:
     reads: ClassVar[frozenset[RecordType]] = frozenset(RecordType)
     writes: ClassVar[frozenset[RecordType]] = frozenset(RecordType)
     container: ClassVar[Container] = "tar"
-    holds: ClassVar[Mapping[RecordType, frozenset[Feature]]] = Trl.holds
+    holds: ClassVar[Mapping[RecordType, frozenset[Feature]]] = COLUMNS
     picture_columns: ClassVar[tuple[str, ...]] = ("images",)
 
     question: str = QUESTION
@@ -56,8 +56,8 @@ class WebDataset:
         return self._reader(rows).decode(rows.drop(TEXT, strict=False) if _is_row(rows) else rows, record_type)
 
     def encode(self, rows: pl.DataFrame, record_type: RecordType) -> Outcome:
-        """Refused is what TRL's trainers would not take."""
-        result = Trl().encode(rows, record_type)
+        """Refused is what TRL's trainers would not take, but for pictures in answers."""
+        result = Trl().in_columns(rows, record_type)
         if record_type is not RecordType.SFT or not result.rows.height:
             return result
         answer = pl.col("completion")

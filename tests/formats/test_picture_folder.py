@@ -105,8 +105,11 @@ def splits(tmp_path: Path) -> Path:
 
 def told(folder: Path) -> dict[str, list[tuple[str, str]]]:
     """File -> addresses and answers of LLaMA-Factory's rows."""
-    rows = {path.stem: [json.loads(line) for line in path.read_text().splitlines()] for path in folder.glob("*.jsonl")}
-    return {name: [(one["images"][0], one["conversations"][-1]["value"]) for one in some] for name, some in rows.items()}
+    found = {}
+    for path in folder.glob("*.jsonl"):
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        found[path.stem] = [(row["images"][0], row["conversations"][-1]["value"]) for row in rows]
+    return found
 
 
 def test_splits_in_folders_stay_apart_and_their_pictures_keep_their_own_addresses(splits: Path, tmp_path: Path) -> None:
@@ -116,7 +119,8 @@ def test_splits_in_folders_stay_apart_and_their_pictures_keep_their_own_addresse
         "test": [("test/x.png", "x of test")],
         "validation": [("en/dev/x.png", "x of en/dev")],
     }
-    convert([splits / "train", splits / "test"], to="llamafactory", out=tmp_path / "two", settings={"style": "sharegpt"})
+    both = [splits / "train", splits / "test"]
+    convert(both, to="llamafactory", out=tmp_path / "two", settings={"style": "sharegpt"})
     assert sorted(address for rows in told(tmp_path / "two").values() for address, _ in rows) == [
         *("test/x.png", "train/x.png", "train/y.png")
     ]

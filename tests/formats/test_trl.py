@@ -257,3 +257,31 @@ def test_label_words_that_look_like_numbers_stay_words() -> None:
     frame = pl.DataFrame({"prompt": ["q", "q"], "completion": ["a", "b"], "label": ["1", "1.0"]})
     told = Trl(labels={"1": True}).decode(frame, RecordType.UNPAIRED)
     assert reasons(told) == {1: ["ambiguous_label"]}
+
+
+def shown(record_type: RecordType) -> pl.DataFrame:
+    """Rows with a picture in the prompt, in an answer, in none."""
+    made = []
+    for at, sides in enumerate((["prompt"], ["prompt", "completion"], [])):
+        side = "chosen" if record_type is RecordType.PREFERENCE else "completion"
+        names = {"prompt": "prompt", "completion": side}
+        texts = {"prompt": [("user", "Which one?")], side: [("assistant", f"This one, {at}.")]}
+        if record_type is RecordType.PREFERENCE:
+            texts["rejected"] = [("assistant", "None.")]
+        for one in sides:
+            texts[names[one]] = [(role, MARK + text) for role, text in texts[names[one]]]
+        row = {
+            name: [{"role": role, "content": text, "tool_calls": None} for role, text in turns]
+            for name, turns in texts.items()
+        }
+        images = [{"uri": "x.png", "side": names[one], "message": 0, "part": 0} for one in sides]
+        made.append({"id": str(at), "source": "s", "group": "g", "label": True, **row, "images": images or None})
+    schema = {name: dtype for name, dtype in SCHEMAS[record_type].items() if name in made[0]}
+    return conform(pl.DataFrame([{name: row[name] for name in schema} for row in made], schema=schema), record_type)
+
+
+@pytest.mark.parametrize("kind", [RecordType.SFT, RecordType.PREFERENCE, RecordType.UNPAIRED])
+def test_a_picture_in_an_answer_is_not_for_trl_and_stays_in_containers(kind: RecordType) -> None:
+    assert reasons(Trl().encode(shown(kind), kind)) == {1: ["answer_images"]}
+    for name in ("huggingface", "webdataset"):
+        assert reasons(catalogue.load("format", name)().encode(shown(kind), kind)) == {}
