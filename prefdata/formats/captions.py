@@ -111,6 +111,7 @@ class Captions(ReadOnly):
         taken += [used[name] for name in ("id", "group") if name in used]
         frame = set_aside(rows, taken)
         captions, several = _captions(rows, texts)
+        captions = _beside(rows, captions, texts)
         uris = placeholders.uris_of(rows[used["image"]])
         frame = frame.with_columns(captions, uris.alias("_uris"))
         refusals: dict[str, pl.Expr] = {
@@ -202,6 +203,18 @@ def _captions(rows: pl.DataFrame, names: Iterable[str]) -> tuple[pl.Series, int]
     filled = every.to_frame().select(pl.col("_captions").list.eval(pl.element().filter(said))).to_series()
     lost = every.list.len().fill_null(0) - filled.list.len().fill_null(0)
     return filled.fill_null(pl.Series([[]], dtype=pl.List(pl.String))), int(lost.filter(filled.list.len() > 0).sum())
+
+
+def _beside(rows: pl.DataFrame, captions: pl.Series, names: Sequence[str]) -> pl.Series:
+    """The captions; where a row has none, what stands in the text file of its sample, if rows are those of a tar."""
+    if "__key__" not in rows.columns or "txt" in names or rows.schema.get("txt") != pl.String:
+        return captions
+    beside = pl.when(pl.col("txt").str.strip_chars() != "").then(pl.concat_list("txt"))
+    frame = rows.select("txt").with_columns(captions.alias("_captions"))
+    mine = pl.col("_captions")
+    return frame.select(
+        _captions=pl.when(mine.list.len() == 0).then(beside.fill_null(mine)).otherwise(mine)
+    ).to_series()
 
 
 def _pictures(values: pl.Series) -> bool:

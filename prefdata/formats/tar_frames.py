@@ -35,9 +35,11 @@ MAX_PICTURE = 64 * MIB
 MAX_MEMBERS = 1_000
 """Files of one sample."""
 
+MAX_SAMPLE = 256 * MIB
+"""Bytes of the files of one sample that are kept until it is whole."""
+
 _BLOCK = 512
 _MAX_HEADER = MIB
-_PAX = re.compile(rb"(\d+) (path|size)=([^\n]*)\n")
 
 
 class Sample(NamedTuple):
@@ -66,16 +68,16 @@ class _Member(NamedTuple):
 def samples(source: Source, limits: ReadLimits) -> Iterator[Sample]:
     """The samples of a tar in order. Raises Unreadable where it breaks off, after those that stand before."""
     held: list[_Member] = []
-    key, number = "", 0
+    key, number, kept = "", 0, 0
     for member in _members(source, limits):
         mine = _key(member.name)
         if held and mine != key:
             number += 1
             yield _sample(number, key, held, limits)
-            held = []
-        key = mine
+            held, kept = [], 0
+        key, kept = mine, kept + len(member.data)
         if len(held) < MAX_MEMBERS:
-            held.append(member)
+            held.append(member if kept <= MAX_SAMPLE else member._replace(data=b"", fault="member_too_large"))
         else:
             held[-1] = held[-1]._replace(data=b"", fault="too_many_members")
     if held:
@@ -120,7 +122,8 @@ def _key(name: str) -> str:
 
 
 def _sample(number: int, key: str, members: list[_Member], limits: ReadLimits) -> Sample:
-    text, words, fault = "{}", None, ""
+    text: str | None = None
+    words, fault = None, ""
     pictures: dict[str, str] = {}
     for member in members:
         fault = fault or member.fault
@@ -138,12 +141,15 @@ def _sample(number: int, key: str, members: list[_Member], limits: ReadLimits) -
             except UnicodeDecodeError:
                 fault = fault or "bad_encoding"
                 continue
-            if "\x00" in read:
+            if (text if kind == "json" else words) is not None:  # which of the two is meant nothing tells
+                fault = fault or "duplicate_member"
+            elif "\x00" in read:
                 fault = fault or "nul_character"
             elif kind == "json":
                 text = read.strip()
             else:
                 words = read.strip("\r\n")
+    text = "{}" if text is None else text
     fault = fault or ("" if text.startswith("{") else "not_object")
     printable = "".join(char if char.isprintable() else "?" for char in key)
     rest = text[1:].lstrip()
@@ -178,7 +184,7 @@ def _members(source: Source, limits: ReadLimits) -> Iterator[_Member]:
             if info.type == tarfile.GNUTYPE_LONGNAME:
                 name = told.rstrip(b"\0").decode("utf-8", "backslashreplace")
             elif info.type == tarfile.XHDTYPE:
-                found = {key: value for _, key, value in _PAX.findall(told)}
+                found = _records(told, offset)
                 name = found.get(b"path", b"").decode("utf-8", "backslashreplace") or name
                 size = int(found[b"size"]) if found.get(b"size", b"").isdigit() else -1
             continue
@@ -198,6 +204,21 @@ def _members(source: Source, limits: ReadLimits) -> Iterator[_Member]:
             yield _Member(called, offset, b"", "member_too_large" if most >= 0 else "", length)
         else:
             yield _Member(called, offset, stream.block(length, offset), "", length)
+
+
+def _records(told: bytes, offset: int) -> dict[bytes, bytes]:
+    """The records of an extended header, each `LENGTH KEY=VALUE` and a line end, of which a value may have more."""
+    found, at = {}, 0
+    while at < len(told) and told[at]:  # what fills the block is zeros
+        said, _, _ = told[at : at + 20].partition(b" ")
+        length = int(said) if said.isdigit() else 0
+        record = told[at + len(said) + 1 : at + length]
+        if length <= len(said) + 1 or at + length > len(told) or not record.endswith(b"\n"):
+            raise Unreadable("broken_tar", offset=offset)
+        key, _, value = record[:-1].partition(b"=")
+        found[key] = value
+        at += length
+    return found
 
 
 class _Stream:

@@ -93,6 +93,8 @@ def test_a_tar_of_a_long_name_and_a_large_header_reads(tmp_path: Path) -> None:
         ((("1.png", PNG), ("1.json", b"[1]")), "not_object"),
         ((("1.png", PNG), ("1.json", b'{"a": 1, "a": 2}')), "duplicate_key"),
         ((("1.png", PNG), ("1.png", PNG), ("1.txt", b"x")), "duplicate_member"),
+        ((("1.png", PNG), ("1.json", b"{}"), ("1.json", b'{"caption": "x"}')), "duplicate_member"),
+        ((("1.png", PNG), ("1.txt", b"x"), ("1.caption", b"y")), "duplicate_member"),
     ],
 )
 def test_a_sample_that_cannot_be_read_costs_itself_alone(tmp_path: Path, files: tuple[Any, ...], reason: str) -> None:
@@ -106,6 +108,37 @@ def test_a_picture_that_is_too_large_is_passed_over_unread(tmp_path: Path, monke
     path = tar(tmp_path / "a.tar", ("1.png", PNG + bytes(101)), ("1.txt", b"One."), ("2.png", PNG), ("2.txt", b"Two."))
     rows, reasons = read(path)
     assert ([row["txt"] for row in rows], reasons) == (["Two."], ["member_too_large"])
+
+
+def test_a_sample_that_holds_more_than_is_kept_costs_itself_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tar_frames, "MAX_SAMPLE", 25)
+    path = tar(
+        tmp_path / "a.tar", ("1.a.png", PNG), ("1.b.png", PNG), ("1.c.png", PNG), ("2.png", PNG), ("2.txt", b"x")
+    )
+    rows, reasons = read(path)
+    assert ([row["__key__"] for row in rows], reasons) == (["2"], ["member_too_large"])
+
+
+def test_a_caption_stands_in_the_json_of_one_sample_and_beside_the_other(tmp_path: Path) -> None:
+    path = tar(
+        tmp_path / "a.tar", ("1.png", PNG), ("1.txt", b"One."), ("2.png", PNG), ("2.json", b'{"caption": "Two."}')
+    )
+    (frame,) = [chunk.frame for chunk in read_frames(path)]
+    reading = recognised(frame, where="tar")
+    rows = reading.format.decode(frame, reading.type).rows
+    assert [row[0]["content"] for row in rows["completion"]] == ["One.", "Two."]
+
+
+def test_a_name_within_another_record_of_a_header_is_no_name(tmp_path: Path) -> None:
+    info = tarfile.TarInfo("1.txt")
+    info.pax_headers = {"comment": "x\n17 path=other.txt\n12 size=5000\n"}
+    info.size = 4
+    with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.PAX_FORMAT) as made:
+        made.addfile(info, io.BytesIO(b"One."))
+    rows, reasons = read(tmp_path / "a.tar")
+    assert ([(row["__key__"], row["txt"]) for row in rows], reasons) == ([("1", "One.")], [])
 
 
 def test_names_of_a_tar_are_never_paths(tmp_path: Path) -> None:
