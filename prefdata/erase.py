@@ -31,10 +31,10 @@ from prefdata.training_stages import TRAINED_ON
 RECEIPTS = "receipts"
 
 REFUSED_PICTURES = (
-    f"{gating.TABLE} and {gating.WATCHED} name the pictures of rows that were refused, by address, size and measures; "
-    "whose they were is not known"
+    f"{gating.TABLE} and {gating.WATCHED} name pictures of rows that were refused, by address, size and measures; "
+    "whose those are is not known which no row with a customer named"
 )
-"""What remains where a run has pictures."""
+"""What remains where a run has pictures of nobody."""
 
 ROW_LEVEL = ("samples.json", "eval_rewards.parquet", "before.json")
 """Files of a trained stage that hold rows or what was generated for them."""
@@ -81,7 +81,7 @@ def erase(
             )
         found = _find(state, customer, source)
         others = sorted(one.name for one in (directory.path / OTHERS).glob("*"))
-        pictures = (directory.path / gating.TABLE).is_file()
+        pictures = gating.nobodys(directory.path)
         if dry_run:
             return Erased(found, None, _told(found, others, pictures))
         if found.rows.height == marker["result"]["rows"]:
@@ -113,7 +113,8 @@ def _find(state: State, customer: str, source: str | None) -> Found:
         [pl.read_parquet(shard, columns=["id", "source", "group", "meta"], glob=False) for shard in state.shards()]
     )
     theirs = records.filter(rows_of(records, {name: [value] for name, value in hashed.items()}))
-    if theirs.is_empty():
+    of_pictures = set(gating.whose(state.run.path).select("source", "customer").rows()) & set(hashed.items())
+    if theirs.is_empty() and not of_pictures:
         raise InputError(f"{state.run.path}: no row of this customer in {', '.join(looked)}; ids are as the source has")
     # a customer that one source does not know is not added to its list
     has = [
@@ -121,7 +122,7 @@ def _find(state: State, customer: str, source: str | None) -> Found:
         for path in CUSTOMERS
         for row in theirs.select("source", customer=pl.col("meta").str.json_path_match(path)).unique().rows()
     ]
-    hashed = {name: value for name, value in hashed.items() if (name, value) in has}
+    hashed = {name: value for name, value in hashed.items() if (name, value) in {*has, *of_pictures}}
     kept = runner.scan_rows(state.run.path, "kept").select("id", "split").collect()
     rows = theirs.join(kept, on="id", how="left").select(
         "id",
@@ -193,7 +194,7 @@ def _take_out(state: State, facts: dict[str, Any], marker: dict[str, Any], found
                 continue
             write_parquet(shard, pl.read_parquet(shard, glob=False).filter(stays))
             write_parquet(state.signals(shard), signals.filter(stays))
-    pictures = gating.forget(run.path, gone, others)
+    pictures = gating.forget(run.path, gone, others, found.customer)
     state.seen = None
     _forget(state)
     result = marker["result"]

@@ -9,7 +9,7 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,7 +17,8 @@ import polars as pl
 
 from prefdata import judging
 from prefdata.io import SLICE, write_parquet, write_slices
-from prefdata.picturing.drawn import PLACE, Drawn
+from prefdata.picture_owners import OWNED, at, owned_of, pairs, settled, theirs, untold
+from prefdata.picturing.drawn import DRAWN, Drawn
 from prefdata.reading.account import Unreadable
 from prefdata.reading.sources import sha256_of
 from prefdata.recipe_parts import Recipe, Source, plain
@@ -38,6 +39,9 @@ STORE = "pictures"
 
 WATCHED = "stages/pictures.parquet"
 """Of a run: `source`, `address` and `found`, which tells its content, of every picture that is a file of its own."""
+
+WHOSE = "stages/whose_pictures.parquet"
+"""Of a run: prefdata.picture_owners.OWNED of the pictures of refused rows, for the day when a customer is erased."""
 
 AMONG_INPUTS = "pictures/"
 """What the hash of a source's pictures is called among those of its files; no file's name ends so."""
@@ -84,9 +88,9 @@ class Looking:
         self._drawn: Drawn | None = None
         self._tables: list[pl.DataFrame] = []
         self._rows: dict[bytes, int] = {}
-        self._used = _pairs([])
-        self._forgotten = _pairs([])
-        self._shared = _pairs([])
+        self._met: dict[str, list[pl.DataFrame]] = {}
+        self._used, self._gone = pairs([]), pairs([])
+        self._owned, self._gone_owned = OWNED.to_frame(), OWNED.to_frame()
 
     def __enter__(self) -> Looking:
         return self
@@ -94,7 +98,7 @@ class Looking:
     def __exit__(self, *error: Any) -> None:
         if self._gate is not None:
             self._gate.__exit__(*error)
-            self._gate = None
+        self._gate = None
 
     def passed(self, rows: pl.DataFrame, source: Source) -> Passed:
         """`rows` after the gate; addresses in `images` are seen from the source's root, see `seen_from_root`."""
@@ -103,6 +107,8 @@ class Looking:
             return Passed(rows, rows.clear().with_columns(reasons=pl.lit([], pl.List(pl.String))))
         shown = rows.with_row_index("_row").filter(has).select("_row", "images").explode("images").unnest("images")
         known = self._looked(shown["uri"].drop_nulls().unique(maintain_order=True), source)
+        met = owned_of(rows, shown.join(known, on="uri"), source.name, hashed=source.layout is not None)
+        self._met.setdefault(source.name, []).append(met)
         no_address = pl.when(pl.col("uri").is_null()).then(pl.lit(NO_ADDRESS))
         lists = (
             shown.join(known, on="uri", how="left", maintain_order="left")
@@ -117,13 +123,20 @@ class Looking:
         taken = whole.filter(~gone).with_columns(images=pl.coalesce("_images", "images"))
         return Passed(taken.select(rows.columns), whole.filter(gone).select(*rows.columns, "reasons"))
 
-    def keep(self, source: Source, kept: pl.DataFrame, forgotten: pl.DataFrame) -> None:
-        """Notes which pictures the records of a source have, and which only those had that the run has to forget."""
-        used = _pairs([kept.with_columns(source=pl.lit(source.name))])
-        gone = _pairs([forgotten.with_columns(source=pl.lit(source.name))])
-        self._used = pl.concat([self._used, used])
-        self._forgotten = pl.concat([self._forgotten, gone.join(used, on=["source", "at"], how="anti")])
-        self._shared = pl.concat([self._shared, gone.join(used, on=["source", "at"], how="semi")])
+    def keep(self, source: Source, kept: pl.DataFrame, forgotten: pl.DataFrame, customers: Sequence[str] = ()) -> None:
+        """Notes which pictures the records of a source have, and which those had that the run has to forget.
+
+        `customers` are the hashes of who is forgotten in the source.
+        """
+        name = pl.lit(source.name).alias("source")
+        kept, forgotten = kept.with_columns(name), forgotten.with_columns(name)
+        self._used = pl.concat([self._used, pairs([kept])])
+        self._gone = pl.concat([self._gone, pairs([forgotten])])
+        if met := self._met.pop(source.name, None):
+            owned = untold(pl.concat(met), self._table().filter(pl.col("source") == source.name), [kept, forgotten])
+            gone = theirs(owned, {source.name: customers})
+            self._owned = pl.concat([self._owned, owned.filter(~gone)])
+            self._gone_owned = pl.concat([self._gone_owned, owned.filter(gone)])
 
     def write(self) -> list[Path]:
         """pictures.parquet, the watched files, and the store without what no record has; gives the files.
@@ -132,19 +145,13 @@ class Looking:
         of one that only forgotten customers had, nothing is. Where no row had a picture nothing is written.
         """
         if not self._tables:
-            for name in (TABLE, WATCHED):
+            for name in (TABLE, WATCHED, WHOSE):
                 (self._run / name).unlink(missing_ok=True)
             prune(self._run)
             return []
         found = self._table().unique(["source", "address"], keep="first", maintain_order=True)
-        found = _nameless(found.with_columns(at=_at()).sort("source", "address"), self._shared)
-        found = found.join(self._forgotten, on=["source", "at"], how="anti", maintain_order="left")
-        watched = _watched(found, self._recipe)
-        found = found.join(self._used.with_columns(used=True), on=["source", "at"], how="left", maintain_order="left")
-        kept = pl.col("used").fill_null(False)
-        traces = [name for name in (*TRACES, *PLACE) if name in found.columns]
-        found = found.with_columns(pl.when(kept).then(name).alias(name) for name in traces).drop("at", "used")
-        return _written(self._run, found, self._drawings(), watched)
+        found = settled(found, used=self._used, gone=self._gone, gone_owned=self._gone_owned, owned=self._owned)
+        return _written(self._run, found, self._drawings(), _watched(found, self._recipe), self._owned)
 
     def pictures(self) -> Pictures | None:
         """What was looked at so far; null where no row had a picture."""
@@ -164,7 +171,8 @@ class Looking:
         return self._drawn
 
     def _looked(self, addresses: pl.Series, source: Source) -> pl.DataFrame:
-        """`uri` (the addresses), `stored` (what rows call the picture from now on) and `reason` (null where taken)."""
+        """`uri` (the addresses), `stored` (what rows call the picture from now on), `reason` (null where taken) and
+        `address` (as the table has it)."""
         from prefdata.pictures import Address
 
         keys = [_key(source.name, address) for address in addresses]
@@ -177,7 +185,7 @@ class Looking:
             self._tables.append(self._drawings().put(table))
             self._rows |= dict(zip(some, range(len(self._rows), len(self._rows) + len(some)), strict=True))
         told = self._table().select("uri", "address", "reason")[[self._rows[key] for key in keys]]
-        return addresses.to_frame("uri").hstack(told.select("reason", stored=_at()).select("stored", "reason"))
+        return addresses.to_frame("uri").hstack(told.select("address", "reason", stored=at()))
 
     def _open(self) -> Gate:
         if self._gate is None:
@@ -279,7 +287,7 @@ def of_row(run: Path, source: str, images: Sequence[Mapping[str, Any]]) -> list[
     rows: dict[str, list[dict[str, Any]]] = {}
     if (run / TABLE).is_file():
         table = pl.scan_parquet(run / TABLE, glob=False).filter(pl.col("source") == source)
-        mine = table.with_columns(at=_at()).filter(pl.col("at").is_in([one["uri"] for one in images]))
+        mine = table.with_columns(at=at()).filter(pl.col("at").is_in([one["uri"] for one in images]))
         for row in mine.select("at", "address", *names).sort("address").collect().iter_rows(named=True):
             rows.setdefault(row["at"], []).append(row)
     found = []
@@ -291,20 +299,41 @@ def of_row(run: Path, source: str, images: Sequence[Mapping[str, Any]]) -> list[
     return found
 
 
-def forget(run: Path, gone: pl.DataFrame, stays: pl.DataFrame) -> list[Path]:
-    """Takes the pictures out that only the records `gone` had, `stays` being the others; gives the files that are left.
+def forget(run: Path, gone: pl.DataFrame, stays: pl.DataFrame, customers: Mapping[str, str]) -> list[Path]:
+    """Takes the pictures out that only the records `gone` and these `customers` had; gives the files that are left.
 
-    Both hold `source` and `images`. A picture that both had stays without its names, see `_nameless`.
+    `stays` are the other records; both hold `source` and `images`. Customers are a hash for each source.
     """
     if not (run / TABLE).is_file():
         return []
-    theirs, others = _pairs([gone]), _pairs([stays])
     table, _, drawn = _placed(run)
-    left = _nameless(table.with_columns(at=_at()), theirs.join(others, on=["source", "at"], how="semi"))
-    only = theirs.join(others, on=["source", "at"], how="anti")
-    left = left.join(only, on=["source", "at"], how="anti", maintain_order="left").drop("at")
+    owned = whose(run)
+    forgotten = theirs(owned, {source: [customer] for source, customer in customers.items()})
+    left = settled(
+        table,
+        used=pairs([stays]),
+        gone=pairs([gone]),
+        gone_owned=owned.filter(forgotten),
+        owned=owned.filter(~forgotten),
+    )
     watched = pl.read_parquet(run / WATCHED, glob=False)
-    return _written(run, left, drawn, watched.join(left, on=["source", "address"], how="semi", maintain_order="left"))
+    watched = watched.join(left, on=["source", "address"], how="semi", maintain_order="left")
+    return _written(run, left, drawn, watched, owned.filter(~forgotten))
+
+
+def whose(run: Path) -> pl.DataFrame:
+    """OWNED: whose those pictures of a run are that no record tells of."""
+    there = (run / WHOSE).is_file()
+    return pl.read_parquet(run / WHOSE, glob=False) if there else OWNED.to_frame()
+
+
+def nobodys(run: Path) -> bool:
+    """Whether the table of a run names pictures that neither a record nor `whose` tells a customer of."""
+    if not (run / TABLE).is_file():
+        return False
+    found = pl.read_parquet(run / TABLE, columns=["source", "address", "pixels"], glob=False)
+    unused = found.filter(pl.col("pixels").is_null())
+    return bool(unused.join(whose(run).drop_nulls(), on=["source", "address"], how="anti").height)
 
 
 def contents(images: pl.Series, table: pl.DataFrame) -> pl.Series:
@@ -313,7 +342,7 @@ def contents(images: pl.Series, table: pl.DataFrame) -> pl.Series:
     shown = pl.DataFrame({"images": images}).with_row_index("_row").filter(pl.col("images").list.len() > 0)
     named = shown.select("images").explode("images").unnest("images").select("uri").unique()
     file = pl.col("uri").min().over("pixels").alias("file")
-    columns = table.select("pixels", "width", "height", *MEASURES, "uri", at=_at())
+    columns = table.select("pixels", "width", "height", *MEASURES, "uri", at=at())
     alike = columns.join(named, left_on="at", right_on="uri", how="semi").select("pixels").drop_nulls().unique()
     measured = (
         columns.join(alike, on="pixels", how="semi", maintain_order="left")
@@ -330,20 +359,6 @@ def contents(images: pl.Series, table: pl.DataFrame) -> pl.Series:
     )
     every = pl.DataFrame({"_row": pl.int_range(height, dtype=pl.UInt32, eager=True)})
     return every.join(told, on="_row", how="left", maintain_order="left")["said"].fill_null("")
-
-
-def _nameless(table: pl.DataFrame, shared: pl.DataFrame) -> pl.DataFrame:
-    """The table, sorted, where pictures `shared` with forgotten customers have one row, named by their pixels.
-
-    Rows do not tell by which of several addresses they came to equal pixels, so that any may name who is forgotten. A
-    picture that has one address alone keeps it: the other rows name it, too. Files without a name are watched no more.
-    """
-    several = pl.col("address").n_unique().over("source", "at") > 1
-    marked = table.join(shared.with_columns(_both=True), on=["source", "at"], how="left", maintain_order="left")
-    marked = marked.with_columns(_both=pl.col("_both").fill_null(False) & several)
-    alike = marked.filter("_both").unique(["source", "at"], keep="first", maintain_order=True)
-    named = alike.with_columns(address=pl.format("pixels:{}", pl.col("pixels").str.slice(0, 16)))
-    return pl.concat([marked.filter(~pl.col("_both")), named]).drop("_both").sort("source", "address")
 
 
 def _watched(table: pl.DataFrame, recipe: Recipe) -> pl.DataFrame:
@@ -372,16 +387,23 @@ def _placed(run: Path, names: Sequence[str] | None = None) -> tuple[pl.DataFrame
     return pl.concat([drawn.put(one) for one in slices]), run, drawn
 
 
-def _written(run: Path, table: pl.DataFrame, drawn: Drawn, watched: pl.DataFrame) -> list[Path]:
-    """Writes both and prunes the store; gives all files."""
+def _written(run: Path, table: pl.DataFrame, drawn: Drawn, watched: pl.DataFrame, owned: pl.DataFrame) -> list[Path]:
+    """Writes all three, TRACES of pictures that records have (`used`) alone, and prunes the store; gives the files."""
     from prefdata.pictures import PICTURES
 
+    traces = [name for name in (*TRACES, *(f"{name}_bytes" for name in DRAWN)) if name in table.columns]
+    table = table.with_columns(pl.when("used").then(name).alias(name) for name in traces)
     slices = (table.slice(start, SLICE) for start in range(0, max(table.height, 1), SLICE))
-    whole = (one.hstack(drawn.get(one)).select(PICTURES.names()) for one in slices)
     (run / WATCHED).parent.mkdir(exist_ok=True)
-    write_slices(run / TABLE, whole, PICTURES)
+    write_slices(run / TABLE, (one.hstack(drawn.get(one)).select(PICTURES.names()) for one in slices), PICTURES)
     write_parquet(run / WATCHED, watched)
-    return [run / TABLE, run / WATCHED, *prune(run, set(table["uri"].drop_nulls().to_list()))]
+    files = [run / TABLE, run / WATCHED]
+    if owned.height:
+        files.append(run / WHOSE)
+        write_parquet(files[-1], owned.sort(owned.columns))
+    else:
+        (run / WHOSE).unlink(missing_ok=True)
+    return [*files, *prune(run, set(table["uri"].drop_nulls().to_list()))]
 
 
 def prune(run: Path, named: Set[str] = frozenset()) -> list[Path]:
@@ -414,28 +436,11 @@ def _found(root: Path, address: str, limit: int) -> str | None:
         return None
 
 
-def _pairs(frames: Iterable[pl.DataFrame]) -> pl.DataFrame:
-    """`source` and `at` of every picture in rows with `source` and `images`, each once."""
-    empty = pl.DataFrame(schema={"source": pl.String, "at": pl.String})
-    listed = [
-        frame.select("source", at=pl.col("images").list.eval(pl.element().struct.field("uri")))
-        .filter(pl.col("at").list.len() > 0)
-        .explode("at")
-        for frame in frames
-    ]
-    return pl.concat([empty, *listed]).unique().sort("source", "at")
-
-
 def _without_tokens(addresses: pl.Series) -> pl.Series:
     """Addresses without what lets one in: of the network host and path, and of more a hash, which tells them apart."""
     bare = addresses.str.replace(_OF_NETWORK, "$1$2")
     hashed = stable_hash([addresses], purpose="picture address", size=8)
     return pl.select(pl.when(bare == addresses).then(addresses).otherwise(bare + "?" + hashed)).to_series()
-
-
-def _at() -> pl.Expr:
-    """What rows call a picture of the table: its place in the store, else the address it came by."""
-    return pl.coalesce("uri", "address")
 
 
 def _key(source: str, address: str) -> bytes:

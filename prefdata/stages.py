@@ -171,7 +171,8 @@ def _ingest(state: State, key: str, forgotten: dict[str, list[str]], looking: ga
         if mined.account is not None:
             accounts.append(mined.account)
         gone = rows_of(mined.records, forgotten) if forgotten else pl.repeat(False, mined.records.height, eager=True)
-        looking.keep(source, mined.records.filter(~gone), mined.records.filter(gone))
+        rows = mined.records
+        looking.keep(source, rows.filter(~gone), rows.filter(gone), forgotten.get(source.name, []))
         if forgotten:
             fates = counted(mined.fates, mined.records.filter(gone))
             mined = mined._replace(

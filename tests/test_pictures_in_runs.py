@@ -1,60 +1,45 @@
-"""Runs of rows with pictures: the gate, what is stored, who is given it, what resumes, what is erased."""
+"""Runs of rows with pictures: the gate, what is stored, who is given it, what resumes."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-from PIL import Image, ImageDraw
 
 import prefdata
-from prefdata import catalogue, explain, gating, judging, stages
-from prefdata.engine import LocalEngine
-from prefdata.erase import erase
+from prefdata import catalogue, explain, gating, judging
 from prefdata.errors import InputError, RecipeError
-from prefdata.ingest import input_hashes
-from prefdata.io import sha256_file
 from prefdata.judging import RowFilter
 from prefdata.pictures import PICTURES, SEEN, read
 from prefdata.recipe import load
 from prefdata.reporting.accounts import ENDS
-from prefdata.rundir import RunDir
 
-QUESTION = "What is to be seen in this picture of my order?"
-
-TAKEN = ["p/0.png", "p/1.png", "p/2.png", "p/again.png"]
-"""Pictures of rows that stay."""
+_spec = importlib.util.spec_from_file_location("pictured", Path(__file__).with_name("pictured.py"))
+assert _spec is not None
+assert _spec.loader is not None
+pictured: Any = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(pictured)
+TAKEN = pictured.TAKEN
+draw = pictured.draw
+folder = pictured.folder
+read_in = pictured.read_in
+recipe = pictured.recipe
+refused = pictured.refused
+run = pictured.run
+shown = pictured.shown
+table = pictured.table
+tree = pictured.tree
+write = pictured.write
 
 ASKED: list[pl.DataFrame] = []
 """What the scorer below was given."""
-
-
-def draw(path: Path, number: int, *, size: tuple[int, int] = (24, 18)) -> Path:
-    """A small picture, another one for every number."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture = Image.new("RGB", size, (40 + 11 * number % 200, 60, 200 - 7 * number % 180))
-    ImageDraw.Draw(picture).rectangle((number % 8, 3, number % 8 + 9, 12), fill=(250, 250, 20 * number % 250))
-    picture.save(path)
-    return path
-
-
-def shown(pictures: list[str], answer: str, *, question: str = QUESTION, **more: Any) -> dict[str, Any]:
-    """A row as TRL has it: a question about pictures, and an answer."""
-    part: list[dict[str, Any]] = [{"type": "image"} for _ in pictures]
-    prompt = [{"role": "user", "content": [*part, {"type": "text", "text": question}]}]
-    return {"prompt": prompt, "completion": [{"role": "assistant", "content": answer}], "images": pictures, **more}
-
-
-def write(path: Path, rows: Iterable[dict[str, Any]]) -> Path:
-    """JSON lines."""
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return path
 
 
 @dataclass(frozen=True)
@@ -133,78 +118,12 @@ def known(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     return
 
 
-def folder(tmp_path: Path) -> Path:
-    """A data file of seven rows, a folder of pictures beside it, and a recipe."""
-    for number in range(4):
-        draw(tmp_path / f"p/{number}.png", number)
-    draw(tmp_path / "p/again.png", 1)
-    whole = (tmp_path / "p/0.png").read_bytes()
-    (tmp_path / "p/cut.png").write_bytes(whole[: len(whole) // 2])
-    draw(tmp_path.parent / f"{tmp_path.name}-outside.png", 9)
-    rows = [
-        shown(["p/0.png"], "A lamp with a broken shade."),
-        shown(["p/1.png", "p/2.png"], "A kettle, and the box that it came in."),
-        shown(["p/again.png", "p/2.png"], "A kettle, and the box that it came in."),
-        shown(["p/cut.png", "p/3.png"], "Nobody can see that."),
-        shown(["p/gone.png"], "Nothing there."),
-        shown([f"../{tmp_path.name}-outside.png"], "Elsewhere."),
-        shown([], "You sent no picture."),
-    ]
-    write(tmp_path / "data.jsonl", rows)
-    return tmp_path
-
-
-def recipe(at: Path, more: str = "", *, name: str = "recipe") -> Path:
-    text = f"sources:\n  - {{name: data, path: data.jsonl, format: trl, type: sft}}\n{more}"
-    if "filters" not in more:
-        text += "filters: []\n"
-    if "groupings" not in more:
-        text += "groupings: []\n"
-    if "pictures" not in more:
-        text += "pictures: {workers: 1}\n"
-    (at / f"{name}.yaml").write_text(text, encoding="utf-8")
-    return at / f"{name}.yaml"
-
-
-def run(path: Path, out: Path, **options: Any) -> dict[str, Any]:
-    prefdata.run(path, out=out, train=False, **options)
-    report: dict[str, Any] = json.loads((out / "report.json").read_text(encoding="utf-8"))
-    for account in report["accounts"]:
-        assert account["all"] == sum(account[end] for end in ENDS)
-    return report
-
-
-def read_in(path: Path, out: Path) -> dict[str, Any]:
-    """The first stage of a run alone, or what is known of it."""
-    recipe = load(path)
-    out.mkdir(exist_ok=True)
-    state = stages.state_of(recipe, RunDir(out), LocalEngine(threads=1), lambda step, done, total: None)
-    return stages.ingest(state, input_hashes(recipe))
-
-
-def refused(found: dict[str, Any]) -> dict[str, int]:
-    (account,) = found["accounts"]
-    reasons: dict[str, int] = account["refused_because"]
-    return reasons
-
-
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of the folder, with the groupings that there are by default."""
     at = folder(tmp_path_factory.mktemp("shop"))
     run(recipe(at, "groupings: [exact_duplicates]\npictures: {}\n"), at / "run")
     return at
-
-
-def table(run: Path) -> pl.DataFrame:
-    return pl.read_parquet(run / "pictures.parquet")
-
-
-def tree(run: Path) -> dict[str, str]:
-    """Every file that may not differ between two runs of the same."""
-    skipped = {".lock", "run.log.jsonl", "run.json", "report.json", "report.html", "stages/ingest.json"}
-    found = {file.relative_to(run).as_posix(): file for file in run.rglob("*") if file.is_file()}
-    return {name: sha256_file(file) for name, file in found.items() if name not in skipped}
 
 
 def test_rows_have_the_addresses_of_stored_pictures_and_those_of_refused_ones_leave(done: Path) -> None:
@@ -374,66 +293,6 @@ def test_measures_alone_are_kept_where_nothing_is_stored(tmp_path: Path) -> None
     found = table(at / "run")
     assert found["uri"].null_count() == found.height
     assert found["pixels"].null_count() == 4  # three were refused, one's row left for the one beside it
-
-
-def test_pictures_of_a_customer_alone_are_erased_with_the_customer(tmp_path: Path) -> None:
-    at = folder(tmp_path)
-    rows = [
-        shown([f"p/{picture}.png"], "It is broken.", question=f"What of order {number}?", customer=customer)
-        for number, (picture, customer) in enumerate([(0, "ann"), (1, "ann"), (1, "bob"), (2, "cy"), (3, "cy")])
-    ]
-    write(at / "data.jsonl", rows)
-    path = recipe(at)
-    run(path, at / "run")
-    before = table(at / "run")
-    assert erase(at / "run", "ann").found.rows.height == 2
-    after = table(at / "run")
-    assert after["address"].to_list() == ["p/1.png", "p/2.png", "p/3.png"]
-    gone = before.row(by_predicate=pl.col("address") == "p/0.png", named=True)["uri"]
-    assert not (at / "run" / gone).exists()
-    assert all((at / "run" / uri).is_file() for uri in after["uri"])
-    assert "p/0.png" not in str(pl.read_parquet(at / "run/stages/pictures.parquet").rows())
-    erased = tree(at / "run")
-    was = (at / "run/stages/ingest.json").read_bytes()
-    read_in(path, at / "run")
-    assert tree(at / "run") == erased
-    assert (at / "run/stages/ingest.json").read_bytes() == was
-    (at / "run/stages/ingest.json").unlink()
-    read_in(path, at / "run")  # the files again, which still hold the customer
-    assert table(at / "run").equals(after)
-    assert tree(at / "run") == erased
-
-
-def test_names_of_equal_pictures_are_erased_where_one_of_them_may_name_the_customer(tmp_path: Path) -> None:
-    for name, number in (("ann_passport", 1), ("bob", 1), ("cy", 2), ("logo", 3)):
-        draw(tmp_path / f"p/{name}.png", number)
-    (tmp_path / "p/cut.png").write_bytes((tmp_path / "p/cy.png").read_bytes()[:40])
-    rows = [
-        shown([f"p/{one}.png" for one in pictures], "It is broken.", question=f"Order {at}?", customer=customer)
-        for at, (pictures, customer) in enumerate(
-            [(["ann_passport", "logo"], "ann"), (["bob", "logo"], "bob"), (["cy"], "cy"), (["ann_passport"], "ann")]
-        )
-    ]
-    draw(tmp_path / "p/ann_refused.png", 5)
-    rows.append(shown(["p/ann_refused.png", "p/cut.png"], "Refused.", customer="ann"))
-    write(tmp_path / "data.jsonl", rows)
-    path = recipe(tmp_path)
-    run(path, tmp_path / "run")
-    receipt = erase(tmp_path / "run", "ann").told
-    assert any("name the pictures of rows that were refused" in one for one in receipt["remains"])
-    after = table(tmp_path / "run")
-    names = after.drop_nulls("uri")["address"].to_list()
-    assert names[:2] == ["p/cy.png", "p/logo.png"]
-    assert [name.split(":")[0] for name in names[2:]] == ["pixels"]
-    assert "ann_passport" not in str(pl.read_parquet(tmp_path / "run/stages/pictures.parquet").rows())
-    refused = after.row(by_predicate=pl.col("address") == "p/ann_refused.png", named=True)
-    assert [refused[name] for name in gating.TRACES] == [None] * 6
-    bob = prefdata.kept_rows(tmp_path / "run").filter(pl.col("images").list.len() == 2)["id"][0]
-    assert "ann_passport" not in json.dumps(explain.explain(tmp_path / "run", bob)["pictures"])
-    erased = tree(tmp_path / "run")
-    (tmp_path / "run/stages/ingest.json").unlink()
-    read_in(path, tmp_path / "run")  # the files again, which still hold the customer
-    assert tree(tmp_path / "run") == erased
 
 
 def test_a_reply_to_a_broken_screenshot_is_refused_and_takes_the_outcome_along(tmp_path: Path) -> None:
