@@ -250,7 +250,8 @@ def _narrow(chunk: pl.DataFrame, record_type: RecordType, flags: list[pl.Expr]) 
     own = [
         name for name in ("label", "margin", "label_confidence", "source", "time", "language") if name in chunk.columns
     ]
-    return chunk.select("row", *PLACES, "part", *features.kept(record_type), *own, *flags)
+    shown = [features.SHOWN] if features.SHOWN in chunk.columns else []
+    return chunk.select("row", *PLACES, "part", *features.kept(record_type), *shown, *own, *flags)
 
 
 class _Sample:

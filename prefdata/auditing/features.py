@@ -29,6 +29,10 @@ def texts(rows: pl.DataFrame, record_type: RecordType) -> pl.DataFrame:
     )
 
 
+SHOWN = "shown"
+"""The column that tells rows of other pictures apart; there where any row has pictures."""
+
+
 def features(
     rows: pl.DataFrame, record_type: RecordType, *, found: MutableMapping[str, Ragged] | None = None
 ) -> pl.DataFrame:
@@ -38,7 +42,8 @@ def features(
     `<side>_norm` UInt64, equal where the words are: case, blanks and punctuation do not count (see `tokens`); `key`
     UInt64, equal where all sides are; `prompt_norm` of a row without a prompt is made of its answers, in any order, so
     that such rows are not all taken for answers to one question. Tool calls and pictures count in all three. They are
-    XXH3, the same in every format and at every version. `found` takes the words of every side.
+    XXH3, the same in every format and at every version. `found` takes the words of every side. Where any row has
+    pictures, `shown` UInt64 is equal where their addresses are; null of a row without.
     """
     from prefdata.auditing.tokens import tokens
 
@@ -63,6 +68,10 @@ def features(
     if not (asked := rows["prompt"].list.len().fill_null(0) > 0).all() and len(norms) > 1:
         norms["prompt"] = _unasked(norms).zip_with(~asked, norms["prompt"])
     told = [norm.alias(f"{side}_norm") for side, norm in norms.items()]
+    if pictures:
+        shown = rows.select(pl.concat_str([_pictures(side) for side in sides_of(record_type)])).to_series()
+        digests = _digests(shown.cast(pl.Binary).to_list())
+        told.append(digests.set(shown == "", None).alias(SHOWN))
     return rows.with_columns(*columns, *told, *hashes, _joint(hashes).alias("key"))
 
 

@@ -13,6 +13,7 @@ import polars as pl
 from prefdata.auditing.check import ANSWERED, PAIRS, Check
 from prefdata.auditing.dataset import Audited
 from prefdata.auditing.duplicates import LEAKED, LONG_ANSWER, splits
+from prefdata.auditing.features import SHOWN
 from prefdata.auditing.finding import Found, Levels
 from prefdata.schema import RecordType
 
@@ -28,16 +29,23 @@ def _near(data: Audited) -> tuple[Near, Near]:
 
 
 def _grouped(data: Audited) -> pl.DataFrame:
-    """The compared rows with `row`, `<side>_norm`, `<side>_near` (the group of the text), and `label`."""
+    """The compared rows with `row`, `<side>_norm`, `<side>_near` (the group of the text), and `label`.
+
+    "What is this?" asks something else of another picture: prompts of rows with other pictures are of other groups.
+    """
     assert data.sketches is not None
     prompts, answers = _near(data)
     groups = [*prompts.groups, *answers.groups]
     own = [f"{side}_norm" for side in data.sides] + [f"{side}_chars" for side in data.sides]
     rows = data.rows.head(data.sketches.compared)
     label = ["label"] if "label" in rows.columns else []
-    return rows.select("row", *own, *label).with_columns(
+    found = rows.select("row", *own, *label, *({SHOWN} & set(rows.columns))).with_columns(
         pl.Series(f"{side}_near", group) for side, group in zip(data.sides, groups, strict=True)
     )
+    if SHOWN not in found.columns:
+        return found
+    apart = pl.col(SHOWN).rank("dense").fill_null(0).cast(pl.Int64) * (pl.col("prompt_near").max() + 1)
+    return found.with_columns(prompt_near=pl.col("prompt_near") + apart).drop(SHOWN)
 
 
 def _verified(data: Audited, pairs: pl.DataFrame, sides: dict[str, str]) -> pl.DataFrame:

@@ -140,6 +140,25 @@ def test_labels_that_nearly_the_same_row_contradicts_are_told(tmp_path: Path) ->
     assert found["near_duplicates"].rows.to_list() == [10]
 
 
+def test_nearly_the_same_question_about_another_picture_is_another_question(tmp_path: Path) -> None:
+    def asked(picture: str, question: str, label: bool) -> dict[str, Any]:
+        content = [{"type": "image"}, {"type": "text", "text": question}]
+        return {
+            **labelled("", said(2, 40), label),
+            "prompt": [{"role": "user", "content": content}],
+            "images": [picture],
+        }
+
+    question = said(1, 40)
+    rows = [asked(f"{at}.png", changed(question, at), at % 2 == 0) for at in range(6)]
+    found = by_name(written(tmp_path / "others.jsonl", rows))
+    assert set(found) & {"near_prompts", "near_contradiction", "near_duplicates"} == set()
+    same = [asked("0.png", changed(question, 39), False), asked("2.png", changed(question, 39), True)]
+    found = by_name(written(tmp_path / "same.jsonl", [*rows, *same]))
+    told = {name: found[name].rows.to_list() for name in ("near_prompts", "near_duplicates", "near_contradiction")}
+    assert told == {"near_prompts": [6, 7], "near_duplicates": [7], "near_contradiction": [0, 6]}
+
+
 def test_held_out_rows_that_nearly_stand_in_training_are_told(tmp_path: Path) -> None:
     prompt, answer = said(400, 40), said(401, 60)
     written(tmp_path / "train.jsonl", [*background(5), pair(prompt, answer, said(402, 60))])
