@@ -20,7 +20,7 @@ from prefdata.build.image_text import Bands
 from prefdata.build.image_text_settings import ImageTextSettings
 from prefdata.build.pairs import joined_groups
 from prefdata.build.picture_cards import account_of, account_of_negatives
-from prefdata.build.picture_keys import CLUSTERS, SAYINGS, prompt_pictures, sayings
+from prefdata.build.picture_keys import CLUSTERS, SAYINGS, has_picture, prompt_pictures, sayings
 from prefdata.judging import Grouping, RowFilter
 from prefdata.recipe_parts import Recipe
 from prefdata.schema import IMAGE, RecordType, conform, stable_hash
@@ -51,6 +51,8 @@ class PictureRows(NamedTuple):
     seed: int
     said: pl.DataFrame | None = None
     """What is said of the pictures in all sources of the run; null where that is what the source says itself."""
+    scores: pl.Series | None = None
+    """The relevance of all texts of the run, where percentiles are of these; null where they are of the source's."""
 
 
 class Told(NamedTuple):
@@ -58,6 +60,8 @@ class Told(NamedTuple):
 
     type: RecordType
     rows: pl.DataFrame
+    built: bool = True
+    """Whether rows are made of them as the section says: those of logs are what they are."""
 
 
 def of(
@@ -81,14 +85,20 @@ def of(
     if settings.negatives:
         parts = [sayings(one.rows, sides_of(one.type)[1:], of_source[name]) for name, one in told.items()]
         said = pl.concat([SAYINGS.to_frame(), *parts]).unique().sort("text")
+    relevance = None if named is None else _asking(named, pictures)
+    scores = None
+    if relevance is not None and settings.over_run():
+        shown = [one.rows.filter(has_picture()) for one in told.values() if one.built]
+        scores = pl.concat([pl.Series([], dtype=pl.Float64), *(relevance(rows) for rows in shown if rows.height)])
     return {
         name: PictureRows(
             settings=settings,
-            relevance=None if named is None else _asking(named, pictures),
+            relevance=relevance,
             scorer=None if named is None else named.scorer.name,
             clusters=clusters,
             seed=recipe.seed,
             said=said,
+            scores=scores,
         )
         for name, clusters in of_source.items()
     }
@@ -198,9 +208,11 @@ def built(
         card["relevance"] = {"scorer": given.scorer, "judged": judged, "unjudged": asked.height - judged}
     if settings.banded() and "relevance" in asked.columns:
         bounds = {name: getattr(settings, name) for name in BOUNDS}
-        bands = image_text.bands_of(asked["relevance"], **bounds)
+        bands = image_text.bands_of(asked["relevance"] if given.scores is None else given.scores, **bounds)
         card["bands"] = bands._asdict()
         card["asked"] = {name: bounds[name] for name in settings.banded()}
+        if settings.over_run():
+            card["asked"]["percentile_of"] = "run"
     parts = {
         RecordType.SFT: _examples,
         RecordType.UNPAIRED: _labelled,

@@ -65,7 +65,7 @@ class Reading:
                 self._opened[source.name], told[source.name] = found, found.told()
             else:
                 mined = self._read(source)
-                self._opened[source.name], told[source.name] = mined, Told(recipe.type, mined.records)
+                self._opened[source.name], told[source.name] = mined, Told(recipe.type, mined.records, built=False)
         return picture_rows.of(recipe, self._filters, self._looking.pictures(), told)
 
 

@@ -18,7 +18,8 @@ from prefdata.build.image_text import QUESTIONS
 from prefdata.build.image_text_settings import ImageTextSettings
 from prefdata.build.picture_keys import CLUSTERS
 from prefdata.errors import RecipeError
-from prefdata.picture_rows import PictureRows, built
+from prefdata.judging import RowFilter
+from prefdata.picture_rows import PictureRows, Told, built, of
 from prefdata.recipe import from_resolved, parse
 from prefdata.schema import SCHEMAS, RecordType
 from prefdata.splitting import links_of
@@ -249,3 +250,47 @@ def test_a_recipe_with_the_section_is_read_again_from_its_account(tmp_path: Path
     recipe = parse(recipe_text(), root=tmp_path)
     assert from_resolved(recipe.resolved(), root=tmp_path) == recipe
     assert "image_text" not in parse(recipe_text("", kind="sft"), root=tmp_path).resolved()
+
+
+def test_percentiles_are_of_each_source_s_texts_or_of_all_as_the_recipe_says(tmp_path: Path) -> None:
+    scores = {"short": [0.1, 0.2, 0.3, 0.4], "long": [0.5, 0.6, 0.7, 0.8]}
+
+    class Length:
+        """Relevance by what the text says it is."""
+
+        name, version, better = "clip", 1, "higher"
+        reads = frozenset({"text", "images"})
+
+        def parameters(self) -> dict[str, Any]:
+            return {}
+
+        def score(self, items: pl.DataFrame) -> pl.DataFrame:
+            return items.select(clip=pl.col("text").cast(pl.Float64))
+
+    def rows(source: str) -> pl.DataFrame:
+        return pl.DataFrame(
+            [
+                {
+                    "id": f"{source}{at}", "source": source, "meta": "{}",
+                    "images": [{"uri": f"{source}{at}", "side": "prompt", "message": 0, "part": 0}],
+                    "prompt": [{"role": "user", "content": "￼What?", "tool_calls": None}],
+                    "completion": [{"role": "assistant", "content": str(score), "tool_calls": None}],
+                }
+                for at, score in enumerate(scores[source])
+            ],
+            schema=SCHEMAS[RecordType.SFT],
+        )  # fmt: skip
+
+    row_filter: Any = RowFilter(name="clip", scorer=Length(), sides=("completion",), rules={})  # type: ignore[arg-type]
+    told = {name: Told(RecordType.SFT, rows(name)) for name in scores}
+    found = {}
+    for whose in ("source", "run"):
+        section = f"image_text: {{relevance: clip, relevant_min_percentile: 60, percentile_of: {whose}}}\n"
+        recipe = parse(recipe_text(section, filters="[{clip: {model: ViT-B-32}}]"), root=tmp_path)
+        given = of(recipe, [row_filter], None, told)
+        cards = [built(one.rows, one.type, RecordType.UNPAIRED, given[name])[1] for name, one in told.items()]
+        found[whose] = [(card["bands"]["relevant_min"], card["labels"]["desirable"]) for card in cards]
+    assert found == {
+        "source": [(0.3, {"relevance": 2}), (0.7, {"relevance": 2})],
+        "run": [(0.5, {}), (0.5, {"relevance": 4})],
+    }

@@ -20,11 +20,14 @@ class ImageTextSettings:
     relevant_min: float | None = None
     """Relevance from which on a text is relevant: a desirable row, an example. What is between the bounds abstains."""
     relevant_min_percentile: float | None = None
-    """The same as a percentile of the source's judged texts, in [0, 100]; of both the stricter one holds."""
+    """The same as a percentile of the judged texts, in [0, 100]; of both the stricter one holds."""
     irrelevant_max: float | None = None
     """Relevance up to which a text is irrelevant: an undesirable row."""
     irrelevant_max_percentile: float | None = None
     """The same as a percentile."""
+    percentile_of: Literal["source", "run"] = "source"
+    """Whose judged texts percentiles are of: each source's own, since texts of two styles fit their pictures unlike; or
+    those of all sources together, whose bounds are the same then."""
     unrated: Literal["abstain", "relevance"] = "abstain"
     """What labels an answer of a source of feedback that nobody rated: nothing, or the bounds of relevance. An answer
     that says less than a caption fits its picture less."""
@@ -81,6 +84,10 @@ class ImageTextSettings:
         """The bounds that are given."""
         names = ("relevant_min", "relevant_min_percentile", "irrelevant_max", "irrelevant_max_percentile")
         return [name for name in names if getattr(self, name) is not None]
+
+    def over_run(self) -> bool:
+        """Whether a bound is a percentile of the texts of all sources."""
+        return self.percentile_of == "run" and any(name.endswith("percentile") for name in self.banded())
 
     def reaches(self, source_type: RecordType, record_type: RecordType) -> bool:
         """Whether rows of one type about pictures become the other by what is asked for here."""

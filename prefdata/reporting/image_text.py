@@ -57,7 +57,8 @@ def _told(card: Mapping[str, Any]) -> dict[str, Any]:
         facts.append(("relevance", f"{told['scorer']}: {told['judged']:,} judged, {told['unjudged']:,} unjudged"))
     for name, what in _bounded(card):
         percentile = card.get("asked", {}).get(f"{name}_percentile")
-        of = "" if percentile is None else f", asked for as percentile {percentile:g} of the texts of this source"
+        whose = "all sources" if "percentile_of" in card.get("asked", {}) else "this source"
+        of = "" if percentile is None else f", asked for as percentile {percentile:g} of the texts of {whose}"
         facts.append((what, f"{card['bands'][name]:g}{of}"))
     if "min_margin" in card:
         facts.append(("least margin", f"{card['min_margin']:g}"))
