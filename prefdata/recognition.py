@@ -142,7 +142,8 @@ def reading_as(form: Format, sample: pl.DataFrame, *, where: str, wanted: Record
         if types
         else f"does not look like {form.name} (columns {_columns(sample)}); {_looks_for(form)}"
     )
-    raise RecipeError(f"{where}: {found}; give --type, one of {_types(types or form.reads)}")
+    named = "" if types or not hasattr(form, "columns") else f"say which column is what (`columns` of {form.name}), or "
+    raise RecipeError(f"{where}: {found}; {named}give --type, one of {_types(types or form.reads)}")
 
 
 def _nothing(sample: pl.DataFrame, where: str, wanted: RecordType | None) -> str:

@@ -245,7 +245,15 @@ def check_quarantine(recipe: Recipe, ingested: dict[str, Any]) -> None:
             f"{one['source']}: " + json.dumps({**one["refused_because"], **one["left_out"], **one["unmade_because"]})
             for one in ingested["accounts"]
         ]
-        raise InputError("no rows came out of the sources; what kept them out: " + "; ".join(why))
+        raise InputError(
+            "no rows came out of the sources; what kept them out: " + "; ".join(why) + _looked_up(recipe, str(why))
+        )
+    refused = sum(row.get("refused", 0) for row in ingested["fates"])
+    if not ingested["rows"] and refused:
+        raise InputError(
+            f"no rows came out of the sources: all {refused} replies stand in conversations of which a picture was "
+            f"refused; unmade.parquet tells where and why{_looked_up(recipe)}"
+        )
     if not ingested["rows"]:
         raise InputError(
             "no rows came out of the sources: no agent turn answers a customer turn. Check columns and roles of the "
@@ -254,6 +262,15 @@ def check_quarantine(recipe: Recipe, ingested: dict[str, Any]) -> None:
             + "; role values without a role: "
             + json.dumps({name: one["unknown_roles"] for name, one in ingested["reading"].items()}, ensure_ascii=False)
         )
+
+
+def _looked_up(recipe: Recipe, why: str | None = None) -> str:
+    """Below which folders pictures were looked up, where `why` says that they were not found there."""
+    if why is not None and not any(f'"{reason}"' in why for reason in ("not_there", "outside_root")):
+        return ""
+    roots = sorted({str(gating.root_of(source, recipe)) for source in recipe.sources})
+    told = ", ".join(root if Path(root).is_dir() else f"{root} (no such folder)" for root in roots)
+    return f". Pictures are looked up below {told}; another folder is named by `pictures: {{root: ...}}`"
 
 
 def sides(state: State) -> Iterator[tuple[RowFilter, judging.Side]]:

@@ -77,6 +77,25 @@ def test_the_last_line_counts_what_was_refused(tmp_path: Path) -> None:
     assert "0 quarantined of 5 units read" in last_line(result._replace(refused=0))
 
 
+def test_where_no_picture_is_found_the_folder_that_was_searched_is_named(tmp_path: Path) -> None:
+    files.write(tmp_path / "data.jsonl", [{"image": "a.png", "caption": "A dot."}, {"image": "b.png", "caption": "A."}])
+    path = one(tmp_path, "format: captions", f"type: sft\npictures: {{root: photos}}\n{QUIET}")
+    with pytest.raises(InputError, match=r'"not_there": 2.*below \S+/photos \(no such folder\); another .*root: ...'):
+        run(path, tmp_path / "run")
+    turns = [{"session": "1", "role": "customer", "text": "See?", "files": "a.png"}]
+    files.write(tmp_path / "log.jsonl", [*turns, {"session": "1", "role": "agent", "text": "I see."}])
+    layout = "{events: {columns: {session: session, role: role, text: text, attachments: files}}}"
+    source = f"sources:\n  - {{name: log, path: log.jsonl, layout: {layout}}}\n{QUIET}"
+    with pytest.raises(InputError, match=r"all 1 replies stand in .* picture was refused; .*; another folder is named"):
+        prefdata.run(recipe(tmp_path, source, name="log"), out=tmp_path / "other", train=False)
+
+
+def test_columns_of_other_names_than_a_format_knows_are_asked_for(tmp_path: Path) -> None:
+    files.write(tmp_path / "data.jsonl", [{"foto": "a.png", "satz": "A dot."}])
+    with pytest.raises(RecipeError, match=r"say which column is what \(`columns` of captions\), or give `type`"):
+        run(one(tmp_path, "format: captions", f"type: sft\n{QUIET}"), tmp_path / "run")
+
+
 def test_every_record_has_its_end(tmp_path: Path) -> None:
     odd = ["{broken", {"prompt": "Same?", "chosen": "Yes.", "rejected": "Yes."}, {"prompt": "Hm?", "chosen": "Yes."}]
     files.write(tmp_path / "data.jsonl", [*files.pairs(20), *odd])
