@@ -4,6 +4,7 @@ near-duplicates are looked for. Of a chunk no more than that stays in memory.
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Mapping
 from itertools import combinations
@@ -13,10 +14,11 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from prefdata.build.leaks import ANSWERS, alike, keys, read_rows, shared, with_ids
-from prefdata.errors import InputError
+from prefdata.errors import InputError, MissingExtraError
 from prefdata.formats.core import PLACES
 from prefdata.judging import Grouping
-from prefdata.opening import open_dataset, with_columns_of
+from prefdata.opening import open_dataset, root_of
+from prefdata.pictures_of_data import let_in
 from prefdata.schema import RecordType
 from prefdata.text import joined_text, last_user_text
 
@@ -52,7 +54,9 @@ def read(
 ) -> Compared:
     """The kept rows of a run, or the rows of a dataset in any format that `prefdata convert` reads.
 
-    Ids are the rows' own `id`, else file and line. Raises InputError and RecipeError as `prefdata.convert` does.
+    Ids are the rows' own `id`, else file and line. Pictures are opened, and known by their pixels as those of a run
+    are; one that is refused by its address, and so are all where no package is there that opens them. Raises
+    InputError and RecipeError as `prefdata.convert` does.
     """
     if (path / "run.json").is_file():
         return compared(read_rows(path), texts=texts)
@@ -66,11 +70,11 @@ def read(
             raise InputError(f"not read to the end: {faults}")
         left_out.update(chunk.quarantine["reason"].to_list())
         if chunk.frame.height:
-            outcome = form.decode(with_columns_of(chunk.frame, opened.schema), kind)
+            outcome = opened.decoded(chunk.frame)
             left_out.update(outcome.refused["reasons"].explode().drop_nulls().to_list())
             left_out.update(outcome.unmade or {})
             if outcome.rows.height:
-                parts.append(compared(_named(outcome.rows), texts=texts))
+                parts.append(compared(_shown(_named(outcome.rows), root_of(path)), texts=texts))
     if not parts:
         reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.most_common(3))
         raise InputError(f"{opened.name}: no row could be read as {form.name}, {kind} ({reasons})")
@@ -97,6 +101,15 @@ def found(sides: Mapping[str, Compared], *, groupings: tuple[Grouping, ...] = ()
         also = [grouping.name for grouping in groupings]
         told += [{"sides": [one, other], **leak._asdict()} for leak in shared(ours, theirs, also=also)]
     return told
+
+
+def _shown(rows: pl.DataFrame, root: Path) -> pl.DataFrame:
+    """Rows that name their pictures by a hash of the pixels, wherever the files are and whatever they are called."""
+    if "images" not in rows.columns or rows["images"].null_count() == rows.height:
+        return rows
+    with contextlib.suppress(MissingExtraError), let_in([(rows, root)]) as taken:
+        return taken.frames[0]
+    return rows
 
 
 def _texts(rows: pl.DataFrame) -> pl.DataFrame:

@@ -155,3 +155,23 @@ def test_what_is_wrong_is_said(tmp_path: Path, trained: Path) -> None:
     ended = CliRunner().invoke(app, ["leaks", str(trained), str(trained), *["--from", "trl"] * 3])
     assert isinstance(ended.exception, RecipeError)
     assert str(ended.exception) == "--from: given 3 times; once for both sides, or twice"
+
+
+def test_pictures_are_compared_by_what_they_show(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    for name, colour in {
+        "train/x.png": "red",
+        "train/y.png": "blue",
+        "test/x.png": "green",
+        "test/z.bmp": "blue",
+        "test/gone.png": None,
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        if colour:
+            image.new("RGB", (16, 12), colour).save(tmp_path / name)
+        with (tmp_path / name).with_name("metadata.jsonl").open("a") as lines:
+            lines.write(json.dumps({"file_name": Path(name).name, "text": f"It is {name}."}) + "\n")
+    told = shared(str(tmp_path / "train"), str(tmp_path / "test"), "--no-near")
+    assert {one["kind"]: (one["values"], one["examples"]) for one in told["leaks"] if one["values"]} == {
+        "prompt": (1, [["metadata.jsonl:2", "metadata.jsonl:2"]])
+    }
