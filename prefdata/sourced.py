@@ -40,7 +40,7 @@ class Reading:
 
     def of(self, source: Source) -> Mined:
         """A source as records, what stands beside them, and the account. To be asked once for each source."""
-        if self._recipe.image_text is None:
+        if self._recipe.image_text is None or all(one.layout is not None for one in self._recipe.sources):
             return self._read(source)
         if self._shown is None:
             self._shown = self._open()
