@@ -36,7 +36,7 @@ NOISE = 40.0
 """Squared levels a pixel that encoding and reduction explain in a square."""
 IN_FRAME = 0.15
 """Two pictures are in one frame where of half their tiles with detail at most this part differs."""
-FAR = 0.1
+FAR = 0.15
 """In squares of one frame, what a tile may differ by, and TYPICAL times what they differ by as a rule."""
 TYPICAL = 4.0
 NEVER = 0.65
@@ -48,17 +48,25 @@ WINDOW = 16
 """Pixels of a tile in a picture's own size: a letter or two."""
 OWN_NOISE = 800.0
 OWN_FAR = 0.12
-"""The same in pictures of one size: re-encoded copies are below .11, photographs below .2; other digits above .2."""
 OWN_TYPICAL = 2.0
+"""The same in pictures of one size."""
+OWN_CLOSE = 0.07
+OWN_HIGH = 1.5
+"""And above this and so many times what nine of ten tiles with detail differ by, less than that: encoding costs all of
+them something, another digit one or two. Copies of screens are .055 above it at most, a 3 beside an 8 .06 at least."""
 UNTOUCHED = 0.02
-"""Where half the tiles with detail are equal to the bit, nothing was encoded anew, and this is too much."""
+UNTOUCHED_TILES = 0.2
+"""Where this part of the tiles with detail are equal to the bit, nothing was encoded anew, and UNTOUCHED is too much."""
 PLAINLY = 0.35
 """Above it no more than this tile has to be seen."""
 SEEN_FIRST = 3
 SOFT_NOISE = 200.0
-SOFT_FAR = 0.02
-"""The same in pictures of two sizes, brought to the smaller one and softened: copies are below .03."""
+SOFT_FAR = 0.04
 SOFT_TYPICAL = 4.0
+SOFT_CLOSE = 0.025
+SOFT_HIGH = 1.5
+"""The same in pictures of two sizes, brought to the smaller one and softened: copies are .02 above the second bound's
+part at most, other digits in a picture of half the size .03 at least, but for one in twenty."""
 
 SIDE = 256
 """Pixels of the longer side at which pictures in two frames are compared."""
@@ -190,43 +198,43 @@ def _middle(parts: Floats, counted: NDArray[np.bool_]) -> Floats:
 
 
 class _Own(NamedTuple):
-    """What differs between two pictures in their own size: most in a tile, as a rule, and how many are untouched."""
+    """What differs between two pictures in their own size: in the tile where most does, in the middle one of those with
+    detail, in the highest but a tenth of them; and how many are untouched."""
 
     most: float
     typical: float
+    high: float
     untouched: float
 
 
 def _in_own_size(one: Floats, other: Floats, noise: float) -> _Own:
     half = WINDOW // 2
-    height, width = (max(length // half, 1) * half for length in one.shape)
-    if one.shape[0] < half or one.shape[1] < half:
-        return _Own(0, 0, 1)
-    a, b = one[:height, :width], other[:height, :width]
-    variances = [_windows(stack) for stack in (a, b, a - b)]
+    if min(one.shape) < half:
+        return _Own(0, 0, 0, 1)
+    seen = (slice(one.shape[0] // half * half), slice(one.shape[1] // half * half))
+    a, b = one[seen], other[seen]
+    variances = _windows(np.stack([a, b, a - b]))
     detail = variances[0] + variances[1]
     parts = variances[2] / (detail + np.float32(noise))
     counted = parts[detail > noise]
     if not counted.size:
-        return _Own(float(parts.max()), 0, 1)
-    return _Own(float(parts.max()), float(np.median(counted)), float((counted < 1e-6).mean()))
+        return _Own(float(parts.max()), 0, 0, 1)
+    typical, high = np.quantile(counted, (0.5, 0.9)).tolist()
+    return _Own(float(parts.max()), typical, high, float((counted < 1e-6).mean()))
 
 
-def _windows(values: Floats) -> Floats:
-    """The variance of every window, which overlap by half."""
+def _windows(stack: Floats) -> Floats:
+    """The variance of every window of pictures (n, height, width); windows overlap by half."""
     half = WINDOW // 2
-    height, width = values.shape[0] // half, values.shape[1] // half
-    means = []
-    for each in (values, values * values):
-        sums = each.reshape(height, half, width * half).sum(1).reshape(height, width, half).sum(2)
-        for axis in (0, 1):
-            if sums.shape[axis] > 1:
-                ahead, behind = (
-                    np.take(sums, part, axis) for part in (range(1, sums.shape[axis]), range(sums.shape[axis] - 1))
-                )
-                sums = (ahead + behind) / 2
-        means.append(sums / (half * half))
-    return np.asarray(np.maximum(means[1] - means[0] ** 2, 0))
+    height, width = stack.shape[1] // half, stack.shape[2] // half
+    both = np.concatenate([stack, stack * stack])
+    sums = both.reshape(-1, half, width * half).sum(1).reshape(-1, height, width, half).sum(3)
+    if height > 1:
+        sums = (sums[:, 1:] + sums[:, :-1]) / 2
+    if width > 1:
+        sums = (sums[:, :, 1:] + sums[:, :, :-1]) / 2
+    means, squares = np.split(sums / np.float32(half * half), 2)
+    return np.asarray(np.maximum(squares - means**2, 0))
 
 
 def _of_one_size(one: Grey | None, other: Grey | None, differs: Floats) -> bool | None:
@@ -248,7 +256,10 @@ def _of_one_size(one: Grey | None, other: Grey | None, differs: Floats) -> bool 
     found = _in_own_size(one.astype(np.float32), other.astype(np.float32), OWN_NOISE)
     if found.typical > IN_FRAME:
         return None
-    return found.most <= (UNTOUCHED if found.untouched >= 0.5 else OWN_FAR + OWN_TYPICAL * found.typical)
+    if found.untouched >= UNTOUCHED_TILES:
+        return found.most <= UNTOUCHED
+    close = OWN_CLOSE + OWN_HIGH * found.high + found.typical
+    return found.most <= min(close, OWN_FAR + OWN_TYPICAL * found.typical)
 
 
 def _of_two_sizes(one: str, other: str, greys: Greys) -> bool | None:
@@ -262,7 +273,7 @@ def _of_two_sizes(one: str, other: str, greys: Greys) -> bool | None:
     found = _in_own_size(a, b, SOFT_NOISE)
     if found.typical > IN_FRAME:
         return None
-    return found.most <= SOFT_FAR + SOFT_TYPICAL * found.typical
+    return found.most <= min(SOFT_CLOSE + SOFT_HIGH * found.high, SOFT_FAR + SOFT_TYPICAL * found.typical)
 
 
 def _near(squares: _Squares, left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 Grey = NDArray[np.uint8]
 
 SQUARE = 64
-LONGEST = 1536
+LONGEST = 2048
 """Pixels of the longer side above which a picture is reduced."""
-KEPT = 96 << 20
+KEPT = 128 << 20
 """Bytes of views that are kept."""
 THREADS = 4
 
@@ -38,9 +38,11 @@ class Greys:
     def __init__(self, kept: int = KEPT) -> None:
         self._kept = kept
         self._views: OrderedDict[tuple[str, Any], Grey | None] = OrderedDict()
-        self._bytes = 0
+        self.held = 0
+        """Bytes of the views that are kept."""
         self._threads = ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1), thread_name_prefix="pictures")
         self.opened = 0
+        """How often a file was opened."""
 
     def __enter__(self) -> Greys:
         return self
@@ -93,10 +95,10 @@ class Greys:
 
     def _keep(self, key: tuple[str, Any], grey: Grey | None) -> None:
         self._views[key] = grey
-        self._bytes += 0 if grey is None else grey.nbytes
-        while self._bytes > self._kept and len(self._views) > 1:
+        self.held += 0 if grey is None else grey.nbytes
+        while self.held > self._kept and len(self._views) > 1:
             _, gone = self._views.popitem(last=False)
-            self._bytes -= 0 if gone is None else gone.nbytes
+            self.held -= 0 if gone is None else gone.nbytes
 
 
 def _square(path: str) -> tuple[Grey, tuple[int, int]] | None:
