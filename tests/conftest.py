@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib.util
 import os
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -54,6 +56,22 @@ def sample_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with contextlib.suppress(OSError):  # another process was quicker
             own.rename(made)
     return made
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the small log, its recipe, and what it makes of the log in `run`. Tests that change it copy it."""
+    import prefdata
+
+    spec = importlib.util.spec_from_file_location("small_log", Path(__file__).with_name("small_log.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    small_log: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(small_log)
+    folder = tmp_path_factory.mktemp("small_run")
+    small_log.write_log(folder)
+    prefdata.run(small_log.write_recipe(folder), out=folder / "run", train=False)
+    return folder
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,12 +27,13 @@ _spec.loader.exec_module(small_log)
 
 
 @pytest.fixture
-def recipe(tmp_path: Path) -> Path:
-    small_log.write_log(tmp_path)
-    return Path(small_log.write_recipe(tmp_path))
+def recipe(small_run: Path, tmp_path: Path) -> Path:
+    """A recipe beside its log, and what it makes of it in `run`."""
+    shutil.copytree(small_run, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "recipe.yaml"
 
 
-def ran(recipe: Path, name: str = "run", *, licence: str = "", more: str = "") -> Path:
+def ran(recipe: Path, name: str = "own", *, licence: str = "", more: str = "") -> Path:
     text = recipe.read_text()
     ratings = "    ratings: {scale: [1, 5]}\n"
     assert ratings in text
@@ -84,7 +86,7 @@ def test_the_licence_is_named_as_the_hub_does_or_as_other(recipe: Path, licence:
 
 
 def test_counts_hashes_and_thresholds_are_those_of_the_run(recipe: Path) -> None:
-    run = ran(recipe)
+    run = recipe.parent / "run"
     text, report = card(run), json.loads((run / "report.json").read_text())
     for name, facts in report["exports"]["trl"].items():
         sha = sha256_file(run / "exports/trl" / name)
@@ -101,19 +103,19 @@ def test_counts_hashes_and_thresholds_are_those_of_the_run(recipe: Path) -> None
 
 
 def test_the_card_holds_no_row_text(recipe: Path) -> None:
-    text = card(ran(recipe))
+    text = card(recipe.parent / "run")
     for part in ("refund", "parcel", "password", "idiot", "Maria"):
         assert part not in text
 
 
 def test_the_card_is_the_same_however_it_was_run(recipe: Path) -> None:
-    one = card(ran(recipe, "a"))
+    one = card(recipe.parent / "run")
     prefdata.run(recipe, out=recipe.parent / "b", train=False, threads=2)
     assert card(recipe.parent / "b") == one
 
 
 def test_known_limits_tell_what_was_not_stated_or_done(recipe: Path) -> None:
-    bare = card(ran(recipe, "a"))
+    bare = card(recipe.parent / "run")
     assert "- What may be done with chats was not stated (training, research, commercial, redistribution)." in bare
     assert "- Personal data was replaced by patterns" in bare
     other = card(ran(recipe, "b", licence="    permits: [training]\n", more="transforms: [unicode]\n"))
@@ -122,7 +124,7 @@ def test_known_limits_tell_what_was_not_stated_or_done(recipe: Path) -> None:
 
 
 def test_the_columns_of_the_formats_own_card_are_kept(recipe: Path) -> None:
-    run = ran(recipe)
+    run = recipe.parent / "run"
     folder = run / "exports/trl"
     (folder / "README.md").write_text(
         "---\nx: 1\n---\n\n# t\n\n| column | holds |\n|---|---|\n| `prompt` | messages |\n"
@@ -133,7 +135,7 @@ def test_the_columns_of_the_formats_own_card_are_kept(recipe: Path) -> None:
 
 
 def test_the_features_that_the_format_told_are_kept(recipe: Path) -> None:
-    run = ran(recipe, more="")
+    run = recipe.parent / "run"
     export = [sys.executable, "-m", "prefdata.cli", "export", str(run), "--to", "huggingface"]
     subprocess.run(export, check=True, capture_output=True)
     text = (run / "exports/huggingface/README.md").read_text(encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,10 @@ _spec.loader.exec_module(small_log)
 
 
 @pytest.fixture
-def recipe(tmp_path: Path) -> Path:
-    small_log.write_log(tmp_path)
-    return Path(small_log.write_recipe(tmp_path))
+def recipe(small_run: Path, tmp_path: Path) -> Path:
+    """A recipe beside its log, and what it makes of it in `run`."""
+    shutil.copytree(small_run, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "recipe.yaml"
 
 
 def ran(recipe: Path, name: str, change: tuple[str, str] | None = None) -> Path:
@@ -46,7 +48,7 @@ def kept(run: Path) -> set[str]:
 
 
 def test_a_run_differs_in_nothing_from_itself(recipe: Path) -> None:
-    run = ran(recipe, "a")
+    run = recipe.parent / "run"
     found = diff(run, run)
     lists = ("came", "went", "relabelled", "moved", "edited", "recipe", "inputs")
     assert [found[name] for name in lists] == [[]] * len(lists)
@@ -55,7 +57,7 @@ def test_a_run_differs_in_nothing_from_itself(recipe: Path) -> None:
 
 
 def test_a_tighter_threshold_is_the_step_that_took_rows(recipe: Path) -> None:
-    a = ran(recipe, "a")
+    a = recipe.parent / "run"
     b = ran(recipe, "b", ("max_toxicity: 0.8", "max_toxicity: 0.0001"))
     found = diff(a, b)
     assert {row["id"] for row in found["went"]} == kept(a) - kept(b)
@@ -97,12 +99,12 @@ def test_labels_that_changed_are_told_with_both_and_abstention_is_a_step(recipe:
     changed = pairs.filter(pl.col("label").ne_missing(pl.col("label_after")))
     assert [row["id"] for row in found["relabelled"]] == sorted(changed["id"])
     strict = ran(recipe, "c", ("split:", "labels: {min_confidence: 0.999}\nsplit:"))
-    steps = {(one["step"], one["reason"]) for one in diff(ran(recipe, "d"), strict)["steps"]["went"]}
+    steps = {(one["step"], one["reason"]) for one in diff(recipe.parent / "run", strict)["steps"]["went"]}
     assert ("label", "label_abstained") in steps
 
 
 def test_appended_sessions_come_as_new_rows_and_an_erased_customer_goes_as_erased(recipe: Path) -> None:
-    a = ran(recipe, "a")
+    a = recipe.parent / "run"
     small_log.write_log(recipe.parent, sessions=70)
     b = ran(recipe, "b")
     found = diff(a, b)
@@ -118,7 +120,7 @@ def test_appended_sessions_come_as_new_rows_and_an_erased_customer_goes_as_erase
 
 
 def test_rows_left_out_for_balance_and_moved_splits_are_told(recipe: Path) -> None:
-    a = ran(recipe, "a")
+    a = recipe.parent / "run"
     b = ran(recipe, "b", ("split:", "balance: {per_customer: 1}\nsplit:"))
     assert {one["step"] for one in diff(a, b)["steps"]["went"]} == {"balance"}
     c = ran(recipe, "c", ("evaluation: 0.25", "evaluation: 0.25, salt: 9"))
@@ -132,7 +134,7 @@ def test_rows_left_out_for_balance_and_moved_splits_are_told(recipe: Path) -> No
 
 
 def test_a_changed_transform_edits_rows(recipe: Path) -> None:
-    a = ran(recipe, "a")
+    a = recipe.parent / "run"
     b = ran(recipe, "b", ("split:", "transforms: [unicode]\nsplit:"))
     assert len(diff(a, b)["edited"]) > 0
 
@@ -140,7 +142,7 @@ def test_a_changed_transform_edits_rows(recipe: Path) -> None:
 def test_the_command_prints_lines_or_one_object(
     recipe: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:
-    run = ran(recipe, "a")
+    run = recipe.parent / "run"
     monkeypatch.setattr("sys.argv", ["prefdata", "diff", str(run), str(run), "--json"])
     with pytest.raises(SystemExit):
         main()

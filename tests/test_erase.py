@@ -30,19 +30,27 @@ CUSTOMER = "c4"
 CANARIES = ("1004", "1044", "SECRETWORD")
 
 
-@pytest.fixture
-def recipe(tmp_path: Path) -> Path:
-    log = small_log.write_log(tmp_path)
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A log, its recipe, and the run of them that each test gets a copy of."""
+    folder = tmp_path_factory.mktemp("made")
+    log = small_log.write_log(folder)
     text = log.read_text().replace("parcel 1004", "SECRETWORD parcel 1004").replace("account 1004", "SECRETWORD 1004")
     log.write_text(text)
     assert "SECRETWORD" in text
-    return Path(small_log.write_recipe(tmp_path))
+    prefdata.run(small_log.write_recipe(folder), out=folder / "run", train=False)
+    return folder
 
 
 @pytest.fixture
-def run(recipe: Path, tmp_path: Path) -> Path:
-    prefdata.run(recipe, out=tmp_path / "run", train=False)
-    return tmp_path / "run"
+def recipe(made: Path, tmp_path: Path) -> Path:
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "recipe.yaml"
+
+
+@pytest.fixture
+def run(recipe: Path) -> Path:
+    return recipe.parent / "run"
 
 
 def texts(run: Path) -> dict[str, str]:

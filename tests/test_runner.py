@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,13 @@ def recipe(tmp_path: Path) -> Path:
     small_log.write_log(tmp_path)
     path: Path = small_log.write_recipe(tmp_path)
     return path
+
+
+@pytest.fixture
+def finished(small_run: Path, tmp_path: Path) -> Path:
+    """The recipe beside its log, and `run` that was made of them."""
+    shutil.copytree(small_run, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "recipe.yaml"
 
 
 def decided(path: Path) -> dict[str, Any]:
@@ -70,12 +78,11 @@ def test_every_unit_and_every_row_is_accounted_for(recipe: Path, tmp_path: Path)
     assert len(set(ids)) == 120
 
 
-def test_labels_follow_the_ratings(recipe: Path, tmp_path: Path) -> None:
-    prefdata.run(recipe, out=tmp_path / "run", train=False)
+def test_labels_follow_the_ratings(small_run: Path) -> None:
     rows = pl.concat(
         [
-            runner.kept_rows(tmp_path / "run").drop("split"),
-            runner.dropped_rows(tmp_path / "run").drop("reasons", "unjudged", "cluster", "survivor"),
+            runner.kept_rows(small_run / "run").drop("split"),
+            runner.dropped_rows(small_run / "run").drop("reasons", "unjudged", "cluster", "survivor"),
         ]
     )
     helped = rows.filter(pl.col("completion").list.first().struct.field("content").str.contains("I have reset"))
@@ -112,9 +119,8 @@ def test_shards_and_threads_change_nothing(recipe: Path, tmp_path: Path) -> None
 
 
 def test_a_changed_threshold_scores_nothing_again(
-    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prefdata.run(recipe, out=tmp_path / "run", train=False)
     before = runner.kept_rows(tmp_path / "run").height
     calls: list[str] = []
     real = judging.judge
@@ -125,35 +131,32 @@ def test_a_changed_threshold_scores_nothing_again(
 
     monkeypatch.setattr(judging, "judge", counted)
     small_log.write_recipe(tmp_path, max_toxicity=0.0001)
-    prefdata.run(recipe, out=tmp_path / "run", train=False)
+    prefdata.run(finished, out=tmp_path / "run", train=False)
     assert calls == []
     assert runner.kept_rows(tmp_path / "run").height < before
 
 
-def test_a_damaged_file_is_made_again(recipe: Path, tmp_path: Path) -> None:
-    prefdata.run(recipe, out=tmp_path / "run", train=False)
+def test_a_damaged_file_is_made_again(finished: Path, tmp_path: Path) -> None:
     expected = decided(tmp_path / "run")
     for folder in ("records", "scores/toxicity"):
         (file,) = sorted((tmp_path / "run" / folder).glob("*.parquet"))[:1]
         raw = bytearray(file.read_bytes())
         raw[len(raw) // 2] ^= 1
         file.write_bytes(bytes(raw))
-        prefdata.run(recipe, out=tmp_path / "run", train=False)
+        prefdata.run(finished, out=tmp_path / "run", train=False)
         assert decided(tmp_path / "run") == expected
 
 
-def test_a_changed_input_is_read_again(recipe: Path, tmp_path: Path) -> None:
-    prefdata.run(recipe, out=tmp_path / "run", train=False)
+def test_a_changed_input_is_read_again(finished: Path, tmp_path: Path) -> None:
     small_log.write_log(tmp_path, sessions=62)
-    result = prefdata.run(recipe, out=tmp_path / "run", train=False)
+    result = prefdata.run(finished, out=tmp_path / "run", train=False)
     assert result.kept + result.dropped == 124
 
 
-def test_appended_sessions_keep_the_ids_of_the_others(recipe: Path, tmp_path: Path) -> None:
-    prefdata.run(recipe, out=tmp_path / "run", train=False)
+def test_appended_sessions_keep_the_ids_of_the_others(finished: Path, tmp_path: Path) -> None:
     before = {*runner.kept_rows(tmp_path / "run")["id"], *runner.dropped_rows(tmp_path / "run")["id"]}
     small_log.write_log(tmp_path, sessions=70)
-    prefdata.run(recipe, out=tmp_path / "run", train=False)
+    prefdata.run(finished, out=tmp_path / "run", train=False)
     after = {*runner.kept_rows(tmp_path / "run")["id"], *runner.dropped_rows(tmp_path / "run")["id"]}
     assert before < after
 
@@ -176,13 +179,12 @@ def test_a_missing_file_is_named_as_the_recipe_names_it(tmp_path: Path) -> None:
         prefdata.run(recipe, out=tmp_path / "run", train=False)
 
 
-def test_a_rerun_that_stops_leaves_no_directory_that_looks_finished(recipe: Path, tmp_path: Path) -> None:
+def test_a_rerun_that_stops_leaves_no_directory_that_looks_finished(finished: Path, tmp_path: Path) -> None:
     from prefdata.explain import explain
 
-    prefdata.run(recipe, out=tmp_path / "run", train=False)
     small_log.write_log(tmp_path, broken=40)
     with pytest.raises(QuarantineError):
-        prefdata.run(recipe, out=tmp_path / "run", train=False)
+        prefdata.run(finished, out=tmp_path / "run", train=False)
     assert not (tmp_path / "run/report.html").exists()
     with pytest.raises(InputError, match=r"no run\.json there"):
         explain(tmp_path / "run", "0")
@@ -220,26 +222,23 @@ def test_a_source_folder_may_hold_the_run(tmp_path: Path) -> None:
         assert prefdata.run(recipe, out=tmp_path / "run", train=False).read == 242
 
 
-def test_another_recipe_never_overwrites_a_run(recipe: Path, tmp_path: Path) -> None:
-    prefdata.run(recipe, out=tmp_path / "run", train=False)
-    recipe.write_text(recipe.read_text().replace("name: small", "name: other"))
+def test_another_recipe_never_overwrites_a_run(finished: Path, tmp_path: Path) -> None:
+    finished.write_text(finished.read_text().replace("name: small", "name: other"))
     with pytest.raises(RecipeError, match="holds a run of 'small', this recipe is 'other'; name another --out"):
-        prefdata.run(recipe, out=tmp_path / "run", train=False)
+        prefdata.run(finished, out=tmp_path / "run", train=False)
 
 
-def test_exports_of_an_earlier_recipe_are_taken_away(recipe: Path, tmp_path: Path) -> None:
-    prefdata.run(recipe, out=tmp_path / "run", train=False)
-    recipe.write_text(recipe.read_text() + "export: []\n")
-    prefdata.run(recipe, out=tmp_path / "run", train=False)
+def test_exports_of_an_earlier_recipe_are_taken_away(finished: Path, tmp_path: Path) -> None:
+    finished.write_text(finished.read_text() + "export: []\n")
+    prefdata.run(finished, out=tmp_path / "run", train=False)
     assert list((tmp_path / "run/exports").iterdir()) == []
 
 
-def test_what_touched_a_row_is_told_of_its_prompt_too(recipe: Path, tmp_path: Path) -> None:
-    prefdata.run(recipe, out=tmp_path / "run", train=False)
+def test_what_touched_a_row_is_told_of_its_prompt_too(small_run: Path) -> None:
     rows = pl.concat(
         [
-            runner.kept_rows(tmp_path / "run").select("prompt", "meta"),
-            runner.dropped_rows(tmp_path / "run").select("prompt", "meta"),
+            runner.kept_rows(small_run / "run").select("prompt", "meta"),
+            runner.dropped_rows(small_run / "run").select("prompt", "meta"),
         ]
     )
     called = rows.filter(pl.col("prompt").list.first().struct.field("content").str.contains("Call me at <PHONE_1>"))
@@ -247,9 +246,8 @@ def test_what_touched_a_row_is_told_of_its_prompt_too(recipe: Path, tmp_path: Pa
     assert {json.dumps(json.loads(meta)["touched"]) for meta in called["meta"]} == {'["personal_data.phone:1"]'}
 
 
-def test_rows_know_the_language_of_their_reply(recipe: Path, tmp_path: Path) -> None:
-    prefdata.run(recipe, out=tmp_path / "run", train=False)
-    assert set(runner.kept_rows(tmp_path / "run")["language"]) <= {"en", None}
+def test_rows_know_the_language_of_their_reply(small_run: Path) -> None:
+    assert set(runner.kept_rows(small_run / "run")["language"]) <= {"en", None}
 
 
 def test_reading_the_rows_of_no_run_is_told_plainly(tmp_path: Path) -> None:
@@ -257,9 +255,8 @@ def test_reading_the_rows_of_no_run_is_told_plainly(tmp_path: Path) -> None:
         prefdata.kept_rows(str(tmp_path))
 
 
-def test_splits_share_no_session_customer_or_prompt(recipe: Path, tmp_path: Path) -> None:
-    prefdata.run(recipe, out=tmp_path / "run", train=False)
-    rows = runner.kept_rows(tmp_path / "run").with_columns(
+def test_splits_share_no_session_customer_or_prompt(small_run: Path) -> None:
+    rows = runner.kept_rows(small_run / "run").with_columns(
         customer=pl.col("meta").str.json_path_match("$.customer"),
         session=pl.col("meta").str.json_path_match("$.session"),
         text=pl.struct("prompt").struct.json_encode(),
@@ -270,19 +267,18 @@ def test_splits_share_no_session_customer_or_prompt(recipe: Path, tmp_path: Path
         assert set(train[column]) & set(held[column]) == set()
 
 
-def test_explain_tells_a_rows_life(recipe: Path, tmp_path: Path) -> None:
+def test_explain_tells_a_rows_life(small_run: Path) -> None:
     from prefdata.explain import explain, told
 
-    prefdata.run(recipe, out=tmp_path / "run", train=False)
-    row = runner.dropped_rows(tmp_path / "run").filter(pl.col("survivor").is_not_null()).row(0, named=True)
-    life = explain(tmp_path / "run", row["id"])
+    row = runner.dropped_rows(small_run / "run").filter(pl.col("survivor").is_not_null()).row(0, named=True)
+    life = explain(small_run / "run", row["id"])
     assert life["file"] == "chats.csv"
     assert life["kept"] is False
     assert life["survivor"] == row["survivor"]
     assert {verdict["rule"] for verdict in life["verdicts"]} >= {"reply_toxic", "language_not_allowed"}
     assert f"instead  {row['survivor']} was kept" in told(life)
     with pytest.raises(InputError, match="'zz' is the beginning of no id in this run"):
-        explain(tmp_path / "run", "zz")
+        explain(small_run / "run", "zz")
 
 
 def cli(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
