@@ -134,7 +134,7 @@ def _sample(number: int, key: str, members: list[_Member], limits: ReadLimits) -
         if kind in PICTURES:
             if rest in pictures:
                 fault = fault or "duplicate_member"
-            pictures[rest] = address_of(member.data)
+            pictures[rest] = "" if fault else address_of(member.data)
         elif kind == "json" or kind in TEXTS:
             try:
                 read = member.data.decode("utf-8-sig")
