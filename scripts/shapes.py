@@ -8,15 +8,19 @@ generator, whose sequence Python promises.
 from __future__ import annotations
 
 import dataclasses
-import random
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Item = TypeVar("Item")
+sys.path.append(str(Path(__file__).resolve().parents[1] / "recipes" / "data"))
+
+from dice import Dice
+
 Colour = tuple[int, int, int]
 Flags = NDArray[np.bool_]
 
@@ -64,33 +68,6 @@ ANSWERS = {
     "position": ("The {shapes} {are} {p}.", "They are {p} of the picture."),
     "all": ("There {are} {n} {c} {s} {p}.", "The picture shows {n} {c} {s} {p}."),
 }
-
-
-class Dice:
-    """Seeded choices, the same in every Python."""
-
-    def __init__(self, seed: str) -> None:
-        self._random = random.Random(seed)
-
-    def chance(self, probability: float) -> bool:
-        return self._random.random() < probability
-
-    def real(self, low: float, high: float) -> float:
-        return low + self._random.random() * (high - low)
-
-    def between(self, low: int, high: int) -> int:
-        """A whole number from `low` to `high`, both included."""
-        return low + int(self._random.random() * (high - low + 1))
-
-    def one(self, items: Sequence[Item]) -> Item:
-        return items[self.between(0, len(items) - 1)]
-
-    def shuffled(self, items: Sequence[Item]) -> list[Item]:
-        result = list(items)
-        for last in range(len(result) - 1, 0, -1):
-            other = self.between(0, last)
-            result[last], result[other] = result[other], result[last]
-        return result
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,6 +25,9 @@ class Dice:
     def chance(self, probability: float) -> bool:
         return self._random.random() < probability
 
+    def real(self, low: float, high: float) -> float:
+        return low + self._random.random() * (high - low)
+
     def between(self, low: int, high: int) -> int:
         """A whole number from `low` to `high`, both included."""
         return low + int(self._random.random() * (high - low + 1))
