@@ -32,14 +32,17 @@ pictures: {workers: 2}
 
 
 def draw(folder: Path, count: int) -> None:
-    """`count` pictures of 8 x 8 coloured fields, no two alike, and a row for each; those that are there are kept."""
+    """`count` pictures of 2 x 2 colours with 8 x 8 shades in them, no two alike, and a row for each; those that are
+    there are kept."""
     from PIL import Image
 
     for at in range(count):
         file = folder / name(at)
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
-            fields = np.random.default_rng(at).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            dice = np.random.default_rng(at)
+            colours, shades = dice.integers(20, 236, (2, 2, 3)), dice.integers(-20, 20, (8, 8, 1))
+            fields = (colours.repeat(4, axis=0).repeat(4, axis=1) + shades).astype(np.uint8)
             Image.fromarray(fields.repeat(8, axis=0).repeat(8, axis=1)).save(file, compress_level=1)
     rows = ({"image": name(at), "caption": f"a quilt of sixty-four fields, number {at}"} for at in range(count))
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

@@ -21,6 +21,7 @@ from prefdata.build.image_text_settings import ImageTextSettings
 from prefdata.build.pairs import joined_groups
 from prefdata.build.picture_cards import account_of, account_of_negatives
 from prefdata.build.picture_keys import CLUSTERS, SAYINGS, has_picture, prompt_pictures, sayings
+from prefdata.engine import LocalEngine
 from prefdata.judging import Grouping, RowFilter
 from prefdata.recipe_parts import Recipe
 from prefdata.schema import IMAGE, RecordType, conform, stable_hash
@@ -36,6 +37,9 @@ GROUPS = ("$.group", "$.chosen.group", "$.rejected.group")
 """Where it names the group that the file gave."""
 
 BOUNDS = ("relevant_min", "relevant_min_percentile", "irrelevant_max", "irrelevant_max_percentile")
+
+AT_ONCE = 4096
+"""Pictures whose fingerprints are read together."""
 
 DUPLICATES = "picture_duplicates"
 """The grouping that tells which pictures are duplicates, where the recipe names none that looks at pictures."""
@@ -142,15 +146,15 @@ def _alike(groupings: Sequence[Grouping], pictures: Pictures | None) -> pl.DataF
     found = pl.DataFrame(schema={"name": pl.String, "cluster": pl.String})
     if seeing and firsts.height:
         place = pl.struct(uri="uri", side=pl.lit("prompt"), message=pl.lit(0, pl.Int32), part=pl.lit(0, pl.Int32))
-        images = firsts.select(images=pl.concat_list(place.cast(IMAGE)))["images"]
-        frame = pl.DataFrame({"id": firsts["name"]}).with_columns(
-            customer=pl.lit(""),
-            reply=pl.lit(""),
-            pictures=pictures.seen(images, ["prompt"], sources=firsts["source"]),
-        )
+
+        def shown(some: pl.DataFrame, pictures: Pictures = pictures) -> pl.DataFrame:
+            images = some.select(images=pl.concat_list(place.cast(IMAGE)))["images"]
+            seen = pictures.seen(images, ["prompt"], sources=some["source"])
+            return some.select(id="name", customer=pl.lit(""), reply=pl.lit("")).with_columns(pictures=seen)
+
         for grouping in seeing:
-            keys = grouping.keys(frame)
-            edges = grouping.edges(keys.filter(pl.col("key").is_duplicated()))
+            keys = (grouping.keys(shown(some)) for some in firsts.iter_slices(AT_ONCE))
+            edges = pl.concat(LocalEngine().shuffle(keys, "key", grouping.edges)).unique().sort("left", "right")
             groups = grouping.groups(edges.filter(pl.col("similarity") >= grouping.min_similarity))
             found = pl.concat([found, groups.select(name="id", cluster=pl.col("cluster").cast(pl.String))])
         found = found.unique("name", keep="first", maintain_order=True)

@@ -32,6 +32,8 @@ UNIT = 256.0
 MOST_STRETCH = 0.12
 """Difference of the logarithms of width to height that a crop may make."""
 NEXT = 64
+AT_ONCE = 1 << 16
+"""Pairs whose coarse colours are compared together."""
 HEADS = 8
 """In a bucket, sorted by brightness, a picture meets the first HEADS and its next NEXT that may be alike."""
 
@@ -170,10 +172,9 @@ def candidates(bucket: Ints, row: Ints, looks: Looks) -> Candidates:
     height = np.uint64(max(looks.counts.size, 1))
 
     def keep(one: Ints, other: Ints) -> None:
-        for start in range(0, one.size, 1 << 18):
+        for start in range(0, one.size, AT_ONCE):
             low, high = (
-                pick(one[start : start + (1 << 18)], other[start : start + (1 << 18)])
-                for pick in (np.minimum, np.maximum)
+                pick(one[start : start + AT_ONCE], other[start : start + AT_ONCE]) for pick in (np.minimum, np.maximum)
             )
             near = ((colours[low] - colours[high]) ** 2).sum(1) <= MOST_APART**2
             near &= (low != high) & (looks.counts[low] == looks.counts[high])
