@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import polars as pl
 
 from prefdata import judging
+from prefdata.formats.addresses import ELSEWHERE
+from prefdata.formats.addresses import seen_from_root as from_folder_of
 from prefdata.io import SLICE, write_parquet, write_slices
 from prefdata.picture_owners import OWNED, at, owned_of, pairs, settled, theirs, untold
 from prefdata.picturing.drawn import DRAWN, Drawn
@@ -55,14 +57,11 @@ AT_ONCE = 1024
 TRACES = ("uri", "sha256", "pixels", "phash", "fingerprint", "thumbnail")
 """What shows a picture, or lets one who has it recognise it: kept of the pictures that rows have, of no other."""
 
+BOUNDS = {"seconds": "timed_out", "memory": "out_of_memory"}
+"""Settings of the gate that only those pictures show that were refused for this reason."""
+
 MEASURES = ("blur", "entropy", "brightness", "contrast")
 """What is measured in a picture and told of it."""
-
-_ELSEWHERE = r"^(?:[A-Za-z][A-Za-z0-9+.-]*:|[/\\])"
-"""How an address begins that is no path seen from the data: with a scheme, a drive, a root."""
-
-_INSIDE = r"(?i)^(.*?\.zip)!.*$"
-"""A file within an archive, as it is named: behind the archive's name."""
 
 _OF_NETWORK = r"(?s)^([A-Za-z][A-Za-z0-9+.-]*://)(?:[^/?#]*@)?([^?#]*).*$"
 """An address of the network: its scheme, who asks, host and path, and what stands behind, which may let one in."""
@@ -219,8 +218,7 @@ def seen_from_root(uri: pl.Expr, file: pl.Expr, recipe: Recipe) -> pl.Expr:
     """
     if recipe.pictures is not None and recipe.pictures.root is not None:
         return uri
-    folder = file.str.replace(_INSIDE, "$1").str.replace(r"[^/]*$", "").fill_null("")
-    return pl.when(uri.str.contains(_ELSEWHERE)).then(uri).otherwise(folder + uri)
+    return from_folder_of(uri, file)
 
 
 def root_of(source: Source, recipe: Recipe) -> Path:
@@ -231,10 +229,20 @@ def root_of(source: Source, recipe: Recipe) -> Path:
     return Path(os.path.commonpath([path if path.is_dir() else path.parent for path in given]))
 
 
-def unchanged(recipe: Recipe, run: Path) -> bool:
+def bounds(recipe: Recipe, run: Path) -> dict[str, float] | None:
+    """The time and memory for one picture, where a picture of the run was refused for want of them; else null."""
+    reasons = pl.read_parquet(run / TABLE, columns=["reason"], glob=False)["reason"]
+    if not reasons.is_in(list(BOUNDS.values())).any():
+        return None
+    settings = settings_of(recipe)
+    return {name: getattr(settings, name) for name in BOUNDS}
+
+
+def unchanged(recipe: Recipe, run: Path, bounded: Mapping[str, float] | None = None) -> bool:
     """Whether the pictures beside the data are those that the run was made of, and those missing still are.
 
-    False where a host gave no answer: it may give one now.
+    False where a host gave no answer: it may give one now; and where pictures were refused under other bounds than
+    those of the recipe (`bounded`, as `bounds` told).
     """
     from prefdata.picturing.reasons import OF_THE_MOMENT
 
@@ -242,7 +250,7 @@ def unchanged(recipe: Recipe, run: Path) -> bool:
     if not file.is_file():
         return True
     reasons = pl.read_parquet(run / TABLE, columns=["reason"], glob=False)["reason"]
-    if reasons.is_in(OF_THE_MOMENT).any():
+    if reasons.is_in(OF_THE_MOMENT).any() or bounded not in (None, bounds(recipe, run)):
         return False
     watched = pl.read_parquet(file, glob=False)
     roots = {source.name: root_of(source, recipe) for source in recipe.sources}
@@ -362,7 +370,7 @@ def contents(images: pl.Series, table: pl.DataFrame) -> pl.Series:
 
 
 def _watched(table: pl.DataFrame, recipe: Recipe) -> pl.DataFrame:
-    beside = table.filter(~pl.col("address").str.contains(_ELSEWHERE))
+    beside = table.filter(~pl.col("address").str.contains(ELSEWHERE))
     roots = {source.name: root_of(source, recipe) for source in recipe.sources}
     limit = settings_of(recipe).max_bytes
     told = [

@@ -20,10 +20,11 @@ from prefdata.build.built import with_json
 from prefdata.building import UNMADE_ROWS
 from prefdata.edited import edited
 from prefdata.errors import InputError, RecipeError
+from prefdata.formats.addresses import from_root
 from prefdata.formats.core import GIVEN, PLACES, identify, pieces
 from prefdata.formats.export import refused_rows
 from prefdata.formats.files import Chunk, input_files, read_frames
-from prefdata.gating import STEP, Looking, seen_from_root
+from prefdata.gating import STEP, Looking
 from prefdata.io import QUARANTINE, FileReport, ReadLimits, sha256_file
 from prefdata.judging import RowFilter
 from prefdata.logs.events import FATE_NAMES, REFUSED
@@ -31,7 +32,7 @@ from prefdata.opening import with_columns_of
 from prefdata.picture_rows import PictureRows, Told
 from prefdata.recipe import AUTO, Recipe, Source
 from prefdata.recognition import Reading, described, reading_as, recognised
-from prefdata.schema import IMAGE, SCHEMAS, RecordType, stable_hash
+from prefdata.schema import SCHEMAS, RecordType, stable_hash
 from prefdata.sides import prompts, sides_of
 from prefdata.text import joined_text
 from prefdata.transforms.control_tokens import contains_control_token
@@ -259,16 +260,9 @@ class _Reader:
 
     def _from_root(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Rows whose addresses are seen from the root of the source."""
-        images = rows.select("_file", "images").with_row_index("_row").filter(pl.col("images").list.len() > 0)
-        lists = (
-            images.explode("images")
-            .unnest("images")
-            .with_columns(uri=seen_from_root(pl.col("uri"), pl.col("_file"), self.recipe))
-            .group_by("_row", maintain_order=True)
-            .agg(_images=pl.struct("uri", "side", "message", "part").cast(IMAGE))
-        )
-        joined = rows.with_row_index("_row").join(lists, on="_row", how="left", maintain_order="left")
-        return joined.with_columns(images=pl.coalesce("_images", "images")).select(rows.columns)
+        if self.recipe.pictures is not None and self.recipe.pictures.root is not None:
+            return rows
+        return from_root(rows)
 
     def _identified(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Rows with an id of their content; ids of the file's own go to `meta`, its groups are those of this source.
