@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,10 +27,10 @@ _spec.loader.exec_module(small_log)
 
 
 @pytest.fixture
-def recipe(tmp_path: Path) -> Path:
-    small_log.write_log(tmp_path)
-    path: Path = small_log.write_recipe(tmp_path)
-    return path
+def recipe(small_run: Path, tmp_path: Path) -> Path:
+    """A recipe beside its log, and what it makes of it in `run`."""
+    shutil.copytree(small_run, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "recipe.yaml"
 
 
 def stands(path: Path) -> pl.DataFrame:
@@ -42,18 +43,16 @@ def account(path: Path) -> dict[str, Any]:
 
 
 def test_a_changed_threshold_moves_no_row(recipe: Path, tmp_path: Path) -> None:
-    prefdata.run(recipe, out=tmp_path / "a", train=False)
     small_log.write_recipe(tmp_path, max_toxicity=0.0001)
     prefdata.run(recipe, out=tmp_path / "b", train=False)
-    assert runner.kept_rows(tmp_path / "b").height < runner.kept_rows(tmp_path / "a").height
-    assert stands(tmp_path / "a").equals(stands(tmp_path / "b"))
+    assert runner.kept_rows(tmp_path / "b").height < runner.kept_rows(tmp_path / "run").height
+    assert stands(tmp_path / "run").equals(stands(tmp_path / "b"))
 
 
 def test_appended_sessions_move_only_listed_rows_and_only_to_train(recipe: Path, tmp_path: Path) -> None:
-    prefdata.run(recipe, out=tmp_path / "a", train=False)
     small_log.write_log(tmp_path, sessions=140)
     prefdata.run(recipe, out=tmp_path / "b", train=False)
-    both = stands(tmp_path / "a").join(stands(tmp_path / "b"), on="id", suffix="_after")
+    both = stands(tmp_path / "run").join(stands(tmp_path / "b"), on="id", suffix="_after")
     assert (both["own"] == both["own_after"]).all()
     moved = both.filter(pl.col("split") != pl.col("split_after"))
     merged = {name for one in account(tmp_path / "b")["merges"]["listed"] for name in one["ids"]}
@@ -61,10 +60,9 @@ def test_appended_sessions_move_only_listed_rows_and_only_to_train(recipe: Path,
     assert set(moved["id"]) <= merged
 
 
-def test_the_report_tells_units_strata_merges_and_leaks(recipe: Path, tmp_path: Path) -> None:
-    prefdata.run(recipe, out=tmp_path / "run", train=False)
-    told = account(tmp_path / "run")
-    kept = runner.kept_rows(tmp_path / "run")
+def test_the_report_tells_units_strata_merges_and_leaks(small_run: Path) -> None:
+    told = account(small_run / "run")
+    kept = runner.kept_rows(small_run / "run")
     assert told["by"] == "hash"
     assert told["salt"] == 1
     assert told["units"] == kept["group"].n_unique()
@@ -83,10 +81,10 @@ def test_the_report_tells_units_strata_merges_and_leaks(recipe: Path, tmp_path: 
 
 def test_a_split_that_connects_nothing_is_told_to_leak(recipe: Path, tmp_path: Path) -> None:
     recipe.write_text(recipe.read_text().replace("evaluation: 0.25", "evaluation: 0.25, connect: []"))
-    prefdata.run(recipe, out=tmp_path / "run", train=False)
-    told = account(tmp_path / "run")
-    assert told["units"] == runner.kept_rows(tmp_path / "run").height
-    command = [sys.executable, "-m", "prefdata.cli", "leaks", "run", "--fail", "--json", "--no-near"]
+    prefdata.run(recipe, out=tmp_path / "own", train=False)
+    told = account(tmp_path / "own")
+    assert told["units"] == runner.kept_rows(tmp_path / "own").height
+    command = [sys.executable, "-m", "prefdata.cli", "leaks", "own", "--fail", "--json", "--no-near"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=dict(os.environ), check=False)
     found = {one["kind"]: one["values"] for one in json.loads(done.stdout)["leaks"]}
     assert {name: found[name] for name in ("customer", "session")} == {
@@ -98,15 +96,15 @@ def test_a_split_that_connects_nothing_is_told_to_leak(recipe: Path, tmp_path: P
 def test_a_run_by_time_holds_out_the_newest_and_a_test_side_is_exported(recipe: Path, tmp_path: Path) -> None:
     text = recipe.read_text().replace("evaluation: 0.25", "by: time, evaluation: 0.2, test: 0.2, connect: [session]")
     recipe.write_text(text)
-    prefdata.run(recipe, out=tmp_path / "run", train=False)
-    told = account(tmp_path / "run")
-    rows = runner.kept_rows(tmp_path / "run")
+    prefdata.run(recipe, out=tmp_path / "own", train=False)
+    told = account(tmp_path / "own")
+    rows = runner.kept_rows(tmp_path / "own")
     newest = dict(rows.group_by("split").agg(pl.col("time").max()).iter_rows())
     oldest = dict(rows.group_by("split").agg(pl.col("time").min()).iter_rows())
     assert newest["train"] < oldest["evaluation"] <= newest["evaluation"] < oldest["test"]
     assert told["cuts"]["test"] > told["cuts"]["evaluation"]
-    assert told["test"]["rows"] == prefdata.kept_rows(tmp_path / "run", "test").height
-    assert (tmp_path / "run/exports/trl/test.parquet").exists()
+    assert told["test"]["rows"] == prefdata.kept_rows(tmp_path / "own", "test").height
+    assert (tmp_path / "own/exports/trl/test.parquet").exists()
 
 
 @pytest.mark.parametrize(
