@@ -51,8 +51,6 @@ YES = frozenset({"yes", "yeah", "yep", "是的", "是", "有", "对"})
 NO = frozenset({"no", "nope", "不是", "不", "没有", "没", "不对"})
 READS = {"picture_similarity"}
 
-PAIRS = pl.Schema({"kind": pl.String(), "left": pl.String(), "right": pl.String()})
-
 
 class _Said(NamedTuple):
     """An answer to one question about one picture."""
@@ -62,12 +60,20 @@ class _Said(NamedTuple):
     right: bool | None
 
 
+class _Clash(NamedTuple):
+    """Two answers, by the rows that say them."""
+
+    kind: str
+    one: list[str]
+    other: list[str]
+
+
 def found(
     run: Path, record_type: RecordType, groupings: Sequence[tuple[Grouping, pl.DataFrame]]
 ) -> dict[str, Any] | None:
     """Number of clashes by kind, of rows in them, and ids of some pairs; None where no grouping looked at pictures.
 
-    `groupings` come with their edges. Each two answers count once, with the first row of either.
+    `groupings` come with their edges. Each two answers are one pair, named by the first row of either.
     """
     seeing = [(one, edges) for one, edges in groupings if set(edges.columns) >= READS]
     if not seeing or record_type not in (RecordType.UNPAIRED, RecordType.SFT, RecordType.PREFERENCE):
@@ -80,26 +86,15 @@ def found(
         ).select("id", cluster=pl.lit(f"{at}:") + pl.col("cluster"))
         for at, (one, edges) in enumerate(seeing)
     )
-    pairs = pl.DataFrame(
-        sorted({clash for group in _groups(run, record_type, clusters) for clash in _clashes(group)}),
-        schema=PAIRS,
-        orient="row",
-    )
-    rows = pl.concat([pairs.select("kind", id=side) for side in ("left", "right")]).unique()
+    pairs: dict[str, set[tuple[str, str]]] = {kind: set() for kind in KINDS}
+    rows: dict[str, set[str]] = {kind: set() for kind in KINDS}
+    for group in _groups(run, record_type, clusters):
+        for clash in _clashes(group):
+            pairs[clash.kind].add((min(clash.one[0], clash.other[0]), max(clash.one[0], clash.other[0])))
+            rows[clash.kind].update(clash.one, clash.other)
     return {
-        "kinds": {
-            kind: {
-                "pairs": pairs.filter(pl.col("kind") == kind).height,
-                "rows": rows.filter(pl.col("kind") == kind).height,
-            }
-            for kind in KINDS
-        },
-        "examples": {
-            kind: [
-                list(pair) for pair in pairs.filter(pl.col("kind") == kind).select("left", "right").head(SHOWN).rows()
-            ]
-            for kind in KINDS
-        },
+        "kinds": {kind: {"pairs": len(pairs[kind]), "rows": len(rows[kind])} for kind in KINDS},
+        "examples": {kind: [list(pair) for pair in sorted(pairs[kind])[:SHOWN]] for kind in KINDS},
     }
 
 
@@ -169,26 +164,21 @@ def _groups(run: Path, record_type: RecordType, clusters: pl.DataFrame) -> Itera
             yield [_Said(*row) for row in group.select("id", "text", "right").iter_rows()]
 
 
-def _clashes(said: list[_Said]) -> Iterator[tuple[str, str, str]]:
-    """Kind and the two rows, the first of each answer; `said` is sorted by text and id."""
-    first: dict[tuple[str, bool], str] = {}
+def _clashes(said: list[_Said]) -> Iterator[_Clash]:
+    """Each two answers that clash, once."""
+    rows: dict[tuple[str, bool], list[str]] = {}
     for one in said:
         if one.right is not None:
-            first.setdefault((one.text, one.right), one.id)
-    for (text, right), name in first.items():
-        other = first.get((text, False))
-        if right and other is not None and other != name:
-            yield _pair("opposite", name, other)
-    texts = [text for text, right in first if right][:MOST_ANSWERS]
-    for one_text, other_text in combinations(texts, 2):
-        kind = _between(one_text, other_text)
-        pair = first[one_text, True], first[other_text, True]
-        if kind is not None and pair[0] != pair[1]:
-            yield _pair(kind, *pair)
-
-
-def _pair(kind: str, one: str, other: str) -> tuple[str, str, str]:
-    return (kind, min(one, other), max(one, other))
+            rows.setdefault((one.text, one.right), []).append(one.id)
+    for (text, right), ids in rows.items():
+        others = [name for name in rows.get((text, False), ()) if name not in ids]
+        if right and others:
+            yield _Clash("opposite", ids, others)
+    texts = [text for text, right in rows if right][:MOST_ANSWERS]
+    for first, second in combinations(texts, 2):
+        kind, ids, others = _between(first, second), rows[first, True], rows[second, True]
+        if kind is not None and ids[0] != others[0]:
+            yield _Clash(kind, ids, others)
 
 
 def _between(one: str, other: str) -> str | None:

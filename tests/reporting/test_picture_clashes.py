@@ -94,3 +94,46 @@ def test_runs_that_look_for_no_duplicates_of_pictures_tell_nothing_of_it(run: Pa
     assert "picture_clashes" not in (run.parent / "plain/report.json").read_text(encoding="utf-8")
     assert "picture_clashes" not in json.loads((run.parent / "plain/run.json").read_text(encoding="utf-8"))
     assert 'id="clashes"' not in (run.parent / "plain/report.html").read_text(encoding="utf-8")
+
+
+def small_run(at: Path, kind: str, rows: list[dict[str, Any]], form: str) -> Any:
+    box("#d02020", 12).save(at / "a.png")
+    box("#d02020", 12).save(at / "copy.jpg", quality=90)
+    (at / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    (at / "recipe.yaml").write_text(
+        f"type: {kind}\nsources: [{{name: data, path: data.jsonl, format: {form}}}]\ngroupings: [picture_duplicates]\n",
+        encoding="utf-8",
+    )
+    prefdata.run(at / "recipe.yaml", out=at / "run", train=False)
+    return told(at / "run", "run.json")
+
+
+def test_captions_that_differ_in_a_number_alone_contradict_each_other_and_second_ones_do_not(
+    tmp_path: Path,
+) -> None:
+    captions = ("Two red boxes on the left.", "Three red boxes on the left.", "On the left there are red boxes.")
+    rows = [{"image": name, "caption": said} for said, name in zip(captions, ("a.png", "copy.jpg", "a.png"))]
+    kinds = small_run(tmp_path, "sft", rows, "captions")
+    assert {kind: one["pairs"] for kind, one in kinds.items()} == {
+        "opposite": 0,
+        "attribute": 1,
+        "yes_no": 0,
+        "apart": 0,
+    }
+
+
+def test_pairs_that_prefer_each_the_other_ones_answer_contradict_each_other(tmp_path: Path) -> None:
+    def pair(name: str, chosen: str, rejected: str) -> dict[str, Any]:
+        said = {side: [{"role": "assistant", "content": [{"type": "text", "text": text}]}] for side, text in
+                (("chosen", chosen), ("rejected", rejected))}  # fmt: skip
+        asked = [{"type": "image"}, {"type": "text", "text": "What is it?"}]
+        return {"images": [name], "prompt": [{"role": "user", "content": asked}], **said}
+
+    rows = [
+        pair("a.png", "A red box.", "Some bottle."),
+        pair("copy.jpg", "Some bottle.", "A red box."),
+        pair("a.png", "A red box.", "An old cat."),
+    ]
+    kinds = small_run(tmp_path, "preference", rows, "trl")
+    assert kinds["opposite"] == {"pairs": 1, "rows": 3}  # the third row calls the red box right, too
+    assert kinds["attribute"] == {"pairs": 0, "rows": 0}
