@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import polars as pl
 
 from prefdata import judging
-from prefdata.formats.addresses import ELSEWHERE
 from prefdata.formats.addresses import seen_from_root as from_folder_of
 from prefdata.io import SLICE, write_parquet, write_slices
 from prefdata.picture_owners import OWNED, at, owned_of, pairs, settled, theirs, untold
@@ -62,6 +61,9 @@ BOUNDS = {"seconds": "timed_out", "memory": "out_of_memory"}
 
 MEASURES = ("blur", "entropy", "brightness", "contrast")
 """What is measured in a picture and told of it."""
+
+_SCHEME = r"^[A-Za-z][A-Za-z0-9+.-]*:"
+"""How an address begins that is no path: with a scheme, or a drive."""
 
 _OF_NETWORK = r"(?s)^([A-Za-z][A-Za-z0-9+.-]*://)(?:[^/?#]*@)?([^?#]*).*$"
 """An address of the network: its scheme, who asks, host and path, and what stands behind, which may let one in."""
@@ -344,33 +346,8 @@ def nobodys(run: Path) -> bool:
     return bool(unused.join(whose(run).drop_nulls(), on=["source", "address"], how="anti").height)
 
 
-def contents(images: pl.Series, table: pl.DataFrame) -> pl.Series:
-    """Of every row what may be seen in its pictures, as one text, empty where it has none; what caches key on."""
-    height = len(images)
-    shown = pl.DataFrame({"images": images}).with_row_index("_row").filter(pl.col("images").list.len() > 0)
-    named = shown.select("images").explode("images").unnest("images").select("uri").unique()
-    file = pl.col("uri").min().over("pixels").alias("file")
-    columns = table.select("pixels", "width", "height", *MEASURES, "uri", at=at())
-    alike = columns.join(named, left_on="at", right_on="uri", how="semi").select("pixels").drop_nulls().unique()
-    measured = (
-        columns.join(alike, on="pixels", how="semi", maintain_order="left")
-        .select(uri="at", said=pl.struct("pixels", file, "width", "height", *MEASURES).struct.json_encode())
-        .group_by("uri", maintain_order=True)
-        .agg(pl.col("said").unique().sort().str.join("\x1e"))
-    )
-    told = (
-        shown.explode("images")
-        .unnest("images")
-        .join(measured, on="uri", how="left", maintain_order="left")
-        .group_by("_row", maintain_order=True)
-        .agg(pl.format("{}:{}", "side", pl.col("said").fill_null("")).str.join("\x1f").alias("said"))
-    )
-    every = pl.DataFrame({"_row": pl.int_range(height, dtype=pl.UInt32, eager=True)})
-    return every.join(told, on="_row", how="left", maintain_order="left")["said"].fill_null("")
-
-
 def _watched(table: pl.DataFrame, recipe: Recipe) -> pl.DataFrame:
-    beside = table.filter(~pl.col("address").str.contains(ELSEWHERE))
+    beside = table.filter(~pl.col("address").str.contains(_SCHEME))
     roots = {source.name: root_of(source, recipe) for source in recipe.sources}
     limit = settings_of(recipe).max_bytes
     told = [

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from prefdata import gating, judging, labelling, sourced
+from prefdata import gating, judging, labelling, pictured, sourced
 from prefdata.engine import Engine
 from prefdata.erased import counted, erased, rows_of
 from prefdata.errors import InputError, QuarantineError
@@ -116,8 +116,8 @@ def ingest_key(state: State, hashes: dict[str, dict[str, str]]) -> str:
 
 
 def _of_gate(section: dict[str, Any]) -> dict[str, Any]:
-    """What is found in pictures depends on: the section without how many processes look at them."""
-    return {name: value for name, value in section.items() if name != "workers"}
+    """What is found in pictures depends on: the section without what speeds a look up or ends it, see gating.bounds."""
+    return {name: value for name, value in section.items() if name not in ("workers", *gating.BOUNDS)}
 
 
 def _of_image_text(state: State, resolved: dict[str, Any]) -> tuple[Any, ...]:
@@ -136,7 +136,7 @@ def ingest(state: State, hashes: dict[str, dict[str, str]]) -> dict[str, Any]:
     key = ingest_key(state, hashes)
     forgotten = erased(state.run.path)
     known = state.run.finished("ingest", key)
-    if known is not None and gating.unchanged(recipe, state.run.path):
+    if known is not None and gating.unchanged(recipe, state.run.path, known.get("bounds")):
         return known
     state.run.log("stage_started", stage="ingest")
     unfinish(state)
@@ -210,7 +210,10 @@ def _ingest(state: State, key: str, forgotten: dict[str, list[str]], looking: ga
     else:
         (state.run.path / "unmade.parquet").unlink(missing_ok=True)
     state.progress("read", len(recipe.sources), len(recipe.sources))
-    return state.run.finish("ingest", key, [*written, path, *looking.write()], result)
+    pictures = looking.write()
+    bounds = gating.bounds(recipe, state.run.path) if pictures else None
+    result.update({} if bounds is None else {"bounds": bounds})
+    return state.run.finish("ingest", key, [*written, path, *pictures], result)
 
 
 def unfinish(state: State) -> None:
@@ -323,7 +326,7 @@ def score_key(
     """What the scores of rows depend on: on their texts, and, of a scorer that looks, on what is in their pictures."""
     pictures = None if images is None else state.pictures()
     if images is not None and pictures is not None:
-        revs = revs + gating.contents(images, pictures.table)
+        revs = revs + pictured.contents(images, pictures.table)
     return judging.sidecar_key(row_filter.scorer, side, revs)
 
 

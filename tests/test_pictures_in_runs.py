@@ -17,7 +17,7 @@ import prefdata
 from prefdata import catalogue, explain, gating, judging
 from prefdata.errors import InputError, RecipeError
 from prefdata.judging import RowFilter
-from prefdata.pictures import PICTURES, SEEN, read
+from prefdata.pictures import PICTURES, SEEN, Gate, read
 from prefdata.recipe import load
 from prefdata.reporting.accounts import ENDS
 
@@ -245,6 +245,33 @@ def test_a_run_begins_anew_where_a_picture_is_another_or_gone(done: Path, tmp_pa
     draw(at / "p/1.png", 1)
     draw(at / "p/gone.png", 5)  # is there now
     assert refused(read_in(path, at / "run")) == {"outside_root": 1, "truncated": 1}
+
+
+def test_other_bounds_read_nothing_anew_unless_a_picture_was_refused_for_them(done: Path, tmp_path: Path) -> None:
+    at = shutil.copytree(done, tmp_path / "shop")
+    path, marker = at / "recipe.yaml", at / "run/stages/ingest.json"
+    text, was = path.read_text(encoding="utf-8"), marker.read_bytes()
+    for section in ("{seconds: 20}", "{memory: 536870912, workers: 1}"):
+        path.write_text(text.replace("pictures: {}", f"pictures: {section}"), encoding="utf-8")
+        read_in(path, at / "run")
+        assert marker.read_bytes() == was
+    assert gating.bounds(load(path), at / "run") is None
+
+
+def test_a_bound_that_a_picture_met_is_asked_anew_when_it_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "data.jsonl", [shown(["p/0.png"], "A lamp."), shown([], "You sent no picture.")])
+    draw(tmp_path / "p/0.png", 0)
+    look = Gate.look
+    slow = pl.lit("timed_out").alias("reason")
+    monkeypatch.setattr(Gate, "look", lambda gate, given: look(gate, given).with_columns(slow))
+    path = recipe(tmp_path, "pictures: {seconds: 0.5, workers: 1}\n")
+    assert refused(read_in(path, tmp_path / "run")) == {"timed_out": 1}
+    monkeypatch.setattr(Gate, "look", look)
+    assert refused(read_in(path, tmp_path / "run")) == {"timed_out": 1}
+    assert gating.bounds(load(path), tmp_path / "run") == {"seconds": 0.5, "memory": 1 << 30}
+    assert refused(read_in(recipe(tmp_path, "pictures: {workers: 1}\n"), tmp_path / "run")) == {}
 
 
 def test_the_section_of_pictures_is_checked_kept_and_obeyed(tmp_path: Path) -> None:
