@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 from importlib.metadata import version
@@ -9,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("open_clip")
-
 from filters.clip import ClipRelevance
 from filters.clip_model import identity, languages_of, state_of
+
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("open_clip") is None, reason="needs the extra `clip`")
 
 SAMPLE = Path(__file__).resolve().parents[2] / "recipes" / "data" / "shapes" / "clip"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from prefdata.judging import judge
 from prefdata.pictures import read
 
 pytest.importorskip("PIL")
-pytest.importorskip("open_clip")
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("open_clip") is None, reason="needs the extra `clip`")
 
 SHAPES = Path(__file__).resolve().parents[2] / "recipes" / "data" / "shapes"
 CHINESE = ("左边有三个红色圆形", "右边有两个蓝色方形", "三个红色圆形", "左边有两个红色方形")
