@@ -94,6 +94,7 @@ def erase(
             **_told(found, others, pictures),
             "kept": {"before": kept, "after": after.kept},
             "files": _touched(before, _hashes(directory.path)),
+            **_pictures(before, directory.path),
         }
         receipts = directory.path / RECEIPTS
         receipts.mkdir(exist_ok=True)
@@ -263,7 +264,14 @@ def _hashes(run: Path) -> dict[str, str]:
     return found
 
 
+def _pictures(before: dict[str, str], run: Path) -> dict[str, int]:
+    """How many stored pictures went: a hash of one would tell whoever has the picture that it was here."""
+    stored = [name for name in before if name.startswith(f"{gating.STORE}/")]
+    return {"pictures": sum(not (run / name).is_file() for name in stored)} if stored else {}
+
+
 def _touched(before: dict[str, str], after: dict[str, str]) -> list[dict[str, str | None]]:
     names = sorted({*before, *after} - {LIST})
-    changed = [name for name in names if before.get(name) != after.get(name)]
+    stored = f"{gating.STORE}/"
+    changed = [name for name in names if before.get(name) != after.get(name) and not name.startswith(stored)]
     return [{"file": name, "before": before.get(name), "after": after.get(name)} for name in changed]

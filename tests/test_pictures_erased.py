@@ -39,7 +39,10 @@ def test_pictures_of_a_customer_alone_are_erased_with_the_customer(tmp_path: Pat
     path = recipe(at)
     run(path, at / "run")
     before = table(at / "run")
-    assert erase(at / "run", "ann").found.rows.height == 2
+    done = erase(at / "run", "ann")
+    assert done.found.rows.height == 2
+    assert done.told["pictures"] == 1
+    assert "pictures/" not in [one["file"][:9] for one in done.told["files"]]
     after = table(at / "run")
     assert after["address"].to_list() == ["p/1.png", "p/2.png", "p/3.png"]
     gone = before.row(by_predicate=pl.col("address") == "p/0.png", named=True)["uri"]

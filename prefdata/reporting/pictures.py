@@ -16,6 +16,9 @@ from prefdata.io import SLICE
 
 TABLE = "pictures.parquet"
 
+STEP = "pictures"
+"""Where rows leave for their pictures, in unmade.parquet."""
+
 EXTREMES = 6
 """Pictures shown at an end of a measure."""
 
@@ -85,8 +88,8 @@ def of_row(row: Mapping[str, Any], drawn: Mapping[tuple[str, str], dict[str, Any
 def section(run: Path, account: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """What the page tells of pictures; None for a run without any.
 
-    `refused`: reason, sentence and number, most frequent first. `measures`: quantiles of each measure over the
-    different pictures. `ends`: the pictures at the ends of measures.
+    `refused_rows`: rows that left with them. `refused_because`: reason, sentence and number, most frequent first.
+    `measures`: quantiles of each measure over the different pictures. `ends`: the pictures at the ends of measures.
     """
     if account is None:
         return None
@@ -104,8 +107,10 @@ def section(run: Path, account: Mapping[str, Any] | None) -> dict[str, Any] | No
     return {
         **account,
         "refused_because": [
-            {"reason": reason, "says": REASONS.get(reason, ""), "pictures": number} for reason, number in because
+            {"reason": reason, "says": REASONS.get(reason, "").replace("`", ""), "pictures": number}
+            for reason, number in because
         ],
+        "refused_rows": _refused_rows(run),
         "different": measured.height,
         "quantiles": [name for name, _ in QUANTILES],
         "measures": [
@@ -115,6 +120,14 @@ def section(run: Path, account: Mapping[str, Any] | None) -> dict[str, Any] | No
         ],
         "ends": _ends(run, measured),
     }
+
+
+def _refused_rows(run: Path) -> int:
+    """Rows that were refused for their pictures."""
+    file = run / "unmade.parquet"
+    if not file.is_file():
+        return 0
+    return int(pl.read_parquet(file, columns=["step"], glob=False).filter(pl.col("step") == STEP).height)
 
 
 def _ends(run: Path, measured: pl.DataFrame) -> list[dict[str, Any]]:

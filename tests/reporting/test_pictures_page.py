@@ -58,6 +58,8 @@ def test_dropped_rows_and_clusters_show_small_copies_of_their_pictures(page: str
 def test_the_section_tells_what_was_refused_and_shows_the_ends_of_measures(page: str) -> None:
     section = between(page, '<h2 id="pictures"', '<h2 id="training"')
     assert "not there" in section
+    assert "and with them rows: 1" in section
+    assert "`" not in section
     assert "there is no such file" in section
     assert "the most blurred" in section
     assert {alt for alt, _ in pictures_in(section)} == {
