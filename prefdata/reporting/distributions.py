@@ -111,7 +111,7 @@ def spoken_for(scored: pl.DataFrame, column: str, bounds: dict[str, Any]) -> pl.
         return pl.lit((side[1] == "chosen") == desirable)
     if scored["label"].null_count() == scored.height:
         return pl.lit(desirable)
-    return pl.col("label") == desirable
+    return pl.col("label").eq(desirable)
 
 
 def _within(value: float | None, low: float, high: float) -> float | None:
