@@ -41,6 +41,10 @@ BETWEEN = "\n\x1f\n"
 """Stands between chosen and rejected where both are one text."""
 
 
+STORED = r"^pictures/[0-9a-f]{2}/[0-9a-f]{16,64}\.[a-z]{3,4}$"
+"""How the address of a stored picture looks, which tells its content."""
+
+
 def sides_of(record_type: RecordType) -> tuple[str, ...]:
     """The MESSAGES columns of a type: the prompt first, then its answers."""
     return tuple(name for name, dtype in SCHEMAS[record_type].items() if dtype == MESSAGES)
@@ -115,7 +119,14 @@ def texts(records: pl.DataFrame, record_type: RecordType, *, exactly: bool) -> p
         reply = _before("prompt")
     else:
         reply = joined_text("completion")
-    return records.select("id", customer=customer + pictures(), reply=reply)
+    # a picture that is not stored is known by its address, which leads elsewhere in another source
+    stored = (
+        pl.col("images").list.eval(pl.element().struct.field("uri").str.contains(STORED)).list.all().fill_null(True)
+    )
+    whose = pl.lit("")
+    if "source" in records.columns:
+        whose = pl.when(stored).then(pl.lit("")).otherwise(pl.lit(BETWEEN) + pl.col("source"))
+    return records.select("id", customer=customer + pictures() + whose, reply=reply)
 
 
 def with_pictures(records: pl.DataFrame, record_type: RecordType, seen: Pictures | None) -> pl.DataFrame:

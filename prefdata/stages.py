@@ -406,7 +406,6 @@ def group(state: State) -> list[pl.DataFrame]:
                 frame = pl.read_parquet(shard, columns=[*columns, "source"], glob=False)
                 if looks:
                     return grouping.keys(with_pictures(frame, state.type, seen))
-                frame = frame.drop("source")
                 return grouping.keys(texts(frame, state.type, exactly=grouping.min_similarity >= 1))
 
             def counted(

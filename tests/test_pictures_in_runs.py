@@ -322,6 +322,19 @@ def test_measures_alone_are_kept_where_nothing_is_stored(tmp_path: Path) -> None
     assert found["pixels"].null_count() == 4  # three were refused, one's row left for the one beside it
 
 
+@pytest.mark.parametrize("store", ["none", "encode"])
+def test_other_pictures_at_one_address_of_two_sources_make_no_duplicates(tmp_path: Path, store: str) -> None:
+    sources = []
+    for number, name in enumerate(("one", "two")):
+        draw(tmp_path / f"{name}/p/0.png", number)
+        write(tmp_path / f"{name}/data.jsonl", [shown(["p/0.png"], "Equal.")])
+        sources.append(f"  - {{name: {name}, path: {name}/data.jsonl, format: trl, type: sft}}\n")
+    text = f"filters: []\ngroupings: [exact_duplicates]\npictures: {{store: {store}, workers: 1}}\n"
+    (tmp_path / "recipe.yaml").write_text("sources:\n" + "".join(sources) + text, encoding="utf-8")
+    prefdata.run(tmp_path / "recipe.yaml", out=tmp_path / "run", train=False)
+    assert prefdata.kept_rows(tmp_path / "run").height == 2
+
+
 def test_a_reply_to_a_broken_screenshot_is_refused_and_takes_the_outcome_along(tmp_path: Path) -> None:
     for number in range(2):
         draw(tmp_path / f"shots/{number}.png", number)
