@@ -89,6 +89,12 @@ FIRST = (
     "test_docs_audit.py",
     "test_real_logs.py",
     "test_io_full_disk.py",
+    "recipes/test_image_text_recipe.py",
+    "test_erase.py",
+    "test_dataset_sources.py",
+    "trainers/test_chain.py",
+    "trainers/memory/test_rehearsal.py",
+    "auditing/test_what_if.py",
     "test_docs.py",
 )
 """Files of few tests that take long: begun last, one of them would keep one process busy while the other has ended."""
