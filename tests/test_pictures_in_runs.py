@@ -227,6 +227,25 @@ def test_threads_and_shards_change_nothing_of_what_is_known_of_pictures(done: Pa
     assert prefdata.kept_rows(tmp_path / "run").equals(prefdata.kept_rows(done / "run"))
 
 
+def test_what_is_drawn_of_pictures_stays_on_the_disk_until_it_is_asked_for(
+    done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = gating.known(done / "run")
+    assert known is not None
+    assert {"fingerprint", "thumbnail"}.isdisjoint(known.table.columns)
+    images = pl.read_parquet(done / "run/records/00000.parquet")["images"]
+    whole = read(done / "run")
+    assert whole is not None
+    seen = known.seen(images, ["prompt"])
+    assert seen.equals(whole.seen(images, ["prompt"]))
+    assert {len(one["fingerprint"]) for row in seen.drop_nulls() for one in row} == {768}
+    monkeypatch.setattr(gating, "AT_ONCE", 1)  # looked at one by one
+    monkeypatch.setattr(gating, "SLICE", 3)
+    read_in(recipe(done, "pictures: {workers: 1}\n", name="one_by_one"), tmp_path / "run")
+    assert table(tmp_path / "run").equals(table(done / "run"))
+    assert not [file for file in (tmp_path / "run").rglob("*") if "drawn" in file.name]
+
+
 def test_a_run_begins_anew_where_a_picture_is_another_or_gone(done: Path, tmp_path: Path) -> None:
     at = shutil.copytree(done, tmp_path / "shop")
     path, marker = at / "recipe.yaml", at / "run/stages/ingest.json"
