@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageStat
 
 from prefdata.dedup.picture_candidates import NEXT
 from prefdata.dedup.picture_details import agree
@@ -44,15 +44,20 @@ def screen(dice: random.Random, lettering: ImageFont.FreeTypeFont | ImageFont.Im
 
 def drawn(folder: Path, count: int) -> tuple[list[str], list[tuple[str, str]]]:
     """Files of screens, and pairs of a screen and its copy."""
-    dice, lettering = random.Random(7), ImageFont.load_default(12)
+    lettering = ImageFont.load_default(12)
+
+    def made(seed: int) -> Image.Image:
+        return screen(random.Random(seed), lettering)
+
     files, copies = [], []
-    for number in range(count):
-        picture = screen(dice, lettering)
+    # in the order of a bucket, which is sorted by brightness
+    for number, seed in enumerate(sorted(range(count), key=lambda seed: ImageStat.Stat(made(seed)).sum)):
+        picture = made(seed)
         files.append(str(folder / f"{number:06}.png"))
         picture.save(files[-1], compress_level=1)
         if number % COPIED == 0:
             copies.append((files[-1], str(folder / f"{number:06}.jpg")))
-            picture.save(copies[-1][1], quality=dice.randrange(30, 90))
+            picture.save(copies[-1][1], quality=30 + seed % 60)
     return files, copies
 
 
