@@ -52,11 +52,12 @@ OWN_TYPICAL = 2.0
 """The same in pictures of one size."""
 OWN_CLOSE = 0.07
 OWN_HIGH = 1.5
-"""And above this and so many times what nine of ten tiles with detail differ by, less than that: encoding costs all of
-them something, another digit one or two. Copies of screens are .055 above it at most, a 3 beside an 8 .06 at least."""
+"""And what it may differ by beyond so many times what nine of ten tiles with detail stay below: encoding costs all of
+them something, another digit one or two. Copies of screens are .055 beyond at most; of other numbers 99 in 100 are .076
+and more, a 3 beside an 8 least."""
 UNTOUCHED = 0.02
 UNTOUCHED_TILES = 0.2
-"""Where this part of the tiles with detail are equal to the bit, nothing was encoded anew, and UNTOUCHED is too much."""
+"""Where this part of the tiles with detail is equal to the bit, nothing was encoded anew, and UNTOUCHED is too much."""
 PLAINLY = 0.35
 """Above it no more than this tile has to be seen."""
 SEEN_FIRST = 3
@@ -65,8 +66,8 @@ SOFT_FAR = 0.04
 SOFT_TYPICAL = 4.0
 SOFT_CLOSE = 0.025
 SOFT_HIGH = 1.5
-"""The same in pictures of two sizes, brought to the smaller one and softened: copies are .02 above the second bound's
-part at most, other digits in a picture of half the size .03 at least, but for one in twenty."""
+"""The same in pictures of two sizes, brought to the smaller one and softened: copies are .02 beyond at most; of other
+numbers in a picture of half the size one in eleven is no more than that."""
 
 SIDE = 256
 """Pixels of the longer side at which pictures in two frames are compared."""
